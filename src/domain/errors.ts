@@ -1,0 +1,52 @@
+/**
+ * Every way in which Hapax refuses a request: one closed union of codes with the data that each needs.
+ * Nothing below a controller throws anything else on purpose; `http/problem-table.ts` maps a code to the wire.
+ */
+export type Refusal =
+  | { code: 'malformed_body'; reason: string }
+  | { code: 'validation_failed'; errors: readonly FieldError[] }
+  | { code: 'idempotency_key_missing' }
+  | { code: 'idempotency_key_invalid'; reason: string }
+  | { code: 'unauthorized'; reason: string }
+  | { code: 'forbidden'; reason: string }
+  | { code: 'not_found'; what: string }
+  | { code: 'payload_too_large' }
+  | { code: 'unsupported_media_type' }
+  | { code: 'rate_limited'; retryAfterSeconds: number }
+  | { code: 'idempotency_key_in_progress'; retryAfterSeconds: number }
+  | { code: 'idempotency_key_reused' }
+  | { code: DeclineCode; transactionId: string; message: string }
+  | { code: 'payment_not_capturable' | 'payment_not_cancelable' | 'payment_not_refundable'; status: string }
+  | { code: 'amount_too_large'; available: string }
+  | { code: 'service_unavailable'; retryAfterSeconds: number }
+  | { code: 'outcome_unknown'; retryAfterSeconds: number }
+  | { code: 'internal_error' };
+
+export type RefusalCode = Refusal['code'];
+
+/** A bad field of a body or a query: `field` is its path as the client wrote it. */
+export interface FieldError {
+  field: string;
+  message: string;
+}
+
+/** The reasons of a final "no" from the gateway. A gateway's own vocabulary is mapped onto these. */
+export const DECLINE_CODES = [
+  'card_declined',
+  'insufficient_funds',
+  'expired_card',
+  'invalid_payment_method',
+] as const;
+export type DeclineCode = (typeof DECLINE_CODES)[number];
+
+/** Carries a {@link Refusal} up to the edge. The message is for logs; clients get the problem document. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+
+  constructor(
+    readonly refusal: Refusal,
+    options?: ErrorOptions,
+  ) {
+    super(refusal.code, options);
+  }
+}

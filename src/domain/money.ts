@@ -1,0 +1,19 @@
+/**
+ * Money is a `bigint` count of the currency's minor unit, together with its currency. A number appears only on the
+ * wire, where 999 999 999 999 is far below 2^53 and so survives JSON.
+ */
+export const MIN_AMOUNT_MINOR = 1n;
+export const MAX_AMOUNT_MINOR = 999_999_999_999n;
+
+/** The wire's number for an amount. Throws a RangeError for what JSON could not carry exactly. */
+export function amountToWire(amountMinor: bigint): number {
+  const wire = Number(amountMinor);
+  if (!Number.isSafeInteger(wire)) throw new RangeError(`amount ${amountMinor} does not survive JSON`);
+  return wire;
+}
+
+/** The amount for a validated wire number. Throws a RangeError for anything but a safe integer. */
+export function amountFromWire(wire: number): bigint {
+  if (!Number.isSafeInteger(wire)) throw new RangeError(`${wire} is not an exact amount`);
+  return BigInt(wire);
+}
