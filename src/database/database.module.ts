@@ -1,0 +1,28 @@
+import { Global, Module, type DynamicModule } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { CONFIG, type Config } from '../config/config.js';
+import { dataSourceOptions } from './data-source.js';
+import { PipelinedTransactions } from './pipelined-transactions.js';
+
+/** The database of `databaseUrl`, which is the configured one or the embedded one that was just started. */
+@Global()
+@Module({})
+export class DatabaseModule {
+  static forRoot(databaseUrl: string): DynamicModule {
+    return {
+      module: DatabaseModule,
+      imports: [
+        TypeOrmModule.forRootAsync({
+          inject: [CONFIG],
+          useFactory: (config: Config) => ({
+            ...dataSourceOptions(databaseUrl, config.databasePoolSize),
+            // Whoever starts the service gets one clear sentence at once, not a minute of silent tries.
+            retryAttempts: 0,
+          }),
+        }),
+      ],
+      providers: [PipelinedTransactions],
+      exports: [PipelinedTransactions],
+    };
+  }
+}

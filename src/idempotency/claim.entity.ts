@@ -1,0 +1,52 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+
+/** One row a key: who runs the operation, and later what was answered. Money is moved by `claims.store.ts`. */
+@Entity({ name: 'idempotency_keys' })
+@Index('idempotency_keys_lease', ['leaseExpiresAt'], { where: `status = 'in_progress'` })
+@Index('idempotency_keys_expiry', ['expiresAt'], { where: `status = 'completed'` })
+export class ClaimEntity {
+  @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'idempotency_keys_pkey' })
+  merchantId: string;
+
+  @PrimaryColumn('text', { name: 'idempotency_key', primaryKeyConstraintName: 'idempotency_keys_pkey' })
+  idempotencyKey: string;
+
+  @Column('uuid', { name: 'claim_id' })
+  claimId: string;
+
+  @Column('text')
+  operation: string;
+
+  @Column('text')
+  fingerprint: string;
+
+  @Column('uuid', { name: 'resource_id' })
+  resourceId: string;
+
+  @Column('text')
+  status: string;
+
+  @Column('integer')
+  attempt: number;
+
+  @Column('timestamptz', { name: 'lease_expires_at' })
+  leaseExpiresAt: Date;
+
+  @Column('smallint', { name: 'response_status', nullable: true })
+  responseStatus: number | null;
+
+  @Column('text', { name: 'response_content_type', nullable: true })
+  responseContentType: string | null;
+
+  @Column('text', { name: 'response_location', nullable: true })
+  responseLocation: string | null;
+
+  @Column('text', { name: 'response_body', nullable: true })
+  responseBody: string | null;
+
+  @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
+  createdAt: Date;
+
+  @Column('timestamptz', { name: 'expires_at', nullable: true })
+  expiresAt: Date | null;
+}

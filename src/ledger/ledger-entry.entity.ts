@@ -1,0 +1,30 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+/** One side of a ledger transaction: debits are positive, credits negative, and the sides sum to zero. */
+@Entity({ name: 'ledger_entries' })
+export class LedgerEntryEntity {
+  @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'ledger_entries_pkey' })
+  merchantId: string;
+
+  @PrimaryColumn('uuid', { name: 'ledger_transaction_id', primaryKeyConstraintName: 'ledger_entries_pkey' })
+  ledgerTransactionId: string;
+
+  @PrimaryColumn('smallint', { primaryKeyConstraintName: 'ledger_entries_pkey' })
+  posting: number;
+
+  @Column('uuid', { name: 'transaction_id' })
+  transactionId: string;
+
+  @Column('text')
+  account: string;
+
+  @Column('text')
+  currency: string;
+
+  /** PostgreSQL's bigint arrives as a string. */
+  @Column('bigint')
+  amount: string;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt: Date;
+}

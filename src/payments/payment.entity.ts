@@ -1,0 +1,93 @@
+import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { DeclineCode } from '../domain/errors.js';
+import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js';
+
+/** A payment's row, for plain reads and for the schema. Money is moved by `payments.store.ts`. */
+@Entity({ name: 'payments' })
+@Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
+@Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
+export class PaymentEntity {
+  @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })
+  merchantId: string;
+
+  @PrimaryColumn('uuid', { name: 'transaction_id', primaryKeyConstraintName: 'payments_pkey' })
+  transactionId: string;
+
+  @Column('text', { name: 'idempotency_key' })
+  idempotencyKey: string;
+
+  @Column('uuid', { name: 'claim_id' })
+  claimId: string;
+
+  @Column('text')
+  fingerprint: string;
+
+  @Column('uuid', { name: 'user_id', nullable: true })
+  userId: string | null;
+
+  /** PostgreSQL's bigint arrives as a string. */
+  @Column('bigint')
+  amount: string;
+
+  @Column('bigint', { name: 'amount_captured', default: 0 })
+  amountCaptured: string;
+
+  @Column('bigint', { name: 'amount_refunded', default: 0 })
+  amountRefunded: string;
+
+  @Column('text')
+  currency: string;
+
+  @Column('text')
+  status: PaymentStatus;
+
+  @Column('text', { name: 'payment_method' })
+  paymentMethod: string;
+
+  @Column('text', { name: 'capture_method' })
+  captureMethod: CaptureMethod;
+
+  @Column('text', { nullable: true })
+  description: string | null;
+
+  @Column('jsonb', { default: {} })
+  metadata: Record<string, string>;
+
+  @Column('text', { name: 'failure_code', nullable: true })
+  failureCode: DeclineCode | null;
+
+  @Column('text', { name: 'failure_message', nullable: true })
+  failureMessage: string | null;
+
+  @Column('text', { name: 'gateway_reference', nullable: true })
+  gatewayReference: string | null;
+
+  @Column('integer', { name: 'event_sequence', default: 0 })
+  eventSequence: number;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt: Date;
+
+  @Column('timestamptz', { name: 'updated_at' })
+  updatedAt: Date;
+
+  toPayment(): Payment {
+    return {
+      transactionId: this.transactionId,
+      merchantId: this.merchantId,
+      userId: this.userId,
+      amount: BigInt(this.amount),
+      amountCaptured: BigInt(this.amountCaptured),
+      amountRefunded: BigInt(this.amountRefunded),
+      currency: this.currency,
+      status: this.status,
+      paymentMethod: this.paymentMethod,
+      captureMethod: this.captureMethod,
+      description: this.description,
+      metadata: this.metadata,
+      failure: this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
+      createdAt: this.createdAt,
+      updatedAt: this.updatedAt,
+    };
+  }
+}
