@@ -1,0 +1,65 @@
+/** System errors of a connection that could not be made or was lost. */
+const CONNECTION_ERRNOS: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
+/**
+ * SQLSTATEs of a server that cannot serve, whatever is asked of it: connection exceptions (class 08), insufficient
+ * resources such as too many connections or a full disk (class 53), shutdown, crash and start-up (57P0x), and a
+ * standby that takes no writes, which is what a fail-over looks like from here (25006).
+ */
+const UNAVAILABLE_SQLSTATE = /^(08...|53...|57P0[1-5]|25006)$/;
+
+/** What `pg`, its pool and TypeORM say without any code. */
+const UNAVAILABLE_MESSAGES = [
+  'Connection terminated',
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Query read timeout',
+  'Client has encountered a connection error and is not queryable',
+  'Client was closed and is not queryable',
+  'Cannot use a pool after calling end on the pool',
+  'Driver not Connected',
+];
+
+/** TypeORM wraps a driver's error, and a pool wraps a socket's; deeper chains are not ours. */
+const MAX_CAUSES = 5;
+
+/**
+ * Whether an error says that the database cannot be reached, rather than that it refused a statement. It says nothing
+ * about whether a transaction that was under way took effect: a connection lost after COMMIT was sent looks the same.
+ */
+export function isDatabaseUnavailable(error: unknown, causesLeft = MAX_CAUSES): boolean {
+  if (!(error instanceof Error) || causesLeft === 0) return false;
+  const { code, driverError, errors } = error as Error & {
+    code?: unknown;
+    driverError?: unknown;
+    errors?: unknown;
+  };
+  if (typeof code === 'string' && (CONNECTION_ERRNOS.has(code) || UNAVAILABLE_SQLSTATE.test(code)))
+    return true;
+  if (UNAVAILABLE_MESSAGES.some((message) => error.message.startsWith(message))) return true;
+  // Node tries every address of a host name and reports one AggregateError.
+  const inner = [driverError, error.cause, ...(Array.isArray(errors) ? (errors as unknown[]) : [])];
+  return inner.some((each) => isDatabaseUnavailable(each, causesLeft - 1));
+}
+
+/** SQLSTATEs of a transaction that met others: serialization failure, deadlock, lock and statement timeouts. */
+const CONTENTION_SQLSTATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03', '57014']);
+
+/** Whether a transaction was rolled back for no fault of its own, so that the same one may well succeed later. */
+export function isContention(error: unknown, causesLeft = MAX_CAUSES): boolean {
+  if (!(error instanceof Error) || causesLeft === 0) return false;
+  const { code } = error as Error & { code?: unknown };
+  return (
+    (typeof code === 'string' && CONTENTION_SQLSTATES.has(code)) || isContention(error.cause, causesLeft - 1)
+  );
+}

@@ -1,0 +1,97 @@
+import { CommitUnknownError } from './pipelined-transactions.js';
+
+/** Statements of a larger group gain nothing any more, and a failed one costs as many retries. */
+export const MAX_GROUP_SIZE = 256;
+/** About two seconds of full speed. What would wait longer is better told to come back. */
+const MAX_WAITING = 10_000;
+
+interface Waiting<Item, Result> {
+  item: Item;
+  resolve: (result: Result) => void;
+  reject: (error: unknown) => void;
+}
+
+export interface GroupCommitOptions {
+  /** Called with the size of each group that is sent. */
+  onGroup?: (size: number) => void;
+  /** True for an error that would meet each item of the group alike, such as a database that is down. */
+  failsForAll?: (error: unknown) => boolean;
+}
+
+/** More items wait than will be served in any useful time. */
+export class OverloadedError extends Error {
+  override readonly name = 'OverloadedError';
+}
+
+/**
+ * Lets requests that arrive together commit together. While one group is in flight, arriving items queue; when it
+ * returns, all that wait go as the next group. There is no timer, so a lone request waits for nobody, and one group
+ * in flight was faster than several: two groups share the same disk flush no better than one, and are half as large.
+ *
+ * A group that fails is retried one item at a time, so that a bad item never fails its neighbours. `commit` must
+ * therefore be safe to repeat for an item whose first commit may have happened.
+ */
+export class GroupCommit<Item, Result> {
+  private waiting: Waiting<Item, Result>[] = [];
+  private inFlight = false;
+
+  /** @param commit takes a group and resolves to one result an item, in the same order. */
+  constructor(
+    private readonly commit: (items: Item[]) => Promise<Result[]>,
+    private readonly options: GroupCommitOptions = {},
+  ) {}
+
+  /** @throws OverloadedError, or what `commit` threw for this item alone. */
+  submit(item: Item): Promise<Result> {
+    if (this.waiting.length >= MAX_WAITING) return Promise.reject(new OverloadedError('too many requests wait'));
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ item, resolve, reject });
+      if (!this.inFlight) void this.drain();
+    });
+  }
+
+  private async drain(): Promise<void> {
+    this.inFlight = true;
+    while (this.waiting.length > 0) {
+      const group = this.waiting.splice(0, MAX_GROUP_SIZE);
+      this.options.onGroup?.(group.length);
+      await this.send(group);
+    }
+    this.inFlight = false;
+  }
+
+  private async send(group: Waiting<Item, Result>[]): Promise<void> {
+    try {
+      const results = await this.commit(group.map(({ item }) => item));
+      group.forEach(({ resolve }, index) => resolve(results[index] as Result));
+    } catch (error) {
+      const open = error instanceof CommitUnknownError;
+      if (!open && (group.length === 1 || this.failsForAll(error))) group.forEach(({ reject }) => reject(error));
+      else await this.retryOneByOne(group, error);
+    }
+  }
+
+  /** Also the read-back of a group whose commit is open: what had happened is found, and what had not is done. */
+  private async retryOneByOne(group: Waiting<Item, Result>[], groupError: unknown): Promise<void> {
+    let fatal: unknown;
+    for (const { item, resolve, reject } of group) {
+      if (fatal !== undefined) {
+        reject(fatal);
+        continue;
+      }
+      try {
+        const [result] = await this.commit([item]);
+        resolve(result as Result);
+      } catch (error) {
+        // While the group's own commit is open, "the database is down" must not be told as "nothing happened".
+        const told = groupError instanceof CommitUnknownError ? groupError : error;
+        if (this.failsForAll(error)) fatal = told;
+        reject(told);
+      }
+    }
+  }
+
+  private failsForAll(error: unknown): boolean {
+    return this.options.failsForAll?.(error) === true;
+  }
+}
