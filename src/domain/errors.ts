@@ -3,6 +3,7 @@
  * Nothing below a controller throws anything else on purpose; `http/problem-table.ts` maps a code to the wire.
  */
 export type Refusal =
+  | { code: 'malformed_request'; reason: string }
   | { code: 'malformed_body'; reason: string }
   | { code: 'validation_failed'; errors: readonly FieldError[] }
   | { code: 'idempotency_key_missing' }
@@ -12,6 +13,8 @@ export type Refusal =
   | { code: 'not_found'; what: string }
   | { code: 'payload_too_large' }
   | { code: 'unsupported_media_type' }
+  | { code: 'headers_too_large' }
+  | { code: 'request_timeout' }
   | { code: 'rate_limited'; retryAfterSeconds: number }
   | { code: 'idempotency_key_in_progress'; retryAfterSeconds: number }
   | { code: 'idempotency_key_reused' }

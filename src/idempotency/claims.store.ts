@@ -1,0 +1,239 @@
+import { Injectable } from '@nestjs/common';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+
+/** An answer as it goes over the wire, byte for byte, now and at every replay. */
+export interface StoredAnswer {
+  status: number;
+  contentType: string;
+  location: string | null;
+  body: string;
+}
+
+/** A key within its merchant. */
+export interface ScopedKey {
+  merchantId: string;
+  idempotencyKey: string;
+}
+
+/** Asks for the right to run an operation. `claimId` and `resourceId` are used only if the key is new. */
+export interface ClaimRequest extends ScopedKey {
+  claimId: string;
+  operation: string;
+  fingerprint: string;
+  resourceId: string;
+}
+
+/** The right to run an operation, until the lease ends. Every later write carries `attempt`: the fence. */
+export interface Claim extends ScopedKey {
+  claimId: string;
+  operation: string;
+  fingerprint: string;
+  resourceId: string;
+  attempt: number;
+}
+
+/** What a key stands for, as another request sees it. */
+export interface ClaimState extends Claim {
+  status: 'in_progress' | 'completed' | 'released';
+  /** By the database's clock. */
+  leaseExpired: boolean;
+  leaseRemainingMs: number;
+  answer: StoredAnswer | null;
+  createdAt: Date;
+  expiresAt: Date | null;
+}
+
+export interface Completion {
+  claim: Claim;
+  answer: StoredAnswer;
+}
+
+/**
+ * True for a row version that this very transaction wrote. Statements of a pipelined transaction cannot see each
+ * other's results, so this is how a later one acts on exactly the claims that an earlier one took or completed; a row
+ * that was only locked, or that another attempt wrote, does not match.
+ */
+export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string => `${alias}.xmin = pg_current_xact_id()::xid`;
+
+const CLAIM_COLUMNS = `
+  k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
+  k.fingerprint, k.resource_id AS "resourceId", k.attempt`;
+
+/** The SQL of `idempotency_keys`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
+@Injectable()
+export class ClaimsStore {
+  constructor(private readonly transactions: PipelinedTransactions) {}
+
+  /**
+   * Claims new keys and takes over those that were released or whose lease ran out, if they carry the same
+   * fingerprint. A request whose first commit may have happened finds its own claim again. What is not returned
+   * belongs to somebody else or is completed: read it with {@link find}, in a later statement, because one statement
+   * sees neither its own conflict's row nor the other's.
+   */
+  async take(tx: Transaction, requests: readonly ClaimRequest[], leaseMs: number): Promise<Claim[]> {
+    const { rows } = await tx.query<Claim>({
+      name: 'claims.take',
+      text: `
+        INSERT INTO idempotency_keys AS k
+          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt, lease_expires_at)
+        SELECT i.*, 'in_progress', 1, clock_timestamp() + $7 * interval '1 millisecond'
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[]) AS i
+        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
+          SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at
+          WHERE k.fingerprint = EXCLUDED.fingerprint
+            AND (k.status = 'released'
+              OR k.status = 'in_progress'
+                AND (k.lease_expires_at <= clock_timestamp() OR k.claim_id = EXCLUDED.claim_id))
+        RETURNING ${CLAIM_COLUMNS}`,
+      values: [
+        requests.map((request) => request.merchantId),
+        requests.map((request) => request.idempotencyKey),
+        requests.map((request) => request.claimId),
+        requests.map((request) => request.operation),
+        requests.map((request) => request.fingerprint),
+        requests.map((request) => request.resourceId),
+        leaseMs,
+      ],
+    });
+    return rows;
+  }
+
+  /** Stores final answers, fenced: a claim that has gone to another attempt is left as it is and not returned. */
+  async complete(tx: Transaction, completions: readonly Completion[], retentionMs: number): Promise<Set<string>> {
+    const { rows } = await tx.query<{ claimId: string }>({
+      name: 'claims.complete',
+      text: `
+        UPDATE idempotency_keys k
+        SET status = 'completed', response_status = i.status, response_content_type = i.content_type,
+          response_location = i.location, response_body = i.body, fingerprint = i.fingerprint, resource_id = i.resource_id,
+          expires_at = clock_timestamp() + $11 * interval '1 millisecond'
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[], $5::text[], $6::uuid[], $7::smallint[], $8::text[],
+          $9::text[], $10::text[])
+          AS i(merchant_id, idempotency_key, claim_id, attempt, fingerprint, resource_id, status, content_type,
+            location, body)
+        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
+          AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND k.status = 'in_progress'
+        RETURNING k.claim_id AS "claimId"`,
+      values: [
+        ...fenceColumns(completions.map(({ claim }) => claim)),
+        completions.map(({ claim }) => claim.fingerprint),
+        completions.map(({ claim }) => claim.resourceId),
+        completions.map(({ answer }) => answer.status),
+        completions.map(({ answer }) => answer.contentType),
+        completions.map(({ answer }) => answer.location),
+        completions.map(({ answer }) => answer.body),
+        retentionMs,
+      ],
+    });
+    return new Set(rows.map((row) => row.claimId));
+  }
+
+  /** Gives a key back after a try that surely had no effect: the next request with it may run at once. Fenced. */
+  async release(tx: Transaction, claims: readonly Claim[]): Promise<number> {
+    const { rowCount } = await tx.query({
+      name: 'claims.release',
+      text: `
+        UPDATE idempotency_keys k SET status = 'released'
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
+        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
+          AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND k.status = 'in_progress'`,
+      values: fenceColumns(claims),
+    });
+    return rowCount ?? 0;
+  }
+
+  /** Ends the lease of a claim whose outcome is unknown, so that whoever asks next may find out. Fenced. */
+  async expireLease(claim: Claim): Promise<void> {
+    await this.transactions.read({
+      name: 'claims.expire_lease',
+      text: `
+        UPDATE idempotency_keys k SET lease_expires_at = clock_timestamp()
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
+        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
+          AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND k.status = 'in_progress'`,
+      values: fenceColumns([claim]),
+    });
+  }
+
+  /** What the keys stand for now; a key that nobody has used is missing. */
+  find(keys: readonly ScopedKey[]): Promise<ClaimState[]> {
+    return this.transactions
+      .read<ClaimStateRow>({
+        name: 'claims.find',
+        text: `
+          SELECT ${CLAIM_COLUMNS}, k.status, k.created_at AS "createdAt", k.expires_at AS "expiresAt",
+            k.lease_expires_at <= clock_timestamp() AS "leaseExpired",
+            greatest(0, extract(epoch FROM k.lease_expires_at - clock_timestamp()) * 1000)::float8 AS "leaseRemainingMs",
+            k.response_status AS "responseStatus", k.response_content_type AS "responseContentType",
+            k.response_location AS "responseLocation", k.response_body AS "responseBody"
+          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)`,
+        values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey)],
+      })
+      .then((rows) => rows.map(toClaimState));
+  }
+
+  /** Takes over claims whose lease ran out, oldest first. Several workers share the work: each skips locked rows. */
+  takeExpired(leaseMs: number, limit: number): Promise<Claim[]> {
+    return this.transactions.read<Claim>({
+      name: 'claims.take_expired',
+      text: `
+        UPDATE idempotency_keys k
+        SET attempt = k.attempt + 1, lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
+        FROM (
+          SELECT merchant_id, idempotency_key FROM idempotency_keys
+          WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()
+          ORDER BY lease_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) expired
+        WHERE k.merchant_id = expired.merchant_id AND k.idempotency_key = expired.idempotency_key
+        RETURNING ${CLAIM_COLUMNS}`,
+      values: [leaseMs, limit],
+    });
+  }
+
+  /** Deletes stored answers past their lifetime and returns how many; what they created keeps their keys. */
+  async reap(limit: number): Promise<number> {
+    const rows = await this.transactions.read({
+      name: 'claims.reap',
+      text: `
+        DELETE FROM idempotency_keys k
+        USING (
+          SELECT merchant_id, idempotency_key FROM idempotency_keys
+          WHERE status = 'completed' AND expires_at <= clock_timestamp()
+          ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        ) reaped
+        WHERE k.merchant_id = reaped.merchant_id AND k.idempotency_key = reaped.idempotency_key
+        RETURNING 1`,
+      values: [limit],
+    });
+    return rows.length;
+  }
+}
+
+/** The four columns by which a fenced statement knows a claim. */
+function fenceColumns(claims: readonly Claim[]): unknown[] {
+  return [
+    claims.map((claim) => claim.merchantId),
+    claims.map((claim) => claim.idempotencyKey),
+    claims.map((claim) => claim.claimId),
+    claims.map((claim) => claim.attempt),
+  ];
+}
+
+interface ClaimStateRow extends Omit<ClaimState, 'answer'> {
+  responseStatus: number | null;
+  responseContentType: string | null;
+  responseLocation: string | null;
+  responseBody: string | null;
+}
+
+function toClaimState(row: ClaimStateRow): ClaimState {
+  const { responseStatus, responseContentType, responseLocation, responseBody, ...claim } = row;
+  const answered = responseStatus !== null && responseContentType !== null && responseBody !== null;
+  return {
+    ...claim,
+    answer: answered
+      ? { status: responseStatus, contentType: responseContentType, location: responseLocation, body: responseBody }
+      : null,
+  };
+}

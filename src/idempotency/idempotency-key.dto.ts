@@ -1,0 +1,39 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired'] as const;
+
+/** What a key stands for. */
+export class IdempotencyKeyDto {
+  @ApiProperty({ example: 'order-1001-charge' })
+  idempotency_key: string;
+
+  @ApiProperty({
+    enum: KEY_STATES,
+    example: 'completed',
+    description:
+      '`in_progress`: being worked on. `completed`: the answer is stored. `released`: the last try had no effect, send it ' +
+      'again. `expired`: the stored answer is gone, and what it created answers in its present state.',
+  })
+  state: (typeof KEY_STATES)[number];
+
+  @ApiProperty({ example: 'charge' })
+  operation: string;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    format: 'uri-reference',
+    example: '/v1/payments/019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e',
+    description: 'What the key made; null as long as there is nothing.',
+  })
+  resource: string | null;
+
+  @ApiProperty({ type: 'integer', nullable: true, example: 201, description: 'Of the stored answer.' })
+  response_status: number | null;
+
+  @ApiProperty({ format: 'date-time' })
+  first_seen_at: string;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the stored answer is deleted.' })
+  expires_at: string | null;
+}

@@ -1,0 +1,41 @@
+import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import type { ScopedKey, StoredAnswer } from './claims.store.js';
+
+const MAX_ANSWERS = 50_000;
+const MAX_BYTES = 64 * 1024 * 1024;
+/** What an entry weighs beside its body: key, fingerprint, location and the map itself. */
+const ENTRY_OVERHEAD_BYTES = 512;
+
+interface CachedAnswer {
+  fingerprint: string;
+  answer: StoredAnswer;
+  expiresAtMs: number;
+}
+
+/**
+ * Completed answers in memory. They never change, so nothing ever has to be invalidated; an entry only ends with the
+ * lifetime of the answer that it copies.
+ */
+@Injectable()
+export class ReplayCache {
+  private readonly answers = new LRUCache<string, CachedAnswer>({
+    max: MAX_ANSWERS,
+    maxSize: MAX_BYTES,
+    sizeCalculation: ({ answer }) => answer.body.length + ENTRY_OVERHEAD_BYTES,
+  });
+
+  get(key: ScopedKey, nowMs: number): CachedAnswer | undefined {
+    const cached = this.answers.get(cacheKey(key));
+    return cached !== undefined && cached.expiresAtMs > nowMs ? cached : undefined;
+  }
+
+  put(key: ScopedKey, cached: CachedAnswer): void {
+    this.answers.set(cacheKey(key), cached);
+  }
+}
+
+/** A merchant's id has a fixed length, so no key of one merchant can spell another's. */
+export function cacheKey({ merchantId, idempotencyKey }: ScopedKey): string {
+  return merchantId + idempotencyKey;
+}

@@ -1,0 +1,50 @@
+import { Inject, Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { CONFIG, type Config } from '../config/config.js';
+import { Periodic } from '../recovery/periodic.js';
+import { ClaimsStore } from './claims.store.js';
+
+/** A batch is one short transaction: charges never wait for a large delete. */
+const BATCH_SIZE = 1_000;
+const MIN_INTERVAL_MS = 500;
+const MAX_INTERVAL_MS = 60_000;
+/** A stored answer outlives its time by at most this part of it. */
+const RUNS_A_LIFETIME = 10;
+
+/**
+ * Deletes stored answers when their lifetime is over. The key stays taken: what it created carries it for ever, and
+ * answers a duplicate in its present state.
+ */
+@Injectable()
+export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly schedule: Periodic;
+
+  constructor(
+    @Inject(CONFIG) config: Config,
+    private readonly claims: ClaimsStore,
+  ) {
+    const intervalMs = config.idempotencyRetentionMs / RUNS_A_LIFETIME;
+    this.schedule = new Periodic(
+      RetentionWorker.name,
+      Math.min(Math.max(intervalMs, MIN_INTERVAL_MS), MAX_INTERVAL_MS),
+      () => this.runOnce(),
+    );
+  }
+
+  onApplicationBootstrap(): void {
+    this.schedule.start();
+  }
+
+  beforeApplicationShutdown(): Promise<void> {
+    return this.schedule.stop();
+  }
+
+  /** Reaps in batches until nothing is due, and returns how many answers it deleted. */
+  async runOnce(): Promise<number> {
+    let reaped = 0;
+    for (;;) {
+      const batch = await this.claims.reap(BATCH_SIZE);
+      reaped += batch;
+      if (batch < BATCH_SIZE) return reaped;
+    }
+  }
+}
