@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DeclineCode } from '../../domain/errors.js';
+import { Gateway, type ChargeRequest, type GatewayOutcome } from '../gateway.js';
+import { SandboxBooks } from './sandbox-books.js';
+
+const SLOW_MS = 3_000;
+
+const DECLINES: Readonly<Record<string, { code: DeclineCode; message: string }>> = {
+  pm_card_declined: { code: 'card_declined', message: 'The card was declined.' },
+  pm_card_insufficient_funds: { code: 'insufficient_funds', message: 'The card has insufficient funds.' },
+  pm_card_expired: { code: 'expired_card', message: 'The card has expired.' },
+};
+const UNKNOWN_METHOD = { code: 'invalid_payment_method', message: 'There is no such payment method.' } as const;
+
+/**
+ * The provider for trying out: what it does depends on the payment method alone. Like a real one it acts once a key,
+ * and it keeps books of its own, so that a test can count what really happened.
+ */
+export class SandboxGateway extends Gateway {
+  readonly name = 'sandbox';
+
+  constructor(private readonly books: SandboxBooks) {
+    super();
+  }
+
+  async charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    switch (request.paymentMethod) {
+      case 'pm_card_visa':
+        return this.approve(request);
+      case 'pm_gateway_slow':
+        return this.approveSlowly(request, signal);
+      case 'pm_gateway_unavailable':
+        return { kind: 'unavailable' };
+      case 'pm_gateway_flaky':
+        return this.books.nextTry(request.idempotencyKey) === 1 ? { kind: 'unavailable' } : this.approve(request);
+      default:
+        return { kind: 'declined', failure: DECLINES[request.paymentMethod] ?? UNKNOWN_METHOD };
+    }
+  }
+
+  private approve(request: ChargeRequest): GatewayOutcome {
+    return { kind: 'approved', reference: this.books.record(request) };
+  }
+
+  /** Takes the money at once and answers late, as a provider does whose answer is what is slow. */
+  private async approveSlowly(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    const outcome = this.approve(request);
+    try {
+      await sleep(SLOW_MS, undefined, { signal });
+    } catch {
+      return { kind: 'unknown' };
+    }
+    return outcome;
+  }
+}

@@ -1,0 +1,16 @@
+import { Logger } from '@nestjs/common';
+import { Gateway, type GatewayOutcome } from './gateway.js';
+
+/** Outside the sandbox, before a provider is configured: every charge is refused before it has any effect. */
+export class UnconfiguredGateway extends Gateway {
+  readonly name = 'unconfigured';
+
+  constructor() {
+    super();
+    new Logger(UnconfiguredGateway.name).warn('no payment gateway is configured: every charge will be answered 503');
+  }
+
+  charge(): Promise<GatewayOutcome> {
+    return Promise.resolve({ kind: 'unavailable' });
+  }
+}

@@ -1,0 +1,152 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CONFIG, type Config } from '../config/config.js';
+import { isContention, isDatabaseUnavailable } from '../database/database-errors.js';
+import { OverloadedError } from '../database/group-commit.js';
+import { CommitUnknownError } from '../database/pipelined-transactions.js';
+import { RefusedError } from '../domain/errors.js';
+import type { GatewayOutcome } from '../gateways/gateway.js';
+import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
+import { ReplayCache } from '../idempotency/replay-cache.js';
+import { Clock } from './clock.js';
+import type { Answer, NextStep, Operation, Settlement } from './operation.js';
+import { SettlementWriter } from './settlement.writer.js';
+
+/** A gateway that ignores its signal gets this long before we stop listening to it. */
+const ABORT_GRACE_MS = 250;
+/** How long an outcome that we know waits for a database that is down, before its client is told to ask again. */
+const SETTLE_PATIENCE_MS = 5_000;
+const SETTLE_RETRY_MS = 100;
+export const RETRY_AFTER_SECONDS = 1;
+
+/** Who runs a claim, for how long. */
+export interface Execution {
+  claim: Claim;
+  requestId: string;
+  /** When the lease began at the latest, on this process's monotonic clock. */
+  leasedAtMs: number;
+}
+
+/** Carries a claim from its reservation to its answer: call, then settle. The claim must be ours. */
+@Injectable()
+export class OperationExecutor {
+  private readonly logger = new Logger(OperationExecutor.name);
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly settlements: SettlementWriter,
+    private readonly claims: ClaimsStore,
+    private readonly cache: ReplayCache,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws RefusedError where the outcome is no answer to store. */
+  async execute<Work>(
+    operation: Operation<never, Work>,
+    execution: Execution,
+    next: NextStep<Work>,
+  ): Promise<Answer> {
+    if (next.step === 'settle') return this.settle(execution, next.settlement);
+    const { claim, requestId } = execution;
+    const outcome = await this.call(operation, execution, next.work);
+    switch (outcome.kind) {
+      case 'approved':
+      case 'declined':
+        return this.settle(execution, operation.settle(claim, next.work, outcome, requestId));
+      case 'unavailable':
+        return this.giveBack(operation, claim);
+      case 'unknown':
+        await this.claims.expireLease(claim).catch((error: unknown) => this.warn('could not end a lease', error));
+        return { ...operation.pendingAnswer(next.work), replayed: false };
+    }
+  }
+
+  /** The gateway's answer, or `unknown` when its time is up: the money may have moved. */
+  private async call<Work>(
+    operation: Operation<never, Work>,
+    { leasedAtMs }: Execution,
+    work: Work,
+  ): Promise<GatewayOutcome> {
+    const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
+    const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
+    const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
+    // A process that was paused past its lease finds out here: somebody else may be calling already.
+    if (timeLimitMs <= 0) return { kind: 'unavailable' };
+    const deadline = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<GatewayOutcome>((resolve) => {
+      timer = setTimeout(() => {
+        deadline.abort();
+        timer = setTimeout(() => resolve({ kind: 'unknown' }), ABORT_GRACE_MS);
+      }, timeLimitMs);
+    });
+    try {
+      return await Promise.race([operation.call(work, deadline.signal), silence]);
+    } catch (error) {
+      this.logger.error('a gateway call threw; its outcome counts as unknown', error instanceof Error ? error.stack : error);
+      return { kind: 'unknown' };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async settle({ claim }: Execution, settlement: Settlement): Promise<Answer> {
+    const giveUpAtMs = this.clock.monotonicMs() + SETTLE_PATIENCE_MS;
+    for (;;) {
+      try {
+        if (!(await this.settlements.settle(settlement))) return await this.answerOfAnother(claim);
+        this.remember(settlement);
+        return { ...settlement.answer, replayed: settlement.replayed };
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        if (this.clock.monotonicMs() >= giveUpAtMs) throw outcomeUnknown(error);
+        await sleep(SETTLE_RETRY_MS);
+      }
+    }
+  }
+
+  /** Our write was fenced out, or an earlier try of it had been committed: the stored answer is the answer. */
+  private async answerOfAnother(claim: Claim): Promise<Answer> {
+    const [state] = await this.claims.find([claim]);
+    if (state?.answer && state.claimId === claim.claimId) {
+      return { ...state.answer, replayed: state.attempt !== claim.attempt };
+    }
+    throw new RefusedError({ code: 'idempotency_key_in_progress', retryAfterSeconds: RETRY_AFTER_SECONDS });
+  }
+
+  private async giveBack(operation: Operation<never, unknown>, claim: Claim): Promise<Answer> {
+    let released: boolean;
+    try {
+      released = await this.settlements.release(operation, claim);
+    } catch (error) {
+      // The lease runs out instead, and recovery tries the charge: the client must not hear "no effect".
+      this.warn('could not release a claim', error);
+      throw outcomeUnknown(error);
+    }
+    if (!released) return this.answerOfAnother(claim);
+    throw new RefusedError({ code: 'service_unavailable', retryAfterSeconds: RETRY_AFTER_SECONDS });
+  }
+
+  private remember({ claim, answer }: Settlement): void {
+    const expiresAtMs = this.clock.now().getTime() + this.config.idempotencyRetentionMs;
+    this.cache.put(claim, { fingerprint: claim.fingerprint, answer, expiresAtMs });
+  }
+
+  private warn(message: string, error: unknown): void {
+    this.logger.warn(`${message}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Errors after which the same write may succeed later. */
+export function isTransient(error: unknown): boolean {
+  return (
+    error instanceof CommitUnknownError ||
+    error instanceof OverloadedError ||
+    isDatabaseUnavailable(error) ||
+    isContention(error)
+  );
+}
+
+export function outcomeUnknown(cause: unknown): RefusedError {
+  return new RefusedError({ code: 'outcome_unknown', retryAfterSeconds: RETRY_AFTER_SECONDS }, { cause });
+}

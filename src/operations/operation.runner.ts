@@ -1,0 +1,215 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { v7 as uuidv7 } from 'uuid';
+import { CONFIG, type Config } from '../config/config.js';
+import { isDatabaseUnavailable } from '../database/database-errors.js';
+import { GroupCommit } from '../database/group-commit.js';
+import { CommitUnknownError, PipelinedTransactions } from '../database/pipelined-transactions.js';
+import { RefusedError } from '../domain/errors.js';
+import { ClaimsStore, type Claim, type ClaimRequest, type ClaimState } from '../idempotency/claims.store.js';
+import { cacheKey, ReplayCache } from '../idempotency/replay-cache.js';
+import { Metrics } from '../metrics/metrics.js';
+import { Clock } from './clock.js';
+import type { Answer, AnyOperation, OperationRequest, Reserved } from './operation.js';
+import { isTransient, OperationExecutor, outcomeUnknown, RETRY_AFTER_SECONDS } from './operation.executor.js';
+import { compareKeys } from './settlement.writer.js';
+
+/** How often a waiting request looks at a key that another process works on: soon at first, then less. */
+const FIRST_LOOK_MS = 25;
+const MAX_LOOK_MS = 500;
+
+/** A key that this process works on. */
+interface Running {
+  fingerprint: string;
+  /** True once the claim is ours; until then the fingerprint may be the wrong one of two. */
+  claimed: boolean;
+  decided: PromiseWithResolvers<void>;
+  done: PromiseWithResolvers<void>;
+}
+
+interface ReserveItem {
+  claim: ClaimRequest;
+  request: OperationRequest<unknown>;
+}
+
+interface Taken {
+  claim: Claim;
+  reserved: Reserved | undefined;
+}
+
+/** Runs any operation exactly once for each key, and gives everybody who asks again the first answer. */
+@Injectable()
+export class OperationRunner {
+  private readonly running = new Map<string, Running>();
+  private readonly reservations = new Map<AnyOperation, GroupCommit<ReserveItem, Taken | null>>();
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly transactions: PipelinedTransactions,
+    private readonly claims: ClaimsStore,
+    private readonly executor: OperationExecutor,
+    private readonly cache: ReplayCache,
+    private readonly clock: Clock,
+    private readonly metrics: Metrics,
+  ) {}
+
+  /**
+   * The answer to a keyed request: made now, or stored when it was first made.
+   * @throws RefusedError `idempotency_key_reused`, `idempotency_key_in_progress`, `service_unavailable` or
+   * `outcome_unknown`; every other refusal of an operation is an answer, stored like a success.
+   */
+  async run<Command>(operation: AnyOperation, request: OperationRequest<Command>): Promise<Answer> {
+    const waitUntilMs = this.clock.monotonicMs() + request.waitMs;
+    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
+      const answer = this.fromMemory(request) ?? (await this.runUnlessRunning(operation, request));
+      if (answer !== null) return answer;
+      const leftMs = waitUntilMs - this.clock.monotonicMs();
+      if (leftMs <= 0) throw this.conflict('idempotency_key_in_progress');
+      const here = this.running.get(cacheKey(request));
+      await Promise.race([sleep(Math.min(lookMs, leftMs)), ...(here ? [here.done.promise] : [])]);
+    }
+  }
+
+  /** Resolves when no operation runs here any more, so that a shutdown cuts none off. */
+  async idle(): Promise<void> {
+    while (this.running.size > 0) await Promise.all([...this.running.values()].map(({ done }) => done.promise));
+  }
+
+  private fromMemory(request: OperationRequest<unknown>): Answer | null {
+    const cached = this.cache.get(request, this.clock.now().getTime());
+    if (cached === undefined) return null;
+    if (cached.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+    this.metrics.replayed('memory');
+    return { ...cached.answer, replayed: true };
+  }
+
+  /** @returns null while the key is being worked on, here or elsewhere. */
+  private async runUnlessRunning(operation: AnyOperation, request: OperationRequest<unknown>): Promise<Answer | null> {
+    const key = cacheKey(request);
+    const other = this.running.get(key);
+    if (other !== undefined) {
+      await other.decided.promise;
+      if (other.claimed && other.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+      // Not claimed: the answer is known by now, or the key belongs to another process. Find out afresh.
+      return other.claimed ? null : this.fromMemory(request) ?? this.runUnlessRunning(operation, request);
+    }
+    const running: Running = {
+      fingerprint: request.fingerprint,
+      claimed: false,
+      decided: Promise.withResolvers<void>(),
+      done: Promise.withResolvers<void>(),
+    };
+    this.running.set(key, running);
+    try {
+      return await this.claimAndExecute(operation, request, running);
+    } finally {
+      this.running.delete(key);
+      running.decided.resolve();
+      running.done.resolve();
+    }
+  }
+
+  private async claimAndExecute(
+    operation: AnyOperation,
+    request: OperationRequest<unknown>,
+    running: Running,
+  ): Promise<Answer | null> {
+    const leasedAtMs = this.clock.monotonicMs();
+    const taken = await this.reserve(operation, request);
+    if (taken === null) return this.answerOfOther(request);
+    running.claimed = true;
+    running.decided.resolve();
+    const { claim, reserved } = taken;
+    if (claim.attempt > 1) this.metrics.claimTakenOver('retry');
+    const next = await operation.proceed(claim, request, reserved);
+    const answer = await this.executor.execute(operation, { claim, requestId: request.requestId, leasedAtMs }, next);
+    // The key was another request's, whose stored answer had been reaped: that answer is restored, but not ours.
+    if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
+      throw this.conflict('idempotency_key_reused');
+    }
+    if (answer.replayed) this.metrics.replayed('database');
+    return answer;
+  }
+
+  /** Reads what a key stands for that could not be claimed. */
+  private async answerOfOther(request: OperationRequest<unknown>): Promise<Answer | null> {
+    const [state] = await this.claims.find([request]);
+    // Deleted or released since: the next look claims it.
+    if (state === undefined) return null;
+    if (state.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+    if (state.answer === null) return null;
+    this.remember(state, state.answer);
+    this.metrics.replayed('database');
+    return { ...state.answer, replayed: true };
+  }
+
+  private remember(state: ClaimState, answer: NonNullable<ClaimState['answer']>): void {
+    const expiresAtMs = state.expiresAt?.getTime() ?? 0;
+    this.cache.put(state, { fingerprint: state.fingerprint, answer, expiresAtMs });
+  }
+
+  private async reserve(operation: AnyOperation, request: OperationRequest<unknown>): Promise<Taken | null> {
+    const { merchantId, idempotencyKey, fingerprint } = request;
+    const claim: ClaimRequest = {
+      merchantId,
+      idempotencyKey,
+      fingerprint,
+      claimId: uuidv7(),
+      operation: operation.name,
+      resourceId: operation.newResourceId(request),
+    };
+    try {
+      return await this.reservationsOf(operation).submit({ claim, request });
+    } catch (error) {
+      // The claim may stand, and then recovery carries it out: the client must not hear "no effect".
+      if (error instanceof CommitUnknownError) throw outcomeUnknown(error);
+      if (!isTransient(error)) throw error;
+      throw new RefusedError(
+        { code: 'service_unavailable', retryAfterSeconds: RETRY_AFTER_SECONDS },
+        { cause: error },
+      );
+    }
+  }
+
+  private reservationsOf(operation: AnyOperation): GroupCommit<ReserveItem, Taken | null> {
+    let group = this.reservations.get(operation);
+    if (group === undefined) {
+      group = new GroupCommit((items) => this.commitReservations(operation, items), {
+        failsForAll: isDatabaseUnavailable,
+        onGroup: (size) => this.metrics.groupCommitted('reserve', size),
+      });
+      this.reservations.set(operation, group);
+    }
+    return group;
+  }
+
+  /** The claims and what they reserve, in one transaction. `running` keeps a key from being twice in a group. */
+  private async commitReservations(operation: AnyOperation, items: ReserveItem[]): Promise<(Taken | null)[]> {
+    const sorted = items.toSorted((a, b) => compareKeys(a.claim, b.claim));
+    const [claimed, reserved] = await this.transactions.run((tx) => [
+      this.claims.take(
+        tx,
+        sorted.map(({ claim }) => claim),
+        this.config.idempotencyLeaseMs,
+      ),
+      operation.reserve(
+        tx,
+        sorted.map(({ request }) => request),
+      ),
+    ]);
+    const claims = new Map(claimed.map((claim) => [cacheKey(claim), claim]));
+    const reservations = new Map(reserved.map((row) => [cacheKey(row), row]));
+    return items.map(({ claim: { merchantId, idempotencyKey } }) => {
+      const key = cacheKey({ merchantId, idempotencyKey });
+      const claim = claims.get(key);
+      return claim ? { claim, reserved: reservations.get(key) } : null;
+    });
+  }
+
+  private conflict(code: 'idempotency_key_in_progress' | 'idempotency_key_reused'): RefusedError {
+    this.metrics.conflicted(code);
+    return new RefusedError(
+      code === 'idempotency_key_in_progress' ? { code, retryAfterSeconds: RETRY_AFTER_SECONDS } : { code },
+    );
+  }
+}

@@ -1,0 +1,84 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG, type Config } from '../config/config.js';
+import { isDatabaseUnavailable } from '../database/database-errors.js';
+import { GroupCommit } from '../database/group-commit.js';
+import { PipelinedTransactions } from '../database/pipelined-transactions.js';
+import { EventsStore } from '../events/events.store.js';
+import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
+import { LedgerStore } from '../ledger/ledger.store.js';
+import { Metrics } from '../metrics/metrics.js';
+import { PaymentsStore } from '../payments/payments.store.js';
+import type { AnyOperation, Settlement } from './operation.js';
+
+/** Writes outcomes, many operations' in one transaction. */
+@Injectable()
+export class SettlementWriter {
+  private readonly group: GroupCommit<Settlement, boolean>;
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly transactions: PipelinedTransactions,
+    private readonly claims: ClaimsStore,
+    private readonly payments: PaymentsStore,
+    private readonly ledger: LedgerStore,
+    private readonly events: EventsStore,
+    metrics: Metrics,
+  ) {
+    this.group = new GroupCommit((settlements) => this.commit(settlements), {
+      failsForAll: isDatabaseUnavailable,
+      onGroup: (size) => metrics.groupCommitted('settle', size),
+    });
+  }
+
+  /**
+   * Writes payment, ledger, event and answer, all or nothing, if the claim still belongs to its attempt.
+   * @returns false when it does not, and nothing was written.
+   * @throws CommitUnknownError when it cannot be told; settling again is safe and finds out.
+   */
+  settle(settlement: Settlement): Promise<boolean> {
+    return this.group.submit(settlement);
+  }
+
+  /**
+   * Gives a claim back that surely had no effect, together with what it had reserved.
+   * @returns false when it had gone to another attempt, and nothing was written.
+   */
+  async release(operation: AnyOperation, claim: Claim): Promise<boolean> {
+    const [released] = await this.transactions.run((tx) => [
+      this.claims.release(tx, [claim]),
+      operation.release(tx, [claim]),
+    ]);
+    return released > 0;
+  }
+
+  private async commit(settlements: Settlement[]): Promise<boolean[]> {
+    const sorted = settlements.toSorted(byKey);
+    const changes = sorted.flatMap(({ claim, payment }) => (payment ? [{ claim, change: payment }] : []));
+    const ledger = sorted.flatMap((settlement) =>
+      settlement.ledger ? [{ claim: settlement.claim, ledger: settlement.ledger }] : [],
+    );
+    const events = sorted.flatMap(({ event }) => (event ? [event] : []));
+    // The claims come first: the statements after them act for the claims that this one completed.
+    const [completed] = await this.transactions.run((tx) => [
+      this.claims.complete(tx, sorted, this.config.idempotencyRetentionMs),
+      this.payments.settle(tx, changes),
+      this.ledger.append(tx, ledger),
+      this.events.append(tx, events),
+    ]);
+    return settlements.map(({ claim }) => completed.has(claim.claimId));
+  }
+}
+
+function byKey(a: Settlement, b: Settlement): number {
+  return compareKeys(a.claim, b.claim);
+}
+
+/** The one order in which every group locks its rows. */
+export function compareKeys(
+  a: { merchantId: string; idempotencyKey: string },
+  b: { merchantId: string; idempotencyKey: string },
+): number {
+  if (a.merchantId !== b.merchantId) return a.merchantId < b.merchantId ? -1 : 1;
+  if (a.idempotencyKey === b.idempotencyKey) return 0;
+  return a.idempotencyKey < b.idempotencyKey ? -1 : 1;
+}
