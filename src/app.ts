@@ -1,0 +1,31 @@
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Logger } from 'pino';
+import { AppModule } from './app.module.js';
+import type { Config } from './config/config.js';
+import { createFastifyAdapter } from './http/fastify.js';
+import { NestLogger } from './http/nest-logger.js';
+import { setupOpenApi } from './http/openapi.js';
+import { OperationRunner } from './operations/operation.runner.js';
+
+/** The whole service on one database, ready to listen. */
+export async function createApp(config: Config, databaseUrl: string, logger: Logger): Promise<NestFastifyApplication> {
+  const app = await NestFactory.create<NestFastifyApplication>(
+    AppModule.forRoot(config, databaseUrl),
+    createFastifyAdapter(config, logger),
+    // Errors are thrown rather than printed and turned into an exit, so that the caller can say them plainly.
+    { logger: new NestLogger(logger), bodyParser: false, abortOnError: false },
+  );
+  setupOpenApi(app, config);
+  return app;
+}
+
+/**
+ * Stops to listen, lets requests in flight end, and then everything else. Operations whose client has hung up run
+ * without a request, so they are waited for as well: the database must be there for their settling.
+ */
+export async function closeApp(app: NestFastifyApplication): Promise<void> {
+  await app.getHttpAdapter().getInstance().close();
+  await app.get(OperationRunner).idle();
+  await app.close();
+}

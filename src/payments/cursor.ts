@@ -1,0 +1,28 @@
+import { validate, version } from 'uuid';
+import { RefusedError } from '../domain/errors.js';
+
+/** A list's position: the id of the last item that was seen, opaque to clients so that it may change. */
+export function readCursor(cursor: string | undefined): string | undefined {
+  if (cursor === undefined) return undefined;
+  const id = Buffer.from(cursor, 'base64url').toString('latin1');
+  if (validate(id) && version(id) === 7 && writeCursor(id) === cursor) return id;
+  throw new RefusedError({
+    code: 'validation_failed',
+    errors: [{ field: 'cursor', message: 'must be the next_cursor of a page before' }],
+  });
+}
+
+function writeCursor(id: string): string {
+  return Buffer.from(id, 'latin1').toString('base64url');
+}
+
+/** A page of `limit` items out of up to one more, which only tells that there is a next page. */
+export function pageOf<Item>(
+  items: Item[],
+  limit: number,
+  idOf: (item: Item) => string,
+): { data: Item[]; next_cursor: string | null } {
+  const data = items.slice(0, limit);
+  const last = data.at(-1);
+  return { data, next_cursor: items.length > limit && last !== undefined ? writeCursor(idOf(last)) : null };
+}
