@@ -7,7 +7,9 @@ export class UnconfiguredGateway extends Gateway {
 
   constructor() {
     super();
-    new Logger(UnconfiguredGateway.name).warn('no payment gateway is configured: every charge will be answered 503');
+    new Logger(UnconfiguredGateway.name).warn(
+      'no payment gateway is configured: every charge will be answered 503',
+    );
   }
 
   charge(): Promise<GatewayOutcome> {

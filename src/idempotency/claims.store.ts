@@ -53,7 +53,8 @@ export interface Completion {
  * other's results, so this is how a later one acts on exactly the claims that an earlier one took or completed; a row
  * that was only locked, or that another attempt wrote, does not match.
  */
-export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string => `${alias}.xmin = pg_current_xact_id()::xid`;
+export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
+  `${alias}.xmin = pg_current_xact_id()::xid`;
 
 const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
@@ -65,10 +66,11 @@ export class ClaimsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /**
-   * Claims new keys and takes over those that were released or whose lease ran out, if they carry the same
-   * fingerprint. A request whose first commit may have happened finds its own claim again. What is not returned
-   * belongs to somebody else or is completed: read it with {@link find}, in a later statement, because one statement
-   * sees neither its own conflict's row nor the other's.
+   * Claims new keys, and takes over those whose lease ran out, if they carry the same fingerprint. A released key goes
+   * to whoever asks next: the same request goes on under its claim id, which is the gateway's key, and another request
+   * gets a claim of its own, since the first surely had no effect. A request whose first commit may have happened
+   * finds its own claim again. What is not returned belongs to somebody else or is completed: read it with
+   * {@link find}, in a later statement, because one statement sees neither its own conflict's row nor the other's.
    */
   async take(tx: Transaction, requests: readonly ClaimRequest[], leaseMs: number): Promise<Claim[]> {
     const { rows } = await tx.query<Claim>({
@@ -79,11 +81,13 @@ export class ClaimsStore {
         SELECT i.*, 'in_progress', 1, clock_timestamp() + $7 * interval '1 millisecond'
         FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[]) AS i
         ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
-          SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at
-          WHERE k.fingerprint = EXCLUDED.fingerprint
-            AND (k.status = 'released'
-              OR k.status = 'in_progress'
-                AND (k.lease_expires_at <= clock_timestamp() OR k.claim_id = EXCLUDED.claim_id))
+          SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at,
+            operation = EXCLUDED.operation, fingerprint = EXCLUDED.fingerprint,
+            claim_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.claim_id ELSE EXCLUDED.claim_id END,
+            resource_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.resource_id ELSE EXCLUDED.resource_id END
+          WHERE k.status = 'released'
+            OR k.status = 'in_progress' AND k.fingerprint = EXCLUDED.fingerprint
+              AND (k.lease_expires_at <= clock_timestamp() OR k.claim_id = EXCLUDED.claim_id)
         RETURNING ${CLAIM_COLUMNS}`,
       values: [
         requests.map((request) => request.merchantId),
@@ -99,7 +103,11 @@ export class ClaimsStore {
   }
 
   /** Stores final answers, fenced: a claim that has gone to another attempt is left as it is and not returned. */
-  async complete(tx: Transaction, completions: readonly Completion[], retentionMs: number): Promise<Set<string>> {
+  async complete(
+    tx: Transaction,
+    completions: readonly Completion[],
+    retentionMs: number,
+  ): Promise<Set<string>> {
     const { rows } = await tx.query<{ claimId: string }>({
       name: 'claims.complete',
       text: `
@@ -233,7 +241,12 @@ function toClaimState(row: ClaimStateRow): ClaimState {
   return {
     ...claim,
     answer: answered
-      ? { status: responseStatus, contentType: responseContentType, location: responseLocation, body: responseBody }
+      ? {
+          status: responseStatus,
+          contentType: responseContentType,
+          location: responseLocation,
+          body: responseBody,
+        }
       : null,
   };
 }

@@ -34,6 +34,11 @@ export class IdempotencyKeyDto {
   @ApiProperty({ format: 'date-time' })
   first_seen_at: string;
 
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the stored answer is deleted.' })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When the stored answer is deleted.',
+  })
   expires_at: string | null;
 }

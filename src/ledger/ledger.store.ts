@@ -16,7 +16,10 @@ export interface LedgerTransaction {
 @Injectable()
 export class LedgerStore {
   /** Appends for the claims that this transaction completed, and for no others. */
-  async append(tx: Transaction, entries: readonly { claim: Claim; ledger: LedgerTransaction }[]): Promise<void> {
+  async append(
+    tx: Transaction,
+    entries: readonly { claim: Claim; ledger: LedgerTransaction }[],
+  ): Promise<void> {
     const rows = entries.flatMap(({ claim, ledger }) =>
       ledger.postings.map((posting, index) => ({ claim, ledger, posting, number: index + 1 })),
     );

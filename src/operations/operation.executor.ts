@@ -56,7 +56,9 @@ export class OperationExecutor {
       case 'unavailable':
         return this.giveBack(operation, claim);
       case 'unknown':
-        await this.claims.expireLease(claim).catch((error: unknown) => this.warn('could not end a lease', error));
+        await this.claims
+          .expireLease(claim)
+          .catch((error: unknown) => this.warn('could not end a lease', error));
         return { ...operation.pendingAnswer(next.work), replayed: false };
     }
   }
@@ -83,7 +85,10 @@ export class OperationExecutor {
     try {
       return await Promise.race([operation.call(work, deadline.signal), silence]);
     } catch (error) {
-      this.logger.error('a gateway call threw; its outcome counts as unknown', error instanceof Error ? error.stack : error);
+      this.logger.error(
+        'a gateway call threw; its outcome counts as unknown',
+        error instanceof Error ? error.stack : error,
+      );
       return { kind: 'unknown' };
     } finally {
       clearTimeout(timer);

@@ -23,6 +23,8 @@ interface Running {
   fingerprint: string;
   /** True once the claim is ours; until then the fingerprint may be the wrong one of two. */
   claimed: boolean;
+  /** Why the key could not be asked for: the others that wait for it hear the same, and do not try one by one. */
+  failure?: unknown;
   decided: PromiseWithResolvers<void>;
   done: PromiseWithResolvers<void>;
 }
@@ -72,7 +74,8 @@ export class OperationRunner {
 
   /** Resolves when no operation runs here any more, so that a shutdown cuts none off. */
   async idle(): Promise<void> {
-    while (this.running.size > 0) await Promise.all([...this.running.values()].map(({ done }) => done.promise));
+    while (this.running.size > 0)
+      await Promise.all([...this.running.values()].map(({ done }) => done.promise));
   }
 
   private fromMemory(request: OperationRequest<unknown>): Answer | null {
@@ -84,14 +87,20 @@ export class OperationRunner {
   }
 
   /** @returns null while the key is being worked on, here or elsewhere. */
-  private async runUnlessRunning(operation: AnyOperation, request: OperationRequest<unknown>): Promise<Answer | null> {
+  private async runUnlessRunning(
+    operation: AnyOperation,
+    request: OperationRequest<unknown>,
+  ): Promise<Answer | null> {
     const key = cacheKey(request);
     const other = this.running.get(key);
     if (other !== undefined) {
       await other.decided.promise;
-      if (other.claimed && other.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+      if (!other.claimed && other.failure !== undefined && other.fingerprint === request.fingerprint)
+        throw other.failure;
+      if (other.claimed && other.fingerprint !== request.fingerprint)
+        throw this.conflict('idempotency_key_reused');
       // Not claimed: the answer is known by now, or the key belongs to another process. Find out afresh.
-      return other.claimed ? null : this.fromMemory(request) ?? this.runUnlessRunning(operation, request);
+      return other.claimed ? null : (this.fromMemory(request) ?? this.runUnlessRunning(operation, request));
     }
     const running: Running = {
       fingerprint: request.fingerprint,
@@ -102,6 +111,9 @@ export class OperationRunner {
     this.running.set(key, running);
     try {
       return await this.claimAndExecute(operation, request, running);
+    } catch (error) {
+      running.failure = error;
+      throw error;
     } finally {
       this.running.delete(key);
       running.decided.resolve();
@@ -119,10 +131,27 @@ export class OperationRunner {
     if (taken === null) return this.answerOfOther(request);
     running.claimed = true;
     running.decided.resolve();
-    const { claim, reserved } = taken;
+    try {
+      return await this.executeTaken(operation, request, taken, leasedAtMs);
+    } catch (error) {
+      // The claim stands, and recovery carries it out: the client must not hear "no effect".
+      throw error instanceof RefusedError || !isTransient(error) ? error : outcomeUnknown(error);
+    }
+  }
+
+  private async executeTaken(
+    operation: AnyOperation,
+    request: OperationRequest<unknown>,
+    { claim, reserved }: Taken,
+    leasedAtMs: number,
+  ): Promise<Answer> {
     if (claim.attempt > 1) this.metrics.claimTakenOver('retry');
     const next = await operation.proceed(claim, request, reserved);
-    const answer = await this.executor.execute(operation, { claim, requestId: request.requestId, leasedAtMs }, next);
+    const answer = await this.executor.execute(
+      operation,
+      { claim, requestId: request.requestId, leasedAtMs },
+      next,
+    );
     // The key was another request's, whose stored answer had been reaped: that answer is restored, but not ours.
     if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
       throw this.conflict('idempotency_key_reused');

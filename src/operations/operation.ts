@@ -61,7 +61,11 @@ export interface Operation<Command, Work> {
   reserve(tx: Transaction, requests: readonly OperationRequest<Command>[]): Promise<Reserved[]>;
 
   /** After reserve: what follows for the claim that `request` took. */
-  proceed(claim: Claim, request: OperationRequest<Command>, reserved: Reserved | undefined): Promise<NextStep<Work>>;
+  proceed(
+    claim: Claim,
+    request: OperationRequest<Command>,
+    reserved: Reserved | undefined,
+  ): Promise<NextStep<Work>>;
 
   /** What follows for a claim whose owner was lost. */
   resume(claim: Claim, requestId: string): Promise<NextStep<Work>>;

@@ -103,7 +103,12 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     return outcome;
   }
 
-  settle(claim: Claim, { payment: pending }: ChargeWork, outcome: FinalOutcome, requestId: string): Settlement {
+  settle(
+    claim: Claim,
+    { payment: pending }: ChargeWork,
+    outcome: FinalOutcome,
+    requestId: string,
+  ): Settlement {
     const updatedAt = this.clock.now();
     const payment = charged(pending, outcome, updatedAt);
     return {
@@ -183,7 +188,8 @@ function charged(pending: Payment, outcome: FinalOutcome, updatedAt: Date): Paym
   if (outcome.kind === 'declined') {
     return { ...pending, status: after(pending, 'decline'), failure: outcome.failure, updatedAt };
   }
-  if (pending.captureMethod === 'manual') return { ...pending, status: after(pending, 'authorize'), updatedAt };
+  if (pending.captureMethod === 'manual')
+    return { ...pending, status: after(pending, 'authorize'), updatedAt };
   return { ...pending, status: after(pending, 'approve'), amountCaptured: pending.amount, updatedAt };
 }
 

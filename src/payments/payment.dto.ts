@@ -1,8 +1,20 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsISO8601, IsInt, IsOptional, IsUUID, Matches, Max, Min } from 'class-validator';
 import { amountFromWire, amountToWire, MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
-import { CAPTURE_METHODS, PAYMENT_STATUSES, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
-import { IsAmount, IsCurrencyCode, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../http/field-validators.js';
+import {
+  CAPTURE_METHODS,
+  PAYMENT_STATUSES,
+  type CaptureMethod,
+  type Payment,
+  type PaymentStatus,
+} from '../domain/payment.js';
+import {
+  IsAmount,
+  IsCurrencyCode,
+  IsPaymentMethodToken,
+  IsSafeText,
+  IsStringMap,
+} from '../http/field-validators.js';
 import type { ChargeCommand } from './charge.operation.js';
 
 const MAX_DESCRIPTION_LENGTH = 500;
@@ -35,7 +47,13 @@ export class CreatePaymentDto {
   @IsPaymentMethodToken()
   payment_method: string;
 
-  @ApiPropertyOptional({ format: 'uuid', type: String, nullable: true, example: EXAMPLE_USER_ID, description: 'Whom you charge.' })
+  @ApiPropertyOptional({
+    format: 'uuid',
+    type: String,
+    nullable: true,
+    example: EXAMPLE_USER_ID,
+    description: 'Whom you charge.',
+  })
   @IsOptional()
   @IsUUID('all', { message: 'must be a UUID' })
   user_id?: string | null;
@@ -49,7 +67,12 @@ export class CreatePaymentDto {
   @IsIn(CAPTURE_METHODS, { message: `must be one of ${CAPTURE_METHODS.join(', ')}` })
   capture_method?: CaptureMethod | null;
 
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION_LENGTH, example: 'Order 1001' })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    maxLength: MAX_DESCRIPTION_LENGTH,
+    example: 'Order 1001',
+  })
   @IsOptional()
   @IsSafeText(0, MAX_DESCRIPTION_LENGTH)
   description?: string | null;

@@ -85,7 +85,8 @@ export class PaymentEntity {
       captureMethod: this.captureMethod,
       description: this.description,
       metadata: this.metadata,
-      failure: this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
+      failure:
+        this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
       createdAt: this.createdAt,
       updatedAt: this.updatedAt,
     };

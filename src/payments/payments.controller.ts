@@ -45,7 +45,8 @@ export class PaymentsController {
   @ApiResponse({
     status: 202,
     type: PaymentDto,
-    description: 'The gateway has not said yet whether it took the money: `pending`. Ask again with the same key.',
+    description:
+      'The gateway has not said yet whether it took the money: `pending`. Ask again with the same key.',
     headers: { ...REQUEST_ID_HEADER, ...REPLAYED_HEADER, ...LOCATION_HEADER },
   })
   @ApiProblems('malformed_body', 'validation_failed', 'payload_too_large', 'unsupported_media_type')
@@ -68,7 +69,10 @@ export class PaymentsController {
   @ApiOperation({ summary: 'List payments, newest first', operationId: 'listPayments' })
   @ApiOkResponse({ type: PaymentPageDto, headers: REQUEST_ID_HEADER })
   @ApiProblems('validation_failed', 'service_unavailable')
-  async list(@CurrentMerchant() merchantId: string, @Query() query: ListPaymentsDto): Promise<PaymentPageDto> {
+  async list(
+    @CurrentMerchant() merchantId: string,
+    @Query() query: ListPaymentsDto,
+  ): Promise<PaymentPageDto> {
     const limit = query.limit ?? DEFAULT_PAGE_SIZE;
     const filter = {
       status: query.status,

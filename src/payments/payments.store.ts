@@ -152,7 +152,9 @@ export class PaymentsStore {
   /** The payment that was made under a key, with the fingerprint of the request that made it. */
   async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<PaymentOrigin | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, idempotencyKey });
-    return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, payment: entity.toPayment() };
+    return (
+      entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, payment: entity.toPayment() }
+    );
   }
 
   /** Newest first. A UUIDv7 begins with its time, so the primary key is the order, and no other index is paid for. */

@@ -35,7 +35,9 @@ export class Periodic {
     try {
       await this.runOnce();
     } catch (error) {
-      this.logger.warn(`will try again in ${this.intervalMs} ms: ${error instanceof Error ? error.message : error}`);
+      this.logger.warn(
+        `will try again in ${this.intervalMs} ms: ${String(error)}`,
+      );
     }
     if (!this.stopped) this.start();
   }

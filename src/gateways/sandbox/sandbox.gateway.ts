@@ -10,7 +10,10 @@ const DECLINES: Readonly<Record<string, { code: DeclineCode; message: string }>>
   pm_card_insufficient_funds: { code: 'insufficient_funds', message: 'The card has insufficient funds.' },
   pm_card_expired: { code: 'expired_card', message: 'The card has expired.' },
 };
-const UNKNOWN_METHOD = { code: 'invalid_payment_method', message: 'There is no such payment method.' } as const;
+const UNKNOWN_METHOD = {
+  code: 'invalid_payment_method',
+  message: 'There is no such payment method.',
+} as const;
 
 /**
  * The provider for trying out: what it does depends on the payment method alone. Like a real one it acts once a key,
@@ -32,7 +35,9 @@ export class SandboxGateway extends Gateway {
       case 'pm_gateway_unavailable':
         return { kind: 'unavailable' };
       case 'pm_gateway_flaky':
-        return this.books.nextTry(request.idempotencyKey) === 1 ? { kind: 'unavailable' } : this.approve(request);
+        return this.books.nextTry(request.idempotencyKey) === 1
+          ? { kind: 'unavailable' }
+          : this.approve(request);
       default:
         return { kind: 'declined', failure: DECLINES[request.paymentMethod] ?? UNKNOWN_METHOD };
     }
