@@ -40,7 +40,9 @@ export class Payments1764000000000 implements MigrationInterface {
         expires_at   timestamptz,
         revoked_at   timestamptz
       )`);
-    await db.query(`COMMENT ON TABLE api_keys IS 'Who may act for a merchant; only the SHA-256 of a key is kept'`);
+    await db.query(
+      `COMMENT ON TABLE api_keys IS 'Who may act for a merchant; only the SHA-256 of a key is kept'`,
+    );
   }
 
   private async createIdempotencyKeys(db: QueryRunner): Promise<void> {
@@ -73,8 +75,12 @@ export class Payments1764000000000 implements MigrationInterface {
     await db.query(
       `CREATE INDEX idempotency_keys_lease ON idempotency_keys (lease_expires_at) WHERE status = 'in_progress'`,
     );
-    await db.query(`CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at) WHERE status = 'completed'`);
-    await db.query(`COMMENT ON TABLE idempotency_keys IS 'Claims: who runs an operation under which lease, and later the bytes that were answered. Rows live as long as the stored response; payments keeps the key for ever'`);
+    await db.query(
+      `CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at) WHERE status = 'completed'`,
+    );
+    await db.query(
+      `COMMENT ON TABLE idempotency_keys IS 'Claims: who runs an operation under which lease, and later the bytes that were answered. Rows live as long as the stored response; payments keeps the key for ever'`,
+    );
   }
 
   private async createPayments(db: QueryRunner): Promise<void> {
@@ -112,8 +118,12 @@ export class Payments1764000000000 implements MigrationInterface {
         CONSTRAINT payments_captured CHECK (status = 'completed' OR amount_captured = 0),
         CONSTRAINT payments_failure CHECK ((status = 'failed') = (failure_code IS NOT NULL))
       ) WITH (fillfactor = 80)`);
-    await db.query(`CREATE INDEX payments_user ON payments (merchant_id, user_id, transaction_id) WHERE user_id IS NOT NULL`);
-    await db.query(`COMMENT ON TABLE payments IS 'One row a charge, keyed on the idempotency key for ever: a duplicate finds the original here after its stored response is gone'`);
+    await db.query(
+      `CREATE INDEX payments_user ON payments (merchant_id, user_id, transaction_id) WHERE user_id IS NOT NULL`,
+    );
+    await db.query(
+      `COMMENT ON TABLE payments IS 'One row a charge, keyed on the idempotency key for ever: a duplicate finds the original here after its stored response is gone'`,
+    );
   }
 
   private async createLedger(db: QueryRunner): Promise<void> {
@@ -131,7 +141,9 @@ export class Payments1764000000000 implements MigrationInterface {
         CONSTRAINT ledger_entries_account CHECK (account IN ('gateway_receivable', 'merchant_payable')),
         CONSTRAINT ledger_entries_amount CHECK (amount <> 0)
       )`);
-    await db.query(`COMMENT ON TABLE ledger_entries IS 'Double entry, append-only: what each settled operation owes and is owed; debits positive, credits negative'`);
+    await db.query(
+      `COMMENT ON TABLE ledger_entries IS 'Double entry, append-only: what each settled operation owes and is owed; debits positive, credits negative'`,
+    );
     await db.query(`
       CREATE FUNCTION refuse_unbalanced_ledger_transaction() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN
@@ -171,6 +183,8 @@ export class Payments1764000000000 implements MigrationInterface {
         CONSTRAINT events_pkey PRIMARY KEY (merchant_id, event_id),
         CONSTRAINT events_sequence UNIQUE (merchant_id, transaction_id, sequence)
       )`);
-    await db.query(`COMMENT ON TABLE events IS 'The outbox: what happened, in the transaction in which it happened'`);
+    await db.query(
+      `COMMENT ON TABLE events IS 'The outbox: what happened, in the transaction in which it happened'`,
+    );
   }
 }

@@ -9,7 +9,11 @@ import { setupOpenApi } from './http/openapi.js';
 import { OperationRunner } from './operations/operation.runner.js';
 
 /** The whole service on one database, ready to listen. */
-export async function createApp(config: Config, databaseUrl: string, logger: Logger): Promise<NestFastifyApplication> {
+export async function createApp(
+  config: Config,
+  databaseUrl: string,
+  logger: Logger,
+): Promise<NestFastifyApplication> {
   const app = await NestFactory.create<NestFastifyApplication>(
     AppModule.forRoot(config, databaseUrl),
     createFastifyAdapter(config, logger),

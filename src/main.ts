@@ -42,7 +42,11 @@ async function prepareDatabase(config: Config, databaseUrl: string): Promise<voi
   }
 }
 
-function stopOnSignal(app: NestFastifyApplication, embedded: EmbeddedPostgresServer | null, logger: Logger): void {
+function stopOnSignal(
+  app: NestFastifyApplication,
+  embedded: EmbeddedPostgresServer | null,
+  logger: Logger,
+): void {
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     // Whoever asks twice means now. Nothing is lost: recovery finishes what was cut off.
@@ -96,7 +100,9 @@ function explain(error: unknown, config: Config): unknown {
     );
   }
   if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-    return new StartupError(`Cannot listen on ${config.host} port ${config.port} (${code}): set HOST and PORT.`);
+    return new StartupError(
+      `Cannot listen on ${config.host} port ${config.port} (${code}): set HOST and PORT.`,
+    );
   }
   if (isDatabaseUnavailable(error) && config.databaseUrl !== null) {
     const { host, pathname } = new URL(config.databaseUrl);

@@ -43,7 +43,8 @@ export class GroupCommit<Item, Result> {
 
   /** @throws OverloadedError, or what `commit` threw for this item alone. */
   submit(item: Item): Promise<Result> {
-    if (this.waiting.length >= MAX_WAITING) return Promise.reject(new OverloadedError('too many requests wait'));
+    if (this.waiting.length >= MAX_WAITING)
+      return Promise.reject(new OverloadedError('too many requests wait'));
     return new Promise((resolve, reject) => {
       this.waiting.push({ item, resolve, reject });
       if (!this.inFlight) void this.drain();
@@ -66,7 +67,8 @@ export class GroupCommit<Item, Result> {
       group.forEach(({ resolve }, index) => resolve(results[index] as Result));
     } catch (error) {
       const open = error instanceof CommitUnknownError;
-      if (!open && (group.length === 1 || this.failsForAll(error))) group.forEach(({ reject }) => reject(error));
+      if (!open && (group.length === 1 || this.failsForAll(error)))
+        group.forEach(({ reject }) => reject(error));
       else await this.retryOneByOne(group, error);
     }
   }

@@ -52,7 +52,10 @@ export class PipelinedTransactions {
     const lost = committed.status === 'rejected';
     client.release(lost);
     const failure = [began, ...answers].find(isRejected)?.reason as unknown;
-    if (lost) throw new CommitUnknownError('the connection was lost during COMMIT', { cause: failure ?? committed.reason });
+    if (lost)
+      throw new CommitUnknownError('the connection was lost during COMMIT', {
+        cause: failure ?? committed.reason,
+      });
     // COMMIT of an aborted transaction answers ROLLBACK, and no error.
     if (committed.value.command !== 'COMMIT' || failure !== undefined) {
       throw new TransactionFailedError('the transaction was rolled back', { cause: failure });

@@ -1,0 +1,11 @@
+import { Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { ApiKeyGuard } from './api-key.guard.js';
+import { ApiKeysStore } from './api-keys.store.js';
+import { SandboxSeed } from './sandbox-seed.js';
+
+/** Every route asks for an API key, unless it is `@Public()`. Needs TypeORM's `DataSource` and the configuration. */
+@Module({
+  providers: [ApiKeysStore, SandboxSeed, { provide: APP_GUARD, useClass: ApiKeyGuard }],
+})
+export class AuthModule {}

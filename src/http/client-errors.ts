@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { ConnectionError, FastifyInstance } from 'fastify';
+import type { Config } from '../config/config.js';
+import type { Refusal } from '../domain/errors.js';
+import { renderProblem } from './problem-table.js';
+import { publicUrl } from './public-url.js';
+
+/**
+ * Answers what Node's parser refuses, before there is a request: bad HTTP, headers over the limit, a client that is
+ * too slow. There is only the socket to write to, and the connection cannot be used any further.
+ */
+export function clientErrorHandler(config: Config) {
+  return function answerClientError(this: FastifyInstance, error: ConnectionError, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable || hasBegunAnswer(socket)) {
+      socket.destroy();
+      return;
+    }
+    const refusal = refusalOfClientError(error);
+    this.log.info({ client_error: error.code }, 'connection refused');
+    socket.end(rawAnswer(refusal, publicUrl(config, this.server.address())));
+  };
+}
+
+function refusalOfClientError(error: ConnectionError): Refusal {
+  switch (error.code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { code: 'request_timeout' };
+    case 'HPE_HEADER_OVERFLOW':
+      return { code: 'headers_too_large' };
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return { code: 'payload_too_large' };
+    default:
+      return { code: 'malformed_request', reason: 'The request is not valid HTTP.' };
+  }
+}
+
+/** The check that Node's own handler makes: a second answer in the middle of the first would corrupt it. */
+function hasBegunAnswer(socket: Socket): boolean {
+  // oxlint-disable-next-line no-underscore-dangle -- Node keeps it there, under this name only
+  return (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true;
+}
+
+function rawAnswer(refusal: Refusal, base: string): string {
+  const requestId = randomUUID();
+  const problem = renderProblem(refusal, { requestId, publicUrl: base });
+  const headers = {
+    ...problem.headers,
+    'content-length': String(Buffer.byteLength(problem.body)),
+    'x-request-id': requestId,
+    'x-content-type-options': 'nosniff',
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${problem.body}`;
+}

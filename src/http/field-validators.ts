@@ -1,0 +1,99 @@
+import { registerDecorator } from 'class-validator';
+import { isCurrency } from '../domain/currency.js';
+import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
+
+const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
+const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
+
+const PAYMENT_METHOD_TOKEN = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
+/** A card number has 12 to 19 digits. One that hides in a token would be stored and shown, so none may. */
+const CARD_NUMBER = /\d{12}/;
+
+const SURROGATE = /[\ud800-\udfff]/;
+
+/** A string of `min` to `max` characters that PostgreSQL can store. */
+export function IsSafeText(min: number, max: number): PropertyDecorator {
+  return field('isSafeText', {
+    accepts: (value) => typeof value === 'string' && isSafeText(value, min, max),
+    expected: `must be a string of ${min} to ${max} characters, without NUL and without lone surrogates`,
+  });
+}
+
+/** An amount in the currency's minor unit. */
+export function IsAmount(): PropertyDecorator {
+  return field('isAmount', {
+    accepts: (value) => Number.isInteger(value) && MIN_AMOUNT <= Number(value) && Number(value) <= MAX_AMOUNT,
+    expected: `must be a whole number from ${MIN_AMOUNT} to ${MAX_AMOUNT}, in the currency's minor unit`,
+  });
+}
+
+/** An active ISO 4217 code in upper case. */
+export function IsCurrencyCode(): PropertyDecorator {
+  return field('isCurrencyCode', {
+    accepts: (value) => typeof value === 'string' && isCurrency(value),
+    expected: 'must be an active ISO 4217 code in upper case, such as EUR',
+  });
+}
+
+/** A plain object of strings with bounded keys and values, such as `metadata`. */
+export function IsStringMap(maxEntries: number, maxKey: number, maxValue: number): PropertyDecorator {
+  return field('isStringMap', {
+    accepts: (value) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+      const entries = Object.entries(value);
+      return (
+        entries.length <= maxEntries &&
+        entries.every(([key, entry]) => isMapKey(key, maxKey) && isMapValue(entry, maxValue))
+      );
+    },
+    expected:
+      `must be an object of at most ${maxEntries} strings, with keys of 1 to ${maxKey} ` +
+      `and values of at most ${maxValue} characters`,
+  });
+}
+
+/** The token of a payment method, never a card number. */
+export function IsPaymentMethodToken(): PropertyDecorator {
+  return field('isPaymentMethodToken', {
+    accepts: (value) =>
+      typeof value === 'string' &&
+      PAYMENT_METHOD_TOKEN.test(value) &&
+      !CARD_NUMBER.test(value.replaceAll('_', '')),
+    expected: 'must be the token of a payment method, such as pm_card_visa, never a card number',
+  });
+}
+
+/** Whether PostgreSQL can store the text and counts `min` to `max` characters: code points, as `char_length` does. */
+export function isSafeText(value: string, min: number, max: number): boolean {
+  // A character is one or two units, so what is far too long need not be looked at.
+  if (value.length > 2 * max || value.includes('\u0000')) return false;
+  if (!SURROGATE.test(value)) return min <= value.length && value.length <= max;
+  const length = Array.from(value).length;
+  return value.isWellFormed() && min <= length && length <= max;
+}
+
+function isMapKey(key: string, max: number): boolean {
+  return key !== '__proto__' && isSafeText(key, 1, max);
+}
+
+function isMapValue(value: unknown, max: number): boolean {
+  return typeof value === 'string' && isSafeText(value, 0, max);
+}
+
+/** Messages say what is expected and never repeat the value, which may be a secret. */
+function field(
+  name: string,
+  rule: { accepts(value: unknown): boolean; expected: string },
+): PropertyDecorator {
+  return (target, propertyName) => {
+    registerDecorator({
+      name,
+      target: target.constructor,
+      propertyName: String(propertyName),
+      validator: {
+        validate: (value: unknown) => rule.accepts(value),
+        defaultMessage: () => rule.expected,
+      },
+    });
+  };
+}

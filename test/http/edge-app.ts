@@ -1,0 +1,130 @@
+import { Body, Controller, Get, Module, Param, Post, Query } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { IsIn, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import type { Logger } from 'pino';
+import { QueryFailedError } from 'typeorm';
+import { Public } from '../../src/auth/public.decorator.js';
+import { ConfigModule } from '../../src/config/config.module.js';
+import { type Config, loadConfig } from '../../src/config/config.js';
+import { type Refusal, RefusedError } from '../../src/domain/errors.js';
+import { ApiIdempotencyKey, ApiProblems } from '../../src/http/api-docs.js';
+import { createFastifyAdapter } from '../../src/http/fastify.js';
+import {
+  IsAmount,
+  IsCurrencyCode,
+  IsPaymentMethodToken,
+  IsSafeText,
+  IsStringMap,
+} from '../../src/http/field-validators.js';
+import { HttpModule } from '../../src/http/http.module.js';
+import { createLogger } from '../../src/http/logger.js';
+import { NestLogger } from '../../src/http/nest-logger.js';
+import { setupOpenApi } from '../../src/http/openapi.js';
+import { MetricsModule } from '../../src/metrics/metrics.module.js';
+
+/** Shaped like the body of a payment, so that what holds here holds there. */
+export class ThingDto {
+  @IsAmount()
+  amount: number;
+
+  @IsCurrencyCode()
+  currency: string;
+
+  @IsPaymentMethodToken()
+  payment_method: string;
+
+  @IsOptional()
+  @IsUUID()
+  user_id?: string;
+
+  @IsOptional()
+  @IsIn(['automatic', 'manual'])
+  capture_method?: string;
+
+  @IsOptional()
+  @IsSafeText(1, 20)
+  description?: string;
+
+  @IsOptional()
+  @IsStringMap(2, 5, 10)
+  metadata?: Record<string, string>;
+}
+
+export class ThingsQueryDto {
+  @IsOptional()
+  @Min(1)
+  @Max(100)
+  limit?: number;
+
+  @IsOptional()
+  @IsSafeText(1, 10)
+  status?: string;
+}
+
+/** What {@link ThingsController.fail} throws next. */
+export const failure: { next: unknown } = { next: undefined };
+
+@Public()
+@Controller('v1/things')
+class ThingsController {
+  @Post()
+  @ApiIdempotencyKey()
+  @ApiProblems(
+    'validation_failed',
+    'malformed_body',
+    'card_declined',
+    'insufficient_funds',
+    'service_unavailable',
+  )
+  create(@Body() body: ThingDto) {
+    return { isThing: body instanceof ThingDto, body };
+  }
+
+  @Get()
+  list(@Query() query: ThingsQueryDto) {
+    return { query };
+  }
+
+  @Get('failure')
+  fail(): never {
+    throw failure.next;
+  }
+
+  @Get(':id')
+  read(@Param('id') id: string) {
+    return { id };
+  }
+}
+
+@Module({ controllers: [ThingsController] })
+class ThingsModule {}
+
+/** A small service with the real edge and no database. */
+export async function createEdgeApp(
+  env: Record<string, string> = {},
+  logger?: Logger,
+): Promise<{ app: NestFastifyApplication; config: Config }> {
+  const config = loadConfig({ LOG_LEVEL: 'silent', PORT: '0', ...env });
+  const log = logger ?? createLogger(config);
+  const app = await NestFactory.create<NestFastifyApplication>(
+    { module: EdgeModule, imports: [ConfigModule.forRoot(config), HttpModule, MetricsModule, ThingsModule] },
+    createFastifyAdapter(config, log),
+    { bodyParser: false, logger: new NestLogger(log), abortOnError: false },
+  );
+  setupOpenApi(app, config);
+  await app.init();
+  await app.getHttpAdapter().getInstance().ready();
+  return { app, config };
+}
+
+class EdgeModule {}
+
+export function refused(refusal: Refusal): RefusedError {
+  return new RefusedError(refusal);
+}
+
+/** A statement that failed as TypeORM reports it. */
+export function failedStatement(code: string, message = 'the server said so'): QueryFailedError {
+  return new QueryFailedError('SELECT $1', ['pm_card_visa'], Object.assign(new Error(message), { code }));
+}
