@@ -1,0 +1,22 @@
+// Removes what earlier builds left in dist/ for sources that are gone. TypeScript never does, and both the migrations
+// and the tests are found by their file names: a stale one would run.
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = join(root, 'dist');
+
+for (const folder of ['src', 'migrations', 'test', 'bench']) {
+  for (const file of filesOf(join(dist, folder))) {
+    const source = join(root, relative(dist, file)).replace(/\.js(\.map)?$/, '.ts');
+    if (source.endsWith('.ts') && !existsSync(source)) rmSync(file);
+  }
+}
+
+function filesOf(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
