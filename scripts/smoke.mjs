@@ -1,5 +1,6 @@
 // Does with `npm start` what its first user does, in a fresh data folder: pays, pays again with the same key, stops it,
-// starts it again, and asks a third time. Ends with code 0 when each answer is the first one, byte for byte.
+// starts it again, asks a third time, and presses Ctrl-C while another payment runs. Ends with code 0 when each answer
+// was the first one, byte for byte, and the last payment was answered, too.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -34,8 +35,12 @@ try {
 
   await start();
   assert.deepEqual(await pay(key), second);
-  await stop('SIGINT');
-  console.log('One charge, three equal answers, over a restart');
+  const [slow] = await Promise.all([
+    pay(randomUUID(), 'pm_gateway_slow'),
+    sleep(500).then(() => stop('SIGINT')),
+  ]);
+  assert.equal(slow.status, 201);
+  console.log('One charge, three equal answers, over a restart, and a request in flight was finished');
 } finally {
   killAll();
   await rm(folder, { recursive: true, force: true, maxRetries: 5 });
@@ -47,7 +52,15 @@ async function start() {
     cwd: root,
     // A process group of its own, as a terminal makes one: a signal can then go to all of it, like Ctrl-C.
     detached: true,
-    env: { ...process.env, PORT: String(port), DATA_DIR: folder, DATABASE_URL: '', SANDBOX: 'true', SANDBOX_API_KEY: '' },
+    env: {
+      ...process.env,
+      PORT: String(port),
+      DATA_DIR: folder,
+      DATABASE_URL: '',
+      SANDBOX: 'true',
+      SANDBOX_API_KEY: '',
+      LOG_LEVEL: 'warn',
+    },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   while (!(await isReady())) {
@@ -66,7 +79,7 @@ async function isReady() {
   }
 }
 
-async function pay(key) {
+async function pay(key, payment_method = 'pm_card_visa') {
   const answer = await fetch(`${base}/v1/payments`, {
     method: 'POST',
     headers: {
@@ -74,7 +87,7 @@ async function pay(key) {
       'content-type': 'application/json',
       'idempotency-key': key,
     },
-    body: JSON.stringify({ amount: 1999, currency: 'EUR', payment_method: 'pm_card_visa' }),
+    body: JSON.stringify({ amount: 1999, currency: 'EUR', payment_method }),
   });
   return {
     status: answer.status,

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
@@ -7,6 +8,8 @@ import { createFastifyAdapter } from './http/fastify.js';
 import { NestLogger } from './http/nest-logger.js';
 import { setupOpenApi } from './http/openapi.js';
 import { OperationRunner } from './operations/operation.runner.js';
+
+const IDLE_CHECK_MS = 50;
 
 /** The whole service on one database, ready to listen. */
 export async function createApp(
@@ -29,7 +32,11 @@ export async function createApp(
  * without a request, so they are waited for as well: the database must be there for their settling.
  */
 export async function closeApp(app: NestFastifyApplication): Promise<void> {
+  const server = app.getHttpServer() as Server;
+  // A connection whose request ends while we stop would otherwise be kept alive, and hold the server open.
+  const idleConnections = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   await app.getHttpAdapter().getInstance().close();
+  clearInterval(idleConnections);
   await app.get(OperationRunner).idle();
   await app.close();
 }

@@ -12,6 +12,8 @@ import { PublicUrl } from './http/public-url.js';
 /** For requests in flight and for PostgreSQL's shutdown together; what lasts longer is left to recovery. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 const DRAIN_LIMIT_MS = 6_000;
+/** One Ctrl-C reaches us twice under npm: from the terminal, and repeated by npm. A person takes longer. */
+const SECOND_SIGNAL_MS = 1_000;
 
 async function main(): Promise<void> {
   const config = loadConfig(process.env);
@@ -47,11 +49,14 @@ function stopOnSignal(
   embedded: EmbeddedPostgresServer | null,
   logger: Logger,
 ): void {
-  let stopping = false;
+  let stoppingSinceMs: number | undefined;
   const stop = (signal: NodeJS.Signals): void => {
-    // Whoever asks twice means now. Nothing is lost: recovery finishes what was cut off.
-    if (stopping) process.exit(1);
-    stopping = true;
+    if (stoppingSinceMs !== undefined) {
+      // Whoever asks twice means now. Nothing is lost: recovery finishes what was cut off.
+      if (performance.now() - stoppingSinceMs > SECOND_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    stoppingSinceMs = performance.now();
     logger.info({ signal }, 'stopping: requests in flight are finished first');
     setTimeout(() => process.exit(1), SHUTDOWN_LIMIT_MS).unref();
     void shutDown(app, embedded).then(

@@ -110,7 +110,7 @@ export class EmbeddedCluster {
    */
   private async initialise(initdb: string, account: Account): Promise<string> {
     const { cluster, unfinished } = this.files;
-    await rm(unfinished, { recursive: true, force: true });
+    await rm(unfinished, { recursive: true, force: true, maxRetries: 10 });
     const password = (await readIfExists(this.files.password))?.trim() ?? '';
     if (await exists(join(cluster, 'PG_VERSION'))) {
       if (password !== '') return this.adopt(password, account);

@@ -13,8 +13,8 @@ const TAIL_CHARACTERS = 4_000;
  * slow for that, the next start recovers from the log instead, and nothing that was committed is lost.
  */
 export const STOP_STEPS: readonly (readonly [NodeJS.Signals, number])[] = [
-  ['SIGINT', 4_500],
-  ['SIGQUIT', 2_000],
+  ['SIGINT', 3_000],
+  ['SIGQUIT', 500],
   ['SIGKILL', 500],
 ];
 

@@ -35,8 +35,8 @@ export interface SupervisorJob extends EmbeddedPostgresOptions {
 /** What the supervisor answers, once. */
 export type SupervisorReport = { readonly url: string } | { readonly failure: string };
 
-/** The supervisor needs at most 7 s to stop PostgreSQL, its last resort included. */
-const STOP_LIMIT_MS = 8_000;
+/** The supervisor needs at most 4 s to stop PostgreSQL, its last resort included. */
+const STOP_LIMIT_MS = 5_000;
 const CONNECT_LIMIT_MS = 3_000;
 const SUPERVISOR = fileURLToPath(new URL('./embedded-postgres.process.js', import.meta.url));
 

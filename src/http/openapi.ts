@@ -32,6 +32,10 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .setDescription(DESCRIPTION)
     .setVersion('1')
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
+    // The order in which the Swagger UI shows them: what people come for is on top.
+    .addTag('Payments')
+    .addTag('Idempotency keys')
+    .addTag('Service', 'Health, metrics and problem types. No API key is needed.')
     // The same origin as the page: any other would need CORS.
     .addServer('/')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: authDescription(config) }, API_KEY_AUTH)

@@ -1,0 +1,200 @@
+import { v7 as uuidv7 } from 'uuid';
+import { ClaimsStore } from '../../src/idempotency/claims.store.js';
+import {
+  ANSWER,
+  asItIs,
+  claimRequest,
+  type Guards,
+  LONG_LEASE_MS,
+  NO_LEASE_MS,
+  RETENTION_MS,
+  without,
+  WritePath,
+} from '../support/write-path.js';
+
+describe('claims', () => {
+  let db: WritePath;
+
+  beforeAll(async () => {
+    db = await WritePath.open();
+  });
+  afterAll(() => db.close());
+
+  /** The same request again, as another process sends it. */
+  const again = (request: ReturnType<typeof claimRequest>, changes = {}) =>
+    claimRequest({ ...request, claimId: uuidv7(), resourceId: uuidv7(), ...changes });
+
+  it('of one key go to one of many processes that ask at once', async () => {
+    const request = claimRequest();
+    const taken = await Promise.all(Array.from({ length: 3 }, () => db.take([again(request)], LONG_LEASE_MS)));
+    expect(taken.flat()).toHaveLength(1);
+  });
+
+  it('are found again by the request that made them, whose first commit may have been lost', async () => {
+    const request = claimRequest();
+    const [first] = await db.take([request], LONG_LEASE_MS);
+    expect(await db.take([request], LONG_LEASE_MS)).toEqual([{ ...first, attempt: 2 }]);
+  });
+
+  describe('the lease', () => {
+    it('keeps a claim from everybody else while it runs', async () => {
+      const request = claimRequest();
+      await db.take([request], LONG_LEASE_MS);
+      expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([]);
+    });
+
+    it('gives the claim away when it has run out, under the same claim id and with the next attempt', async () => {
+      const request = claimRequest();
+      const [first] = await db.take([request], NO_LEASE_MS);
+      expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([{ ...first, attempt: 2 }]);
+    });
+
+    it('control: without it, a claim that is being worked on is taken over', async () => {
+      const request = claimRequest();
+      await db.take([request], LONG_LEASE_MS);
+      const unguarded = without('claims.take', 'k.lease_expires_at <= clock_timestamp()', 'true');
+      expect(await db.take([again(request)], LONG_LEASE_MS, unguarded)).toMatchObject([{ attempt: 2 }]);
+    });
+
+    it('keeps a claim from recovery while it runs, and control: without it, recovery takes it', async () => {
+      const request = claimRequest();
+      await db.take([request], LONG_LEASE_MS);
+      const keyOf = (claim: { idempotencyKey: string }) => claim.idempotencyKey;
+      expect((await db.claims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(request.idempotencyKey);
+      const control = unguardedClaims(without('claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'));
+      expect((await control.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).toContain(request.idempotencyKey);
+    });
+
+    it('that ran out is given to one of several recovery workers', async () => {
+      const requests = Array.from({ length: 5 }, () => claimRequest()).toSorted((a, b) =>
+        a.idempotencyKey < b.idempotencyKey ? -1 : 1,
+      );
+      await db.take(requests, NO_LEASE_MS);
+      const taken = await Promise.all([1, 2, 3].map(() => db.claims.takeExpired(LONG_LEASE_MS, 100)));
+      const keys = taken.flat().map((claim) => claim.idempotencyKey);
+      for (const { idempotencyKey } of requests) expect(keys.filter((key) => key === idempotencyKey)).toHaveLength(1);
+    });
+  });
+
+  describe('the fingerprint', () => {
+    it('keeps a claim from another request, even when the lease has run out', async () => {
+      const request = claimRequest();
+      await db.take([request], NO_LEASE_MS);
+      expect(await db.take([again(request, { fingerprint: 'v1:other' })], LONG_LEASE_MS)).toEqual([]);
+    });
+
+    it('control: without it, another request takes the key over', async () => {
+      const request = claimRequest();
+      await db.take([request], NO_LEASE_MS);
+      const unguarded = without('claims.take', 'AND k.fingerprint = EXCLUDED.fingerprint');
+      const other = again(request, { fingerprint: 'v1:other' });
+      expect(await db.take([other], LONG_LEASE_MS, unguarded)).toMatchObject([{ fingerprint: 'v1:other' }]);
+    });
+
+    it('counts no longer for a released key: another request gets a claim of its own', async () => {
+      const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
+      const other = again(claim!, { fingerprint: 'v1:other' });
+      expect(await db.take([other], LONG_LEASE_MS)).toEqual([{ ...other, attempt: 2 }]);
+    });
+
+    it('of a released key keeps its claim id, so that the gateway sees one key', async () => {
+      const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
+      expect(await db.take([again(claim!)], LONG_LEASE_MS)).toEqual([{ ...claim, attempt: 2 }]);
+    });
+  });
+
+  describe('the fence', () => {
+    /** A claim of which this is the first owner, while a second one has taken it over. */
+    async function lostClaim() {
+      const request = claimRequest();
+      const [lost] = await db.take([request], NO_LEASE_MS);
+      const [current] = await db.take([again(request)], LONG_LEASE_MS);
+      return { lost: lost!, current: current! };
+    }
+
+    async function complete(claim: Parameters<WritePath['settle']>[0], body: string, guards: Guards = asItIs) {
+      const [completed] = await db.transactions.run((tx) => [
+        db.claims.complete(guards(tx), [{ claim, answer: { ...ANSWER, body } }], RETENTION_MS),
+      ]);
+      return completed.has(claim.claimId);
+    }
+
+    async function stateOf(claim: Parameters<WritePath['settle']>[0]) {
+      const [state] = await db.claims.find([claim]);
+      return { status: state?.status, body: state?.answer?.body, leaseExpired: state?.leaseExpired };
+    }
+
+    const WORKED_ON = { status: 'in_progress', body: undefined, leaseExpired: false };
+
+    it('lets an owner that lost its claim neither complete, nor release, nor expire it', async () => {
+      const { lost } = await lostClaim();
+      expect(await complete(lost, '"late"')).toBe(false);
+      expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost])])).toEqual([0]);
+      await db.claims.expireLease(lost);
+      expect(await stateOf(lost)).toEqual(WORKED_ON);
+    });
+
+    it('control: without the attempt, the late owner completes it', async () => {
+      const { lost } = await lostClaim();
+      const unguarded = without('claims.complete', 'AND k.attempt = i.attempt');
+      expect(await complete(lost, '"late"', unguarded)).toBe(true);
+      expect((await stateOf(lost)).body).toBe('"late"');
+    });
+
+    it('control: without the attempt, the late owner releases it', async () => {
+      const { lost } = await lostClaim();
+      const unguarded = without('claims.release', 'AND k.attempt = i.attempt');
+      expect(await db.transactions.run((tx) => [db.claims.release(unguarded(tx), [lost])])).toEqual([1]);
+    });
+
+    it('control: without the attempt, the late owner ends the lease of the other', async () => {
+      const { lost } = await lostClaim();
+      const control = unguardedClaims(without('claims.expire_lease', 'AND k.attempt = i.attempt'));
+      await control.expireLease(lost);
+      expect((await stateOf(lost)).leaseExpired).toBe(true);
+    });
+
+    it('never lets a stored answer be replaced, not even by its own attempt', async () => {
+      const { current } = await lostClaim();
+      expect(await complete(current, '"first"')).toBe(true);
+      expect(await complete(current, '"second"')).toBe(false);
+      expect((await stateOf(current)).body).toBe('"first"');
+    });
+
+    it('control: without the state, a second completion replaces the answer', async () => {
+      const { current } = await lostClaim();
+      await complete(current, '"first"');
+      const unguarded = without('claims.complete', `AND k.status = 'in_progress'`);
+      expect(await complete(current, '"second"', unguarded)).toBe(true);
+      expect((await stateOf(current)).body).toBe('"second"');
+    });
+  });
+
+  it('are reaped when their answer has outlived its time, and no other row is touched', async () => {
+    const [old, fresh, running, abandoned] = await Promise.all([
+      db.take([claimRequest()], LONG_LEASE_MS),
+      db.take([claimRequest()], LONG_LEASE_MS),
+      db.take([claimRequest()], LONG_LEASE_MS),
+      db.take([claimRequest()], NO_LEASE_MS),
+    ]);
+    await db.transactions.run((tx) => [db.claims.complete(tx, [{ claim: old[0]!, answer: ANSWER }], 0)]);
+    await db.transactions.run((tx) => [db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER }], RETENTION_MS)]);
+    expect(await db.claims.reap(100)).toBe(1);
+    const left = await db.claims.find([old[0]!, fresh[0]!, running[0]!, abandoned[0]!]);
+    expect(new Set(left.map((claim) => claim.claimId))).toEqual(
+      new Set([fresh[0]!.claimId, running[0]!.claimId, abandoned[0]!.claimId]),
+    );
+  });
+
+  /** For the statements that the store sends outside a transaction of somebody else. */
+  function unguardedClaims(guards: Guards): ClaimsStore {
+    return new ClaimsStore({
+      read: async (statement: never) => {
+        const [{ rows }] = await db.transactions.run((tx) => [guards(tx).query(statement)]);
+        return rows;
+      },
+    } as never);
+  }
+});

@@ -1,0 +1,130 @@
+import { v7 as uuidv7 } from 'uuid';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../../src/idempotency/claims.store.js';
+import {
+  asItIs,
+  claimRequest,
+  type Guards,
+  LONG_LEASE_MS,
+  newPayment,
+  NO_LEASE_MS,
+  without,
+  WritePath,
+} from '../support/write-path.js';
+
+const OF_CLAIM = WRITTEN_BY_THIS_TRANSACTION('k');
+const OF_PAYMENT = WRITTEN_BY_THIS_TRANSACTION('p');
+
+describe('what follows a claim in its transaction', () => {
+  let db: WritePath;
+
+  beforeAll(async () => {
+    db = await WritePath.open();
+  });
+  afterAll(() => db.close());
+
+  /** The claim as its first owner knows it, which another has taken over and still works on. */
+  async function lostClaim(): Promise<Claim> {
+    const request = claimRequest();
+    const lost = await db.reserve(NO_LEASE_MS, request);
+    await db.take([claimRequest({ ...request, claimId: uuidv7() })], LONG_LEASE_MS);
+    return lost;
+  }
+
+  it('a settlement writes its payment, postings and event once, and the same settlement again writes nothing', async () => {
+    const claim = await db.reserve(LONG_LEASE_MS);
+    expect(await db.settle(claim)).toBe(true);
+    const written = { claim: 'completed 1', payment: 'completed', postings: 2, events: 1 };
+    expect(await db.rowsOf(claim)).toEqual(written);
+    expect(await db.settle(claim)).toBe(false);
+    expect(await db.rowsOf(claim)).toEqual(written);
+  });
+
+  it('a settlement of an owner that lost its claim writes nothing at all', async () => {
+    const claim = await lostClaim();
+    expect(await db.settle(claim)).toBe(false);
+    expect(await db.rowsOf(claim)).toEqual({ claim: 'in_progress 2', payment: 'pending', postings: 0, events: 0 });
+  });
+
+  it.each<[string, string, string, object]>([
+    ['payments.settle', OF_CLAIM, 'the payment', { payment: 'completed' }],
+    ['ledger.append', OF_CLAIM, 'postings', { postings: 2 }],
+    ['events.append', OF_PAYMENT, 'an event', { events: 1 }],
+  ])('control: without its mark, %s lets that owner write %3$s', async (statement, guard, _what, damage) => {
+    const claim = await lostClaim();
+    expect(await db.settle(claim, without(statement, guard, 'true'))).toBe(false);
+    expect(await db.rowsOf(claim)).toMatchObject(damage);
+  });
+
+  it.each<[string, string, object]>([
+    ['ledger.append', OF_CLAIM, { postings: 4 }],
+    ['events.append', OF_PAYMENT, { events: 2 }],
+  ])('control: without its mark, %s writes a settlement twice', async (statement, guard, damage) => {
+    const claim = await db.reserve(LONG_LEASE_MS);
+    await db.settle(claim);
+    const writesTwice = db.settle(claim, without(statement, guard, 'true'));
+    // The events' own number is a second guard behind the mark.
+    if (statement === 'events.append') {
+      await expect(writesTwice).rejects.toMatchObject({ cause: { constraint: 'events_sequence' } });
+    } else {
+      await writesTwice;
+      expect(await db.rowsOf(claim)).toMatchObject(damage);
+    }
+  });
+
+  describe('a payment is reserved by its claim', () => {
+    async function reserveAgain(key: ReturnType<typeof claimRequest>, guards: Guards = asItIs) {
+      const request = claimRequest({ ...key, claimId: uuidv7(), resourceId: uuidv7() });
+      const [, reserved] = await db.transactions.run((tx) => [
+        db.claims.take(tx, [request], LONG_LEASE_MS),
+        db.payments.insertPending(guards(tx), [newPayment(request)]),
+      ]);
+      return reserved;
+    }
+
+    it('and by no request that did not get the claim', async () => {
+      const request = claimRequest();
+      await db.take([request], LONG_LEASE_MS);
+      expect(await reserveAgain(request)).toEqual([]);
+      expect(await db.rowsOf({ ...request, attempt: 1 })).toMatchObject({ payment: undefined });
+    });
+
+    it('control: without its mark, whoever asks makes a payment for another’s claim', async () => {
+      const request = claimRequest();
+      await db.take([request], LONG_LEASE_MS);
+      expect(await reserveAgain(request, without('payments.insert_pending', OF_CLAIM, 'true'))).toHaveLength(1);
+    });
+
+    it('and the owner that takes the claim over finds that payment, and makes no second one', async () => {
+      const request = claimRequest();
+      const claim = await db.reserve(NO_LEASE_MS, request);
+      expect(await reserveAgain(request)).toMatchObject([{ transactionId: claim.resourceId, inserted: false }]);
+    });
+  });
+
+  describe('a release takes its pending payment away', () => {
+    async function release(claim: Claim, guards: Guards = asItIs): Promise<void> {
+      await db.transactions.run((tx) => [
+        db.claims.release(tx, [claim]),
+        db.payments.deletePending(guards(tx), [claim]),
+      ]);
+    }
+
+    it('when the claim is its own', async () => {
+      const claim = await db.reserve(LONG_LEASE_MS);
+      await release(claim);
+      expect(await db.rowsOf(claim)).toMatchObject({ claim: 'released 1', payment: undefined });
+    });
+
+    it('and leaves it alone when the claim has gone to another', async () => {
+      const claim = await lostClaim();
+      await release(claim);
+      expect(await db.rowsOf(claim)).toMatchObject({ claim: 'in_progress 2', payment: 'pending' });
+    });
+
+    it('control: without its mark, it takes the payment away from the other owner', async () => {
+      const claim = await lostClaim();
+      await release(claim, without('payments.delete_pending', OF_CLAIM, 'true'));
+      expect(await db.rowsOf(claim)).toMatchObject({ claim: 'in_progress 2', payment: undefined });
+    });
+  });
+});

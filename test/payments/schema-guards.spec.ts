@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
+
+const MERCHANT = '00000000-0000-7000-8000-00000000000a';
+
+/** A statement that inserts one row, from its columns. */
+function insert(table: string, row: Record<string, unknown>): { text: string; values: unknown[] } {
+  const columns = Object.keys(row);
+  const places = columns.map((_, index) => `$${index + 1}`);
+  return {
+    text: `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places.join(', ')})`,
+    values: Object.values(row),
+  };
+}
+
+const payment = (changes: Record<string, unknown> = {}) =>
+  insert('payments', {
+    merchant_id: MERCHANT,
+    transaction_id: randomUUID(),
+    idempotency_key: 'one key',
+    claim_id: randomUUID(),
+    fingerprint: 'v1:one',
+    amount: 100,
+    currency: 'EUR',
+    status: 'completed',
+    payment_method: 'pm_card_visa',
+    capture_method: 'automatic',
+    amount_captured: 100,
+    created_at: new Date(),
+    updated_at: new Date(),
+    ...changes,
+  });
+
+const claim = (changes: Record<string, unknown> = {}) =>
+  insert('idempotency_keys', {
+    merchant_id: MERCHANT,
+    idempotency_key: 'one key',
+    claim_id: randomUUID(),
+    operation: 'charge',
+    fingerprint: 'v1:one',
+    resource_id: randomUUID(),
+    status: 'in_progress',
+    attempt: 1,
+    lease_expires_at: new Date(),
+    ...changes,
+  });
+
+const posting = (changes: Record<string, unknown> = {}) =>
+  insert('ledger_entries', {
+    merchant_id: MERCHANT,
+    ledger_transaction_id: '00000000-0000-7000-8000-0000000000ff',
+    posting: 1,
+    transaction_id: randomUUID(),
+    account: 'gateway_receivable',
+    currency: 'EUR',
+    amount: 100,
+    created_at: new Date(),
+    ...changes,
+  });
+
+const balanced = () => [posting(), posting({ posting: 2, account: 'merchant_payable', amount: -100 })];
+const check = 'SET CONSTRAINTS ALL IMMEDIATE';
+
+interface Violation {
+  guard: string;
+  what: string;
+  /** How the guard is removed, in the control. */
+  remove: string;
+  /** What goes before and must succeed. */
+  given?: (string | { text: string; values: unknown[] })[];
+  /** What the guard refuses. */
+  when: (string | { text: string; values: unknown[] })[];
+}
+
+const constraint = (table: string, guard: string) => ({ guard, remove: `ALTER TABLE ${table} DROP CONSTRAINT ${guard}` });
+const trigger = (guard: string) => ({ guard, remove: `DROP TRIGGER ${guard} ON ledger_entries` });
+
+const VIOLATIONS: Violation[] = [
+  { ...constraint('payments', 'payments_idempotency_key'), what: 'a second payment for one key of a merchant', given: [payment()], when: [payment()] },
+  { ...constraint('payments', 'payments_amount'), what: 'a payment of nothing', when: [payment({ amount: 0, amount_captured: 0 })] },
+  { ...constraint('payments', 'payments_amount'), what: 'a payment over the limit', when: [payment({ amount: 1_000_000_000_000 })] },
+  { ...constraint('payments', 'payments_limits'), what: 'more captured than charged', when: [payment({ amount_captured: 101 })] },
+  { ...constraint('payments', 'payments_limits'), what: 'more refunded than captured', when: [payment({ amount_refunded: 101 })] },
+  { ...constraint('payments', 'payments_limits'), what: 'less than nothing refunded', when: [payment({ amount_refunded: -1 })] },
+  { ...constraint('payments', 'payments_captured'), what: 'money captured of a payment that is pending', when: [payment({ status: 'pending' })] },
+  { ...constraint('payments', 'payments_status'), what: 'a state that does not exist', when: [payment({ status: 'maybe', amount_captured: 0 })] },
+  { ...constraint('payments', 'payments_currency'), what: 'a currency that cannot be one', when: [payment({ currency: 'eur' })] },
+  { ...constraint('payments', 'payments_failure'), what: 'a failed payment without its reason', when: [payment({ status: 'failed', amount_captured: 0 })] },
+  { ...constraint('idempotency_keys', 'idempotency_keys_pkey'), what: 'a second claim of one key of a merchant', given: [claim()], when: [claim()] },
+  { ...constraint('idempotency_keys', 'idempotency_keys_answer'), what: 'a completed claim without an answer', when: [claim({ status: 'completed' })] },
+  { ...constraint('idempotency_keys', 'idempotency_keys_attempt'), what: 'a claim that nobody has tried', when: [claim({ attempt: 0 })] },
+  { ...trigger('ledger_entries_balanced'), what: 'one side of a transfer', when: [posting(), check] },
+  { ...trigger('ledger_entries_balanced'), what: 'two sides that differ', when: [posting(), posting({ posting: 2, amount: -99 }), check] },
+  { ...trigger('ledger_entries_balanced'), what: 'two sides in two currencies', when: [posting(), posting({ posting: 2, amount: -100, currency: 'USD' }), check] },
+  { ...trigger('ledger_entries_balanced'), what: 'a late third posting', given: [...balanced(), check], when: [posting({ posting: 3 }), check] },
+  { ...trigger('ledger_entries_append_only'), what: 'a change of a posting', given: balanced(), when: ['UPDATE ledger_entries SET amount = amount * 2'] },
+  { ...trigger('ledger_entries_append_only'), what: 'a deleted posting', given: balanced(), when: ['DELETE FROM ledger_entries'] },
+  { ...trigger('ledger_entries_append_only'), what: 'an emptied ledger', given: [...balanced(), check], when: ['TRUNCATE ledger_entries'] },
+];
+
+describe('the database itself', () => {
+  let database: TestDatabase;
+  let db: Client;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    db = new Client({ connectionString: database.url });
+    await db.connect();
+  });
+  // Everything happens in a transaction that is rolled back, the removal of a guard included.
+  beforeEach(() => db.query('BEGIN'));
+  afterEach(() => db.query('ROLLBACK'));
+  afterAll(async () => {
+    await db.end();
+    await database.drop();
+  });
+
+  async function run(statements: Violation['when']): Promise<void> {
+    for (const statement of statements) await db.query(statement);
+  }
+
+  it.each(VIOLATIONS)('refuses $what ($guard)', async ({ guard, given = [], when }) => {
+    await run(given);
+    const refusal = await run(when).then(
+      () => null,
+      (error: Error & { constraint?: string }) => error,
+    );
+    if (guard === 'ledger_entries_append_only') expect(refusal?.message).toBe('ledger_entries is append-only');
+    else expect(refusal?.constraint).toBe(guard);
+  });
+
+  it.each(VIOLATIONS)('control: without $guard it would let through $what', async ({ remove, given = [], when }) => {
+    await db.query(remove);
+    await run(given);
+    await run(when);
+  });
+
+  it('lets merchants use the same key, each for itself', async () => {
+    const other = { merchant_id: randomUUID() };
+    await run([payment(), payment(other), claim(), claim(other)]);
+  });
+
+  it('refuses an unbalanced ledger transaction at COMMIT, also when nobody asks before', async () => {
+    await db.query(posting());
+    await expect(db.query('COMMIT')).rejects.toMatchObject({ constraint: 'ledger_entries_balanced' });
+    expect((await db.query('SELECT FROM ledger_entries')).rowCount).toBe(0);
+  });
+});
