@@ -1,4 +1,4 @@
-import { applyDecorators } from '@nestjs/common';
+import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiExtraModels, ApiHeader, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import type { RefusalCode } from '../domain/errors.js';
 import { ProblemDto } from './problem.dto.js';
@@ -26,10 +26,24 @@ export const REPLAYED_HEADER = {
   },
 } as const;
 
+export const PREFERENCE_HEADER = {
+  'Preference-Applied': {
+    description: 'The wait that was granted, where `Prefer` asked for one.',
+    schema: { ...STRING, example: 'wait=10' },
+  },
+} as const;
+
+/** Of every answer of a keyed route that is not a problem. */
+export const KEYED_HEADERS = { ...REQUEST_ID_HEADER, ...REPLAYED_HEADER, ...PREFERENCE_HEADER } as const;
+
 export const LOCATION_HEADER = {
   Location: {
     description: 'The address of what was created.',
-    schema: { ...STRING, format: 'uri-reference' },
+    schema: {
+      ...STRING,
+      format: 'uri-reference',
+      example: '/v1/payments/019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e',
+    },
   },
 } as const;
 
@@ -41,38 +55,69 @@ export const RETRY_AFTER_HEADER = {
 } as const;
 
 const DESCRIBED_BY_HEADER = {
-  Link: { description: 'Leads to what is expected, with `rel="describedby"`.', schema: STRING },
+  Link: {
+    description: 'Leads to what is expected, with `rel="describedby"`.',
+    schema: {
+      ...STRING,
+      example: `<${EXAMPLE_BASE_URL}/problems/idempotency_key_missing>; rel="describedby"`,
+    },
+  },
 } as const;
 
 const CHALLENGE_HEADER = {
   'WWW-Authenticate': { description: 'How to authenticate.', schema: { ...STRING, example: 'Bearer' } },
 } as const;
 
+/** The codes that a route or a controller has been documented with so far. */
+const DOCUMENTED_CODES = Symbol('DocumentedCodes');
+/** On routes whose key was read, answers say whether they are replays. */
+const KEYED = Symbol('Keyed');
+/** Said before a key is read: by the guard, by the body's parser, and by nobody who knows better. */
+const NEVER_KEYED_STATUSES: ReadonlySet<number> = new Set([401, 413, 415, 500]);
+
 /**
  * Documents problems, one response for each status with an example for each code. The examples are rendered by the
- * function that renders the answers, so they cannot drift apart from them.
+ * function that renders the answers, so they cannot drift apart from them. Several of it on one route add up: Swagger
+ * by itself would keep the last response of a status only.
  */
 export function ApiProblems(...codes: RefusalCode[]): MethodDecorator & ClassDecorator {
-  const byStatus = Map.groupBy(codes, (code) => PROBLEMS[code].status);
-  const responses = [...byStatus].map(([status, sameStatus]) =>
-    ApiResponse({
-      status,
-      description: sameStatus.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join('. '),
-      headers: Object.assign({}, REQUEST_ID_HEADER, ...sameStatus.map(headersOf)),
-      content: {
-        'application/problem+json': {
-          schema: { $ref: getSchemaPath(ProblemDto) },
-          examples: Object.fromEntries(sameStatus.map((code) => [code, exampleOf(code)])),
-        },
+  return (target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
+    const holder = (descriptor?.value ?? target) as object;
+    const before = (Reflect.getMetadata(DOCUMENTED_CODES, holder) ?? []) as RefusalCode[];
+    const all = [...new Set([...before, ...codes])];
+    Reflect.defineMetadata(DOCUMENTED_CODES, all, holder);
+    const isKeyed = Reflect.hasMetadata(KEYED, holder);
+    const responses = [...Map.groupBy(all, (code) => PROBLEMS[code].status)].map(([status, sameStatus]) =>
+      problemResponse(status, sameStatus, isKeyed && !NEVER_KEYED_STATUSES.has(status)),
+    );
+    const decorate = applyDecorators(ApiExtraModels(ProblemDto), ...responses);
+    if (key === undefined || descriptor === undefined) (decorate as ClassDecorator)(target as never);
+    else (decorate as MethodDecorator)(target, key, descriptor);
+  };
+}
+
+function problemResponse(
+  status: number,
+  codes: RefusalCode[],
+  isKeyed: boolean,
+): MethodDecorator & ClassDecorator {
+  return ApiResponse({
+    status,
+    description: codes.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join('. '),
+    headers: Object.assign({}, REQUEST_ID_HEADER, isKeyed ? REPLAYED_HEADER : {}, ...codes.map(headersOf)),
+    content: {
+      'application/problem+json': {
+        schema: { $ref: getSchemaPath(ProblemDto) },
+        examples: Object.fromEntries(codes.map((code) => [code, exampleOf(code)])),
       },
-    }),
-  );
-  return applyDecorators(ApiExtraModels(ProblemDto), ...responses);
+    },
+  });
 }
 
 /** Documents the request headers of a keyed route. Its answers carry {@link REPLAYED_HEADER}. */
 export function ApiIdempotencyKey(): MethodDecorator {
   return applyDecorators(
+    SetMetadata(KEYED, true),
     ApiHeader({
       name: 'Idempotency-Key',
       required: true,

@@ -31,13 +31,14 @@ export class IdempotencyKeyDto {
   @ApiProperty({ type: 'integer', nullable: true, example: 201, description: 'Of the stored answer.' })
   response_status: number | null;
 
-  @ApiProperty({ format: 'date-time' })
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.000Z' })
   first_seen_at: string;
 
   @ApiProperty({
     type: String,
     format: 'date-time',
     nullable: true,
+    example: '2026-02-01T09:30:00.012Z',
     description: 'When the stored answer is deleted.',
   })
   expires_at: string | null;

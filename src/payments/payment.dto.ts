@@ -131,7 +131,7 @@ export class PaymentDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_TRANSACTION_ID, description: 'A UUIDv7.' })
   transaction_id: string;
 
-  @ApiProperty({ format: 'uuid' })
+  @ApiProperty({ format: 'uuid', example: '00000000-0000-7000-8000-000000000001' })
   merchant_id: string;
 
   @ApiProperty({ format: 'uuid', type: String, nullable: true, example: EXAMPLE_USER_ID })
@@ -164,13 +164,18 @@ export class PaymentDto {
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { order_id: '1001' } })
   metadata: Readonly<Record<string, string>>;
 
-  @ApiProperty({ type: PaymentFailureDto, nullable: true, example: null })
+  @ApiProperty({
+    type: PaymentFailureDto,
+    nullable: true,
+    example: null,
+    description: 'Why it failed; null unless it did.',
+  })
   failure: PaymentFailureDto | null;
 
-  @ApiProperty({ format: 'date-time' })
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.000Z' })
   created_at: string;
 
-  @ApiProperty({ format: 'date-time' })
+  @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.012Z' })
   updated_at: string;
 }
 
@@ -198,7 +203,12 @@ export class PaymentPageDto {
   @ApiProperty({ type: [PaymentDto] })
   data: PaymentDto[];
 
-  @ApiProperty({ type: String, nullable: true, description: 'Leads to the next page; null on the last.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'Leads to the next page; null on the last.',
+  })
   next_cursor: string | null;
 }
 

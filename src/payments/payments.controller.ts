@@ -2,7 +2,7 @@ import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { RefusedError } from '../domain/errors.js';
-import { ApiProblems, LOCATION_HEADER, REPLAYED_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
+import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { fingerprint } from '../idempotency/fingerprint.js';
 import { Idempotent } from '../idempotency/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
@@ -40,14 +40,14 @@ export class PaymentsController {
   @ApiCreatedResponse({
     type: PaymentDto,
     description: 'The payment was taken (`completed`), or authorized if captured manually.',
-    headers: { ...REQUEST_ID_HEADER, ...REPLAYED_HEADER, ...LOCATION_HEADER },
+    headers: { ...KEYED_HEADERS, ...LOCATION_HEADER },
   })
   @ApiResponse({
     status: 202,
     type: PaymentDto,
     description:
       'The gateway has not said yet whether it took the money: `pending`. Ask again with the same key.',
-    headers: { ...REQUEST_ID_HEADER, ...REPLAYED_HEADER, ...LOCATION_HEADER },
+    headers: { ...KEYED_HEADERS, ...LOCATION_HEADER },
   })
   @ApiProblems('malformed_body', 'validation_failed', 'payload_too_large', 'unsupported_media_type')
   @ApiProblems('card_declined', 'insufficient_funds', 'expired_card', 'invalid_payment_method')
