@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CommitUnknownError } from './pipelined-transactions.js';
 
 /** Statements of a larger group gain nothing any more, and a failed one costs as many retries. */
@@ -54,6 +55,8 @@ export class GroupCommit<Item, Result> {
   private async drain(): Promise<void> {
     this.inFlight = true;
     while (this.waiting.length > 0) {
+      // Requests that came in one read of the network are one turn of the event loop apart: they go together.
+      await nextTurn();
       const group = this.waiting.splice(0, MAX_GROUP_SIZE);
       this.options.onGroup?.(group.length);
       await this.send(group);

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource } from 'typeorm';
@@ -44,9 +45,13 @@ export class PipelinedTransactions {
    */
   async run<const T extends readonly Promise<unknown>[]>(issue: (tx: Transaction) => T): Promise<Results<T>> {
     const client = await this.connect();
+    // Held back until all of it is there, or the server would begin with BEGIN alone and wait for the rest.
+    const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+    stream.cork();
     const begin = client.query('BEGIN');
     const results = issue({ query: (statement) => client.query(statement) });
     const commit = client.query('COMMIT');
+    stream.uncork();
     const [began, committed, ...answers] = await Promise.allSettled([begin, commit, ...results]);
 
     const lost = committed.status === 'rejected';

@@ -99,22 +99,29 @@ export class PaymentsStore {
     return rows;
   }
 
-  /** Applies outcomes for the claims that this transaction completed, and counts the event that each brings. */
+  /**
+   * Applies outcomes for the claims that this transaction completed, and counts the event that each brings. The claims
+   * are looked up first: joined freely, a merchant's payments would each be tried against each claim.
+   */
   async settle(tx: Transaction, changes: readonly { claim: Claim; change: PaymentChange }[]): Promise<void> {
     await tx.query({
       name: 'payments.settle',
       text: `
+        WITH settled AS MATERIALIZED (
+          SELECT i.*
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
+            $9::text[], $10::timestamptz[])
+            AS i(merchant_id, idempotency_key, transaction_id, from_status, to_status, amount_captured, failure_code,
+              failure_message, gateway_reference, updated_at)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
         UPDATE payments p
-        SET status = i.to_status, amount_captured = i.amount_captured, failure_code = i.failure_code,
-          failure_message = i.failure_message, gateway_reference = coalesce(i.gateway_reference, p.gateway_reference),
-          event_sequence = p.event_sequence + 1, updated_at = i.updated_at
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
-          $9::text[], $10::timestamptz[])
-          AS i(merchant_id, idempotency_key, transaction_id, from_status, to_status, amount_captured, failure_code,
-            failure_message, gateway_reference, updated_at)
-        JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
-          AND p.merchant_id = i.merchant_id AND p.transaction_id = i.transaction_id AND p.status = i.from_status`,
+        SET status = s.to_status, amount_captured = s.amount_captured, failure_code = s.failure_code,
+          failure_message = s.failure_message, gateway_reference = coalesce(s.gateway_reference, p.gateway_reference),
+          event_sequence = p.event_sequence + 1, updated_at = s.updated_at
+        FROM settled s
+        WHERE p.merchant_id = s.merchant_id AND p.transaction_id = s.transaction_id AND p.status = s.from_status`,
       values: [
         changes.map(({ claim }) => claim.merchantId),
         changes.map(({ claim }) => claim.idempotencyKey),
