@@ -45,14 +45,7 @@ export class PipelinedTransactions {
    */
   async run<const T extends readonly Promise<unknown>[]>(issue: (tx: Transaction) => T): Promise<Results<T>> {
     const client = await this.connect();
-    // Held back until all of it is there, or the server would begin with BEGIN alone and wait for the rest.
-    const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
-    stream.cork();
-    const begin = client.query('BEGIN');
-    const results = issue({ query: (statement) => client.query(statement) });
-    const commit = client.query('COMMIT');
-    stream.uncork();
-    const [began, committed, ...answers] = await Promise.allSettled([begin, commit, ...results]);
+    const [began, committed, ...answers] = await Promise.allSettled(send(client, issue));
 
     const lost = committed.status === 'rejected';
     client.release(lost);
@@ -97,4 +90,24 @@ export class PipelinedTransactions {
 
 function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRejectedResult {
   return result.status === 'rejected';
+}
+
+/** Held back until all of it is there, or the server would begin with BEGIN alone and wait for the rest. */
+function send<T extends readonly Promise<unknown>[]>(
+  client: PoolClient,
+  issue: (tx: Transaction) => T,
+): [Promise<QueryResult>, Promise<QueryResult>, ...T] {
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.cork();
+  try {
+    const begin = client.query('BEGIN');
+    const results = issue({ query: (statement) => client.query(statement) });
+    return [begin, client.query('COMMIT'), ...results];
+  } catch (error) {
+    // A transaction that was begun and never ended must not go back into the pool.
+    client.release(true);
+    throw error;
+  } finally {
+    stream.uncork();
+  }
 }
