@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
@@ -32,7 +31,7 @@ export async function createApp(
  * without a request, so they are waited for as well: the database must be there for their settling.
  */
 export async function closeApp(app: NestFastifyApplication): Promise<void> {
-  const server = app.getHttpServer() as Server;
+  const server = app.getHttpServer();
   // A connection whose request ends while we stop would otherwise be kept alive, and hold the server open.
   const idleConnections = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   await app.getHttpAdapter().getInstance().close();

@@ -8,9 +8,8 @@ import { join } from 'node:path';
 import { MigrationExecutor, type DataSource } from 'typeorm';
 import { loadConfig, ConfigError } from '../config/config.js';
 import { StartupError } from '../config/startup-error.js';
-import { createDataSource } from '../database/data-source.js';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
-import { runMigrations } from '../database/migrations.js';
+import { openForMigration, runMigrations } from '../database/migrations.js';
 import { migrationSource } from './migration-source.js';
 
 const COMMANDS = { run, revert, show, generate } as const;
@@ -112,10 +111,7 @@ async function withDataSource(
   databaseUrl: string,
   use: (dataSource: DataSource) => Promise<void>,
 ): Promise<void> {
-  const dataSource = createDataSource(databaseUrl);
-  // The service's statement timeouts are not for statements that rewrite tables.
-  dataSource.setOptions({ extra: {} });
-  await dataSource.initialize();
+  const dataSource = await openForMigration(databaseUrl);
   try {
     await use(dataSource);
   } finally {

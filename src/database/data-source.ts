@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { ApiKeyEntity } from '../auth/api-key.entity.js';
 import { MerchantEntity } from '../auth/merchant.entity.js';
@@ -22,14 +21,13 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
  */
 const PLANNER = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
-/** The one data source: entities, migrations, and the pool that the pipelined transactions take from, too. */
+/** The one data source: entities, and the pool that the pipelined transactions take from, too. */
 export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
     url: databaseUrl,
     applicationName: 'hapax',
     entities: [MerchantEntity, ApiKeyEntity, ClaimEntity, PaymentEntity, LedgerEntryEntity, EventEntity],
-    migrations: [join(import.meta.dirname, '../../migrations/*.js')],
     migrationsTableName: 'migrations',
     synchronize: false,
     logging: false,

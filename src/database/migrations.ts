@@ -1,13 +1,36 @@
-import type { DataSource } from 'typeorm';
-import { createDataSource } from './data-source.js';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { DataSource, type MigrationInterface } from 'typeorm';
+import { dataSourceOptions } from './data-source.js';
+
+const FOLDER = join(import.meta.dirname, '../../migrations');
+const POOL_SIZE = 3;
 
 /** Any number, the same everywhere: processes that start together migrate one after the other. */
 const MIGRATION_LOCK = 7_242_001;
-/** A migration may rewrite a table, so the timeouts of the service do not hold for it. */
-async function openForMigration(databaseUrl: string): Promise<DataSource> {
-  const dataSource = createDataSource(databaseUrl);
-  dataSource.setOptions({ extra: {} });
-  return dataSource.initialize();
+
+/**
+ * A data source that knows the migrations. They may rewrite a table, so the timeouts of the service do not hold here.
+ *
+ * TypeORM could find the files itself. It imports them by code that is made at run time, which a test runner that gives
+ * each file its own modules cannot follow, and it would do so at every start of the service.
+ */
+export async function openForMigration(databaseUrl: string): Promise<DataSource> {
+  const options = {
+    ...dataSourceOptions(databaseUrl, POOL_SIZE),
+    migrations: await loadMigrations(),
+    extra: {},
+  };
+  return new DataSource(options).initialize();
+}
+
+async function loadMigrations(): Promise<(new () => MigrationInterface)[]> {
+  const files = (await readdir(FOLDER)).filter((file) => file.endsWith('.js'));
+  const modules = await Promise.all(
+    files.map((file) => import(pathToFileURL(join(FOLDER, file)).href) as Promise<object>),
+  );
+  return modules.flatMap((module) => Object.values(module) as (new () => MigrationInterface)[]);
 }
 
 /**

@@ -76,7 +76,11 @@ export class PipelinedTransactions {
 
   private async connect(): Promise<PoolClient> {
     try {
-      return await this.pool.connect();
+      const client = await this.pool.connect();
+      // A client that is taken has no listener of the pool's, and an error event without one ends the process. What
+      // failed is told to whoever waits for a statement.
+      if (client.listenerCount('error') === 0) client.on('error', () => undefined);
+      return client;
     } catch (error) {
       throw new TransactionFailedError('no database connection could be had', { cause: error });
     }

@@ -3,7 +3,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 /** One row a key: who runs the operation, and later what was answered. Money is moved by `claims.store.ts`. */
 @Entity({ name: 'idempotency_keys' })
 @Index('idempotency_keys_lease', ['leaseExpiresAt'], { where: `status = 'in_progress'` })
-@Index('idempotency_keys_expiry', ['expiresAt'], { where: `status = 'completed'` })
+@Index('idempotency_keys_expiry', ['expiresAt'], { where: `status <> 'in_progress'` })
 export class ClaimEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'idempotency_keys_pkey' })
   merchantId: string;

@@ -143,15 +143,16 @@ export class ClaimsStore {
   }
 
   /** Gives a key back after a try that surely had no effect: the next request with it may run at once. Fenced. */
-  async release(tx: Transaction, claims: readonly Claim[]): Promise<number> {
+  async release(tx: Transaction, claims: readonly Claim[], retentionMs: number): Promise<number> {
     const { rowCount } = await tx.query({
       name: 'claims.release',
       text: `
-        UPDATE idempotency_keys k SET status = 'released'
+        UPDATE idempotency_keys k
+        SET status = 'released', expires_at = clock_timestamp() + $5 * interval '1 millisecond'
         FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}`,
-      values: fenceColumns(claims),
+      values: [...fenceColumns(claims), retentionMs],
     });
     return rowCount ?? 0;
   }
@@ -205,7 +206,7 @@ export class ClaimsStore {
     });
   }
 
-  /** Deletes stored answers past their lifetime and returns how many; what they created keeps their keys. */
+  /** Deletes stored answers and released keys past their lifetime, and returns how many. What was made keeps its key. */
   async reap(limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'claims.reap',
@@ -213,7 +214,7 @@ export class ClaimsStore {
         DELETE FROM idempotency_keys k
         USING (
           SELECT merchant_id, idempotency_key FROM idempotency_keys
-          WHERE status = 'completed' AND expires_at <= clock_timestamp()
+          WHERE status <> 'in_progress' AND expires_at <= clock_timestamp()
           ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         ) reaped
         WHERE k.merchant_id = reaped.merchant_id AND k.idempotency_key = reaped.idempotency_key

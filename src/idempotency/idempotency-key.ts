@@ -20,7 +20,8 @@ export function readIdempotencyKey(rawHeaders: readonly string[]): string {
   const [line, ...more] = lines;
   if (line === undefined) throw new RefusedError({ code: 'idempotency_key_missing' });
   if (more.length > 0) throw invalid('the header was sent more than once');
-  return parseIdempotencyKey(line.trim());
+  // Optional white space around a field's value is blanks and tabs, and nothing else (RFC 9110 section 5.5).
+  return parseIdempotencyKey(line.replace(/^[ \t]+|[ \t]+$/g, ''));
 }
 
 /** The key that a header's value stands for. */

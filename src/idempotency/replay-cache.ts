@@ -7,6 +7,9 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** What an entry weighs beside its body: key, fingerprint, location and the map itself. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
+/** At most: a string of Latin-1 alone takes half. */
+const BYTES_A_CHARACTER = 2;
+
 interface CachedAnswer {
   fingerprint: string;
   answer: StoredAnswer;
@@ -22,7 +25,7 @@ export class ReplayCache {
   private readonly answers = new LRUCache<string, CachedAnswer>({
     max: MAX_ANSWERS,
     maxSize: MAX_BYTES,
-    sizeCalculation: ({ answer }) => answer.body.length + ENTRY_OVERHEAD_BYTES,
+    sizeCalculation: ({ answer }) => answer.body.length * BYTES_A_CHARACTER + ENTRY_OVERHEAD_BYTES,
   });
 
   get(key: ScopedKey, nowMs: number): CachedAnswer | undefined {

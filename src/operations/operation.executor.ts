@@ -48,7 +48,10 @@ export class OperationExecutor {
   ): Promise<Answer> {
     if (next.step === 'settle') return this.settle(execution, next.settlement);
     const { claim, requestId } = execution;
-    const outcome = await this.call(operation, execution, next.work);
+    const heard = await this.call(operation, execution, next.work);
+    // An earlier try may have had its effect before its owner was lost: this one's "no effect" is no news of that.
+    const outcome: GatewayOutcome =
+      heard.kind === 'unavailable' && next.resumed ? { kind: 'unknown' } : heard;
     switch (outcome.kind) {
       case 'approved':
       case 'declined':

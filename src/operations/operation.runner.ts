@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { v7 as uuidv7 } from 'uuid';
+import { uuidv7 } from '../ids/uuidv7.js';
 import { CONFIG, type Config } from '../config/config.js';
 import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
@@ -97,8 +97,9 @@ export class OperationRunner {
       await other.decided.promise;
       if (!other.claimed && other.failure !== undefined && other.fingerprint === request.fingerprint)
         throw other.failure;
-      if (other.claimed && other.fingerprint !== request.fingerprint)
-        throw this.conflict('idempotency_key_reused');
+      if (other.claimed && other.fingerprint !== request.fingerprint) {
+        await this.refuseUnlessOriginal(operation, request);
+      }
       // Not claimed: the answer is known by now, or the key belongs to another process. Find out afresh.
       return other.claimed ? null : (this.fromMemory(request) ?? this.runUnlessRunning(operation, request));
     }
@@ -128,7 +129,7 @@ export class OperationRunner {
   ): Promise<Answer | null> {
     const leasedAtMs = this.clock.monotonicMs();
     const taken = await this.reserve(operation, request);
-    if (taken === null) return this.answerOfOther(request);
+    if (taken === null) return this.answerOfOther(operation, request);
     running.claimed = true;
     running.decided.resolve();
     try {
@@ -161,15 +162,31 @@ export class OperationRunner {
   }
 
   /** Reads what a key stands for that could not be claimed. */
-  private async answerOfOther(request: OperationRequest<unknown>): Promise<Answer | null> {
+  private async answerOfOther(
+    operation: AnyOperation,
+    request: OperationRequest<unknown>,
+  ): Promise<Answer | null> {
     const [state] = await this.claims.find([request]);
     // Deleted or released since: the next look claims it.
     if (state === undefined) return null;
-    if (state.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+    if (state.fingerprint !== request.fingerprint) {
+      if (state.status === 'completed') throw this.conflict('idempotency_key_reused');
+      await this.refuseUnlessOriginal(operation, request);
+    }
     if (state.answer === null) return null;
     this.remember(state, state.answer);
     this.metrics.replayed('database');
     return { ...state.answer, replayed: true };
+  }
+
+  /** Another body runs under this key. It may be the wrong one: then the right one waits until that is settled. */
+  private async refuseUnlessOriginal(
+    operation: AnyOperation,
+    request: OperationRequest<unknown>,
+  ): Promise<void> {
+    if ((await operation.originalFingerprint(request)) !== request.fingerprint) {
+      throw this.conflict('idempotency_key_reused');
+    }
   }
 
   private remember(state: ClaimState, answer: NonNullable<ClaimState['answer']>): void {

@@ -34,8 +34,12 @@ export interface Settlement {
   event?: NewEvent;
 }
 
-/** What is to be done for a claim. */
-export type NextStep<Work> = { step: 'call'; work: Work } | { step: 'settle'; settlement: Settlement };
+/**
+ * What is to be done for a claim. `resumed` says that an earlier try may have called the gateway: nothing that this try
+ * hears can then mean that there was no effect.
+ */
+export type NextStep<Work> =
+  { step: 'call'; work: Work; resumed: boolean } | { step: 'settle'; settlement: Settlement };
 
 export type FinalOutcome = Extract<GatewayOutcome, { kind: 'approved' | 'declined' }>;
 
@@ -66,6 +70,12 @@ export interface Operation<Command, Work> {
     request: OperationRequest<Command>,
     reserved: Reserved | undefined,
   ): Promise<NextStep<Work>>;
+
+  /**
+   * The fingerprint of the request that first used a key, where only what it made still knows it; null for none. A key
+   * whose claim was reaped may be claimed by another body for a moment, and must not be denied to its owner meanwhile.
+   */
+  originalFingerprint(request: OperationRequest<Command>): Promise<string | null>;
 
   /** What follows for a claim whose owner was lost. */
   resume(claim: Claim, requestId: string): Promise<NextStep<Work>>;

@@ -45,7 +45,7 @@ export class SettlementWriter {
    */
   async release(operation: AnyOperation, claim: Claim): Promise<boolean> {
     const [released] = await this.transactions.run((tx) => [
-      this.claims.release(tx, [claim]),
+      this.claims.release(tx, [claim], this.config.idempotencyRetentionMs),
       operation.release(tx, [claim]),
     ]);
     return released > 0;

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
+import { uuidv7 } from '../ids/uuidv7.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import { capturePostings } from '../domain/postings.js';
 import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
@@ -55,7 +55,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
 
   /** Its time is the payment's `created_at`, so that the order of ids is the order of creation. */
   newResourceId(request: OperationRequest<ChargeCommand>): string {
-    return uuidv7({ msecs: request.receivedAt.getTime() });
+    return uuidv7(request.receivedAt.getTime());
   }
 
   reserve(tx: Transaction, requests: readonly OperationRequest<ChargeCommand>[]): Promise<Reserved[]> {
@@ -68,7 +68,12 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     reserved: Reserved | undefined,
   ): Promise<NextStep<ChargeWork>> {
     if (reserved?.inserted !== true) return this.resume(claim, request.requestId);
-    return { step: 'call', work: { payment: pendingPayment(claim, request), gatewayKey: claim.claimId } };
+    const work = { payment: pendingPayment(claim, request), gatewayKey: claim.claimId };
+    return { step: 'call', work, resumed: false };
+  }
+
+  async originalFingerprint(request: OperationRequest<ChargeCommand>): Promise<string | null> {
+    return (await this.payments.findByKey(request))?.fingerprint ?? null;
   }
 
   /**
@@ -79,7 +84,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     const origin = await this.payments.findByKey(claim);
     if (origin === null) throw new Error(`claim ${claim.claimId} has no payment`);
     const { payment, claimId: gatewayKey, fingerprint } = origin;
-    if (payment.status === 'pending') return { step: 'call', work: { payment, gatewayKey } };
+    if (payment.status === 'pending') return { step: 'call', work: { payment, gatewayKey }, resumed: true };
     const original: Claim = { ...claim, fingerprint, resourceId: payment.transactionId };
     return {
       step: 'settle',

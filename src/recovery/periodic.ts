@@ -35,9 +35,7 @@ export class Periodic {
     try {
       await this.runOnce();
     } catch (error) {
-      this.logger.warn(
-        `will try again in ${this.intervalMs} ms: ${String(error)}`,
-      );
+      this.logger.warn(`will try again in ${this.intervalMs} ms: ${String(error)}`);
     }
     if (!this.stopped) this.start();
   }

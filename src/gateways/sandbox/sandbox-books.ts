@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { v7 as uuidv7 } from 'uuid';
+import { uuidv7 } from '../../ids/uuidv7.js';
 import type { ChargeRequest } from '../gateway.js';
 
 /** How long a process waits for another that is writing. */
