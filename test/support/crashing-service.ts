@@ -1,0 +1,120 @@
+/**
+ * The real service with one point at which its process is killed, or stopped until somebody wakes it. The point is
+ * reached by wrapping methods of the app's own providers from outside: the service itself knows nothing of it.
+ * See `strike-points.ts` for the environment that it reads.
+ */
+import { writeSync } from 'node:fs';
+import { createApp } from '../../src/app.js';
+import { loadConfig } from '../../src/config/config.js';
+import { EventsStore } from '../../src/events/events.store.js';
+import { Gateway } from '../../src/gateways/gateway.js';
+import { createLogger } from '../../src/http/logger.js';
+import { PublicUrl } from '../../src/http/public-url.js';
+import { ClaimsStore } from '../../src/idempotency/claims.store.js';
+import { SettlementWriter } from '../../src/operations/settlement.writer.js';
+import { ChargeOperation } from '../../src/payments/charge.operation.js';
+import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { STRIKING, type StrikePoint } from './strike-points.js';
+
+const STANDARD_OUTPUT = 1;
+/** The kernel may need a moment to stop all of our threads; until then nothing else may run. */
+const MOMENT_MS = 200;
+
+const strikePoint = process.env['STRIKE_POINT'];
+const strikeSignal = process.env['STRIKE_SIGNAL'] ?? 'SIGKILL';
+const strikeKeys = (process.env['STRIKE_KEYS'] ?? '').split(' ').filter(Boolean);
+
+const config = loadConfig(process.env);
+const app = await createApp(config, config.databaseUrl ?? '', createLogger(config));
+
+/** Once only: whoever wakes us wants to see what we do then. */
+let struck = false;
+
+function strike(): void {
+  if (struck) return;
+  struck = true;
+  writeSync(STANDARD_OUTPUT, `${STRIKING}\n`);
+  process.kill(process.pid, strikeSignal);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, MOMENT_MS);
+}
+
+/** For a point inside a transaction, whose statements are issued without a pause: the first key strikes. */
+function strikeIf(at: StrikePoint, keys: readonly string[]): void {
+  if (at === strikePoint && keys.some((key) => strikeKeys.includes(key))) strike();
+}
+
+const arrived = new Set<string>();
+const allArrived = Promise.withResolvers<void>();
+
+/** For any other point: who comes first waits for the rest. */
+async function strikeWhenAllArrive(at: StrikePoint, key: string | undefined): Promise<void> {
+  if (at !== strikePoint || key === undefined || !strikeKeys.includes(key)) return;
+  arrived.add(key);
+  if (arrived.size < strikeKeys.length) return allArrived.promise;
+  strike();
+  allArrived.resolve();
+}
+
+/** The gateway and the events know a key only by what it became. */
+const keyOfClaim = new Map<string, string>();
+const keyOfPayment = new Map<string, string>();
+
+const claims = app.get(ClaimsStore);
+const take = claims.take.bind(claims);
+claims.take = async (tx, requests, leaseMs) => {
+  const keys = requests.map((request) => request.idempotencyKey);
+  strikeIf('before the claim', keys);
+  const taking = take(tx, requests, leaseMs);
+  strikeIf('in the middle of the claim’s transaction', keys);
+  const taken = await taking;
+  for (const claim of taken) {
+    keyOfClaim.set(claim.claimId, claim.idempotencyKey);
+    keyOfPayment.set(claim.resourceId, claim.idempotencyKey);
+  }
+  return taken;
+};
+
+const operation = app.get(ChargeOperation);
+const proceed = operation.proceed.bind(operation);
+operation.proceed = async (claim, request, reserved) => {
+  const next = await proceed(claim, request, reserved);
+  await strikeWhenAllArrive('after the claim', claim.idempotencyKey);
+  return next;
+};
+
+const gateway = app.get(Gateway);
+const charge = gateway.charge.bind(gateway);
+gateway.charge = async (request, signal) => {
+  const key = keyOfClaim.get(request.idempotencyKey);
+  if (process.env['GATEWAY'] === 'unreachable') return { kind: 'unavailable' };
+  await strikeWhenAllArrive('in the gateway call, before its effect', key);
+  const outcome = await charge(request, signal);
+  await strikeWhenAllArrive('in the gateway call, after its effect', key);
+  return outcome;
+};
+
+const settlements = app.get(SettlementWriter);
+const settle = settlements.settle.bind(settlements);
+settlements.settle = async (settlement) => {
+  const key = settlement.claim.idempotencyKey;
+  await strikeWhenAllArrive('after the gateway answered', key);
+  const settled = await settle(settlement);
+  await strikeWhenAllArrive('after the settle, before the answer', key);
+  return settled;
+};
+
+const events = app.get(EventsStore);
+const append = events.append.bind(events);
+events.append = async (tx, newEvents) => {
+  const appending = append(tx, newEvents);
+  strikeIf(
+    'in the middle of the settle’s transaction',
+    newEvents.map((event) => keyOfPayment.get(event.transactionId) ?? ''),
+  );
+  await appending;
+};
+
+if (process.env['RECOVERY_WORKER'] === 'off') app.get(RecoveryWorker).runOnce = () => Promise.resolve(0);
+
+await app.listen({ port: config.port, host: config.host });
+process.stdout.write(`Hapax listens: ${app.get(PublicUrl).base}/v1\n`);

@@ -1,0 +1,145 @@
+import { join } from 'node:path';
+import { Pool } from 'pg';
+import { SandboxBooks, type SandboxEffect } from '../../src/gateways/sandbox/sandbox-books.js';
+import { AMOUNT } from './client.js';
+
+export interface PaymentRow {
+  transaction_id: string;
+  claim_id: string;
+  status: string;
+  amount: string;
+  amount_captured: string;
+  gateway_reference: string | null;
+}
+
+export interface ClaimRow {
+  claim_id: string;
+  status: string;
+  attempt: number;
+  lease_expired: boolean;
+}
+
+/** What really happened, from the database's tables and the gateway's own books, never from an answer. */
+export class Evidence {
+  private readonly pool: Pool;
+  private readonly books: SandboxBooks;
+
+  constructor(databaseUrl: string, dataDir: string) {
+    this.pool = new Pool({ connectionString: databaseUrl, max: 2 });
+    // A server that is stopped ends idle connections; the next query opens new ones.
+    this.pool.on('error', () => undefined);
+    this.books = new SandboxBooks(join(dataDir, 'sandbox-gateway', 'books.sqlite'));
+  }
+
+  async query<Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.pool.query<Row>(sql, values)).rows;
+  }
+
+  async claim(key: string): Promise<ClaimRow | undefined> {
+    const rows = await this.query<ClaimRow>(
+      `SELECT claim_id, status, attempt, lease_expires_at <= clock_timestamp() AS lease_expired
+         FROM idempotency_keys WHERE idempotency_key = $1`,
+      [key],
+    );
+    return rows[0];
+  }
+
+  async payments(key: string): Promise<PaymentRow[]> {
+    return this.query<PaymentRow>('SELECT * FROM payments WHERE idempotency_key = $1', [key]);
+  }
+
+  /** Of all payments that were ever made under a key. */
+  async effects(key: string): Promise<SandboxEffect[]> {
+    const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
+    return this.books.effects().filter((effect) => ids.has(effect.transactionId));
+  }
+
+  allEffects(): SandboxEffect[] {
+    return this.books.effects();
+  }
+
+  async close(): Promise<void> {
+    this.books.close();
+    await this.pool.end();
+  }
+}
+
+/** One payment, one gateway effect, one event and two postings that sum to zero. */
+export async function expectChargedOnce(evidence: Evidence, key: string): Promise<void> {
+  const payments = await evidence.payments(key);
+  expect(payments).toMatchObject([
+    { status: 'completed', amount: `${AMOUNT}`, amount_captured: `${AMOUNT}` },
+  ]);
+  const [{ transaction_id: transactionId, claim_id: claimId, gateway_reference: reference }] = payments as [
+    PaymentRow,
+  ];
+  expect(await evidence.effects(key)).toEqual([
+    {
+      idempotencyKey: claimId,
+      kind: 'charge',
+      reference,
+      transactionId,
+      amountMinor: BigInt(AMOUNT),
+      currency: 'EUR',
+    },
+  ]);
+  expect(
+    await evidence.query('SELECT type, sequence FROM events WHERE transaction_id = $1', [transactionId]),
+  ).toEqual([{ type: 'payment.completed', sequence: 1 }]);
+  expect(
+    await evidence.query(
+      'SELECT account, currency, amount FROM ledger_entries WHERE transaction_id = $1 ORDER BY posting',
+      [transactionId],
+    ),
+  ).toEqual([
+    { account: 'gateway_receivable', currency: 'EUR', amount: `${AMOUNT}` },
+    { account: 'merchant_payable', currency: 'EUR', amount: `-${AMOUNT}` },
+  ]);
+}
+
+/**
+ * The whole database against the whole of the gateway's books: each effect is exactly one settled payment's, each
+ * settled payment has exactly one event, each capture exactly one balanced ledger transaction, and nothing else is
+ * there. Payments that wait for their outcome are left out: for them only the gateway can say.
+ */
+export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
+  const open = new Set(
+    (await evidence.query<PaymentRow>(`SELECT * FROM payments WHERE status = 'pending'`)).map(
+      (payment) => payment.transaction_id,
+    ),
+  );
+  const taken = await evidence.query<PaymentRow>(
+    `SELECT * FROM payments WHERE status IN ('completed', 'authorized') ORDER BY transaction_id`,
+  );
+  const effects = evidence.allEffects().filter((effect) => !open.has(effect.transactionId));
+  const byId = (a: [string, ...unknown[]], b: [string, ...unknown[]]): number => (a[0] < b[0] ? -1 : 1);
+  expect(
+    effects
+      .map(({ transactionId, idempotencyKey, reference, amountMinor }): [string, ...unknown[]] => [
+        transactionId,
+        idempotencyKey,
+        reference,
+        String(amountMinor),
+      ])
+      .toSorted(byId),
+  ).toEqual(
+    taken
+      .map((row) => [row.transaction_id, row.claim_id, row.gateway_reference, row.amount])
+      .toSorted(byId as never),
+  );
+  expect(
+    await evidence.query(`
+      SELECT p.transaction_id, p.status, count(DISTINCT e.event_id)::int AS events,
+        count(DISTINCT l.ledger_transaction_id)::int AS ledger_transactions
+      FROM payments p
+      LEFT JOIN events e USING (merchant_id, transaction_id)
+      LEFT JOIN ledger_entries l USING (merchant_id, transaction_id)
+      GROUP BY p.merchant_id, p.transaction_id
+      HAVING count(DISTINCT e.event_id) <> CASE WHEN p.status = 'pending' THEN 0 ELSE 1 END
+        OR count(DISTINCT l.ledger_transaction_id) <> CASE WHEN p.amount_captured > 0 THEN 1 ELSE 0 END`),
+  ).toEqual([]);
+  expect(
+    await evidence.query(`
+      SELECT ledger_transaction_id FROM ledger_entries GROUP BY ledger_transaction_id, currency HAVING sum(amount) <> 0`),
+  ).toEqual([]);
+}

@@ -1,0 +1,86 @@
+import { randomUUID } from 'node:crypto';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import supertest from 'supertest';
+import { v7 as uuidv7 } from 'uuid';
+import { closeApp, createApp } from '../../src/app.js';
+import { hashApiKey } from '../../src/auth/api-keys.store.js';
+import { loadConfig } from '../../src/config/config.js';
+import { createLogger } from '../../src/http/logger.js';
+import { API_KEY, chargeBody, newKey } from './client.js';
+import { Evidence } from './evidence.js';
+import { createTemporaryFolder, createTestDatabase } from './postgres.js';
+
+export interface SendOptions {
+  key?: string | undefined;
+  apiKey?: string | undefined;
+  headers?: Record<string, string>;
+}
+
+/** The whole service inside the test, on a database and a gateway of its own. */
+export class TestApp {
+  private constructor(
+    readonly app: NestFastifyApplication,
+    readonly evidence: Evidence,
+    private readonly cleanUp: () => Promise<void>,
+  ) {}
+
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<TestApp> {
+    const database = await createTestDatabase();
+    const folder = await createTemporaryFolder();
+    const config = loadConfig({
+      DATABASE_URL: database.url,
+      DATA_DIR: folder.path,
+      SANDBOX: 'true',
+      LOG_LEVEL: 'silent',
+      ...env,
+    });
+    const app = await createApp(config, database.url, createLogger(config));
+    // The requests of a test come at once, so it listens once rather than for each of them.
+    await app.listen(0, '127.0.0.1');
+    return new TestApp(app, new Evidence(database.url, folder.path), async () => {
+      await database.drop();
+      await folder.remove();
+    });
+  }
+
+  /** A charge as a client sends it. An object is sent as JSON, a string as it is. */
+  post(
+    body: object | string = chargeBody(),
+    { key = newKey(), apiKey = API_KEY, headers = {} }: SendOptions = {},
+  ) {
+    return supertest(this.app.getHttpServer())
+      .post('/v1/payments')
+      .set({
+        authorization: `Bearer ${apiKey}`,
+        'content-type': 'application/json',
+        'idempotency-key': key,
+        ...headers,
+      })
+      .send(body);
+  }
+
+  get(path: string, apiKey = API_KEY) {
+    return supertest(this.app.getHttpServer()).get(path).set('authorization', `Bearer ${apiKey}`);
+  }
+
+  /** Another tenant, and its API key. */
+  async addMerchant(): Promise<{ merchantId: string; apiKey: string }> {
+    const merchantId = uuidv7();
+    const apiKey = `sk_test_${randomUUID()}`;
+    await this.evidence.query('INSERT INTO merchants (merchant_id, name) VALUES ($1, $2)', [
+      merchantId,
+      'Another',
+    ]);
+    await this.evidence.query(
+      'INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix) VALUES ($1, $2, $3, $4)',
+      [uuidv7(), merchantId, hashApiKey(apiKey), apiKey.slice(0, 8)],
+    );
+    return { merchantId, apiKey };
+  }
+
+  async stop(): Promise<void> {
+    await closeApp(this.app);
+    await this.evidence.close();
+    await this.cleanUp();
+  }
+}

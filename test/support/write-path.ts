@@ -1,0 +1,197 @@
+import { randomUUID } from 'node:crypto';
+import type { DataSource } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { createDataSource } from '../../src/database/data-source.js';
+import { PipelinedTransactions, type Transaction } from '../../src/database/pipelined-transactions.js';
+import { capturePostings } from '../../src/domain/postings.js';
+import { EventsStore, type NewEvent } from '../../src/events/events.store.js';
+import {
+  ClaimsStore,
+  type Claim,
+  type ClaimRequest,
+  type StoredAnswer,
+} from '../../src/idempotency/claims.store.js';
+import { LedgerStore, type LedgerTransaction } from '../../src/ledger/ledger.store.js';
+import { type NewPayment, type PaymentChange, PaymentsStore } from '../../src/payments/payments.store.js';
+import { AMOUNT, newKey } from './client.js';
+import { createTestDatabase } from './postgres.js';
+
+export const MERCHANT = '00000000-0000-7000-8000-00000000000a';
+export const LONG_LEASE_MS = 60_000;
+/** A lease that has run out as soon as it is given. */
+export const NO_LEASE_MS = 0;
+export const RETENTION_MS = 60_000;
+export const ANSWER: StoredAnswer = {
+  status: 201,
+  contentType: 'application/json',
+  location: '/made',
+  body: '{}',
+};
+
+/** The real stores on a real database, without the service around them. */
+export class WritePath {
+  readonly transactions: PipelinedTransactions;
+  readonly claims: ClaimsStore;
+  readonly payments: PaymentsStore;
+  readonly ledger = new LedgerStore();
+  readonly events = new EventsStore();
+
+  private constructor(
+    readonly dataSource: DataSource,
+    readonly close: () => Promise<void>,
+  ) {
+    this.transactions = new PipelinedTransactions(dataSource);
+    this.claims = new ClaimsStore(this.transactions);
+    this.payments = new PaymentsStore(dataSource);
+  }
+
+  static async open(): Promise<WritePath> {
+    const database = await createTestDatabase();
+    const dataSource = await createDataSource(database.url).initialize();
+    return new WritePath(dataSource, async () => {
+      await dataSource.destroy();
+      await database.drop();
+    });
+  }
+
+  query<Row>(sql: string, values: unknown[] = []): Promise<Row[]> {
+    return this.dataSource.query<Row[]>(sql, values);
+  }
+
+  /** The claims that `requests` got, each in a statement as the service sends it. */
+  async take(requests: ClaimRequest[], leaseMs: number, guards = asItIs): Promise<Claim[]> {
+    const [taken] = await this.transactions.run((tx) => [this.claims.take(guards(tx), requests, leaseMs)]);
+    return taken;
+  }
+
+  /** A claim with its pending payment, as a charge reserves them. */
+  async reserve(leaseMs: number, request = claimRequest()): Promise<Claim> {
+    const [[claim]] = await this.transactions.run((tx) => [
+      this.claims.take(tx, [request], leaseMs),
+      this.payments.insertPending(tx, [newPayment(request)]),
+    ]);
+    return claim!;
+  }
+
+  /** The four statements of a settlement; `guards` stands between them and the database. */
+  async settle(claim: Claim, guards = asItIs): Promise<boolean> {
+    const [completed] = await this.transactions.run((plain) => {
+      const tx = guards(plain);
+      return [
+        this.claims.complete(tx, [{ claim, answer: ANSWER }], RETENTION_MS),
+        this.payments.settle(tx, [{ claim, change: completedPayment(claim) }]),
+        this.ledger.append(tx, [{ claim, ledger: capture(claim) }]),
+        this.events.append(tx, [event(claim)]),
+      ];
+    });
+    return completed.has(claim.claimId);
+  }
+
+  async rowsOf({ idempotencyKey, resourceId }: Claim) {
+    const count = async (table: string): Promise<number> => {
+      const rows = await this.query<{ n: number }>(
+        `SELECT count(*)::int AS n FROM ${table} WHERE transaction_id = $1`,
+        [resourceId],
+      );
+      return rows[0]!.n;
+    };
+    const [claim] = await this.query<{ status: string; attempt: number }>(
+      'SELECT status, attempt FROM idempotency_keys WHERE idempotency_key = $1',
+      [idempotencyKey],
+    );
+    const [payment] = await this.query<{ status: string }>(
+      'SELECT status FROM payments WHERE transaction_id = $1',
+      [resourceId],
+    );
+    return {
+      claim: claim && `${claim.status} ${claim.attempt}`,
+      payment: payment?.status,
+      postings: await count('ledger_entries'),
+      events: await count('events'),
+    };
+  }
+}
+
+export type Guards = (tx: Transaction) => Transaction;
+
+/** The statements as the stores send them. */
+export const asItIs: Guards = (tx) => tx;
+
+/**
+ * A negative control: the statement `name` goes out with one guard cut out of its text, everything else as it is. A
+ * guard that is no longer in the text fails here, so that a control never passes for want of it.
+ */
+export function without(name: string, guard: string, replacement = ''): Guards {
+  return (tx) => ({
+    query: (statement) => {
+      if (statement.name !== name) return tx.query(statement);
+      if (!statement.text.includes(guard))
+        throw new Error(`${name} has no guard "${guard}":\n${statement.text}`);
+      const text = statement.text.replace(guard, replacement);
+      return tx.query({ ...statement, name: `${name} without ${guard}`.slice(0, 60), text });
+    },
+  });
+}
+
+export function claimRequest(changes: Partial<ClaimRequest> = {}): ClaimRequest {
+  return {
+    merchantId: MERCHANT,
+    idempotencyKey: newKey(),
+    claimId: uuidv7(),
+    operation: 'charge',
+    fingerprint: 'v1:one',
+    resourceId: uuidv7(),
+    ...changes,
+  };
+}
+
+export function newPayment(request: ClaimRequest): NewPayment {
+  return {
+    merchantId: request.merchantId,
+    idempotencyKey: request.idempotencyKey,
+    receivedAt: new Date(),
+    command: {
+      amountMinor: BigInt(AMOUNT),
+      currency: 'EUR',
+      paymentMethod: 'pm_card_visa',
+      captureMethod: 'automatic',
+      userId: null,
+      description: null,
+      metadata: {},
+    },
+  };
+}
+
+function completedPayment(claim: Claim): PaymentChange {
+  return {
+    merchantId: claim.merchantId,
+    transactionId: claim.resourceId,
+    from: 'pending',
+    to: 'completed',
+    amountCaptured: BigInt(AMOUNT),
+    failure: null,
+    gatewayReference: `ref_${randomUUID()}`,
+    updatedAt: new Date(),
+  };
+}
+
+function capture(claim: Claim): LedgerTransaction {
+  return {
+    ledgerTransactionId: uuidv7(),
+    transactionId: claim.resourceId,
+    currency: 'EUR',
+    postings: capturePostings(BigInt(AMOUNT)),
+    createdAt: new Date(),
+  };
+}
+
+function event(claim: Claim): NewEvent {
+  return {
+    merchantId: claim.merchantId,
+    eventId: uuidv7(),
+    type: 'payment.completed',
+    transactionId: claim.resourceId,
+    resource: '{}',
+    createdAt: new Date(),
+  };
+}
