@@ -118,6 +118,7 @@ export async function createEdgeApp(
   return { app, config };
 }
 
+@Module({})
 class EdgeModule {}
 
 export function refused(refusal: Refusal): RefusedError {

@@ -26,7 +26,9 @@ describe('claims', () => {
 
   it('of one key go to one of many processes that ask at once', async () => {
     const request = claimRequest();
-    const taken = await Promise.all(Array.from({ length: 3 }, () => db.take([again(request)], LONG_LEASE_MS)));
+    const taken = await Promise.all(
+      Array.from({ length: 3 }, () => db.take([again(request)], LONG_LEASE_MS)),
+    );
     expect(taken.flat()).toHaveLength(1);
   });
 
@@ -60,8 +62,12 @@ describe('claims', () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       const keyOf = (claim: { idempotencyKey: string }) => claim.idempotencyKey;
-      expect((await db.claims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(request.idempotencyKey);
-      const control = unguardedClaims(without('claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'));
+      expect((await db.claims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(
+        request.idempotencyKey,
+      );
+      const control = unguardedClaims(
+        without('claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'),
+      );
       expect((await control.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).toContain(request.idempotencyKey);
     });
 
@@ -72,7 +78,8 @@ describe('claims', () => {
       await db.take(requests, NO_LEASE_MS);
       const taken = await Promise.all([1, 2, 3].map(() => db.claims.takeExpired(LONG_LEASE_MS, 100)));
       const keys = taken.flat().map((claim) => claim.idempotencyKey);
-      for (const { idempotencyKey } of requests) expect(keys.filter((key) => key === idempotencyKey)).toHaveLength(1);
+      for (const { idempotencyKey } of requests)
+        expect(keys.filter((key) => key === idempotencyKey)).toHaveLength(1);
     });
   });
 
@@ -93,14 +100,14 @@ describe('claims', () => {
 
     it('counts no longer for a released key: another request gets a claim of its own', async () => {
       const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
-      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!], 60_000)]);
       const other = again(claim!, { fingerprint: 'v1:other' });
       expect(await db.take([other], LONG_LEASE_MS)).toEqual([{ ...other, attempt: 2 }]);
     });
 
     it('of a released key keeps its claim id, so that the gateway sees one key', async () => {
       const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
-      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!], 60_000)]);
       expect(await db.take([again(claim!)], LONG_LEASE_MS)).toEqual([{ ...claim, attempt: 2 }]);
     });
   });
@@ -114,7 +121,11 @@ describe('claims', () => {
       return { lost: lost!, current: current! };
     }
 
-    async function complete(claim: Parameters<WritePath['settle']>[0], body: string, guards: Guards = asItIs) {
+    async function complete(
+      claim: Parameters<WritePath['settle']>[0],
+      body: string,
+      guards: Guards = asItIs,
+    ) {
       const [completed] = await db.transactions.run((tx) => [
         db.claims.complete(guards(tx), [{ claim, answer: { ...ANSWER, body } }], RETENTION_MS),
       ]);
@@ -131,7 +142,7 @@ describe('claims', () => {
     it('lets an owner that lost its claim neither complete, nor release, nor expire it', async () => {
       const { lost } = await lostClaim();
       expect(await complete(lost, '"late"')).toBe(false);
-      expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost])])).toEqual([0]);
+      expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost], 60_000)])).toEqual([0]);
       await db.claims.expireLease(lost);
       expect(await stateOf(lost)).toEqual(WORKED_ON);
     });
@@ -146,7 +157,9 @@ describe('claims', () => {
     it('control: without the attempt, the late owner releases it', async () => {
       const { lost } = await lostClaim();
       const unguarded = without('claims.release', 'AND k.attempt = i.attempt');
-      expect(await db.transactions.run((tx) => [db.claims.release(unguarded(tx), [lost])])).toEqual([1]);
+      expect(await db.transactions.run((tx) => [db.claims.release(unguarded(tx), [lost], 60_000)])).toEqual([
+        1,
+      ]);
     });
 
     it('control: without the attempt, the late owner ends the lease of the other', async () => {
@@ -166,7 +179,7 @@ describe('claims', () => {
     it('control: without the state, a second completion replaces the answer', async () => {
       const { current } = await lostClaim();
       await complete(current, '"first"');
-      const unguarded = without('claims.complete', `AND k.status = 'in_progress'`);
+      const unguarded = without('claims.complete', `AND k.status NOT IN ('completed', 'released')`);
       expect(await complete(current, '"second"', unguarded)).toBe(true);
       expect((await stateOf(current)).body).toBe('"second"');
     });
@@ -180,7 +193,9 @@ describe('claims', () => {
       db.take([claimRequest()], NO_LEASE_MS),
     ]);
     await db.transactions.run((tx) => [db.claims.complete(tx, [{ claim: old[0]!, answer: ANSWER }], 0)]);
-    await db.transactions.run((tx) => [db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER }], RETENTION_MS)]);
+    await db.transactions.run((tx) => [
+      db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER }], RETENTION_MS),
+    ]);
     expect(await db.claims.reap(100)).toBe(1);
     const left = await db.claims.find([old[0]!, fresh[0]!, running[0]!, abandoned[0]!]);
     expect(new Set(left.map((claim) => claim.claimId))).toEqual(

@@ -1,0 +1,107 @@
+import { chargeBody, newKey, SLOW } from '../support/client.js';
+import { eventually } from '../support/eventually.js';
+import { TestApp } from '../support/test-app.js';
+
+describe('GET /v1/idempotency-keys/{key}', () => {
+  let service: TestApp;
+
+  beforeAll(async () => {
+    service = await TestApp.start();
+  });
+  afterAll(() => service.stop());
+
+  const read = (key: string, apiKey?: string) =>
+    service.get(`/v1/idempotency-keys/${encodeURIComponent(key)}`, apiKey);
+
+  it('says in_progress while the first request runs, and completed with its answer afterwards', async () => {
+    const key = newKey();
+    const first = service.post(SLOW, { key }).then((reply) => reply);
+    await eventually('it is at the gateway', async () => (await service.evidence.effects(key)).length > 0);
+    const [payment] = await service.evidence.payments(key);
+    const running = await read(key);
+    expect(running.status).toBe(200);
+    expect(running.body).toEqual({
+      idempotency_key: key,
+      state: 'in_progress',
+      operation: 'charge',
+      resource: `/v1/payments/${payment?.transaction_id}`,
+      response_status: null,
+      first_seen_at: expect.any(String),
+      expires_at: null,
+    });
+    expect((await service.get(running.body.resource)).body).toMatchObject({ status: 'pending' });
+
+    const answer = await first;
+    const done = await read(key);
+    expect(done.body).toEqual({
+      ...running.body,
+      state: 'completed',
+      resource: answer.headers['location'],
+      response_status: 201,
+      expires_at: expect.any(String),
+    });
+    const lifetimeMs = Date.parse(done.body.expires_at) - Date.parse(done.body.first_seen_at);
+    expect(lifetimeMs).toBeGreaterThan(24 * 3_600_000);
+  });
+
+  it('says completed with 402 for a decline', async () => {
+    const key = newKey();
+    const answer = await service.post(chargeBody({ payment_method: 'pm_card_expired' }), { key });
+    expect((await read(key)).body).toMatchObject({
+      state: 'completed',
+      response_status: 402,
+      resource: `/v1/payments/${answer.body.transaction_id}`,
+    });
+  });
+
+  it('says released, with no resource, when the last try had no effect', async () => {
+    const key = newKey();
+    await service.post(chargeBody({ payment_method: 'pm_gateway_unavailable' }), { key });
+    expect((await read(key)).body).toMatchObject({
+      state: 'released',
+      resource: null,
+      response_status: null,
+    });
+  });
+
+  it('says expired, with the payment that it made, when its stored answer is gone', async () => {
+    const key = newKey();
+    const answer = await service.post(chargeBody(), { key });
+    await service.evidence.query('DELETE FROM idempotency_keys WHERE idempotency_key = $1', [key]);
+    expect((await read(key)).body).toEqual({
+      idempotency_key: key,
+      state: 'expired',
+      operation: 'charge',
+      resource: answer.headers['location'],
+      response_status: null,
+      first_seen_at: answer.body.created_at,
+      expires_at: null,
+    });
+  });
+
+  it('finds a key in either of its forms, and any character that a key may have', async () => {
+    const key = `${newKey()}/?#%&"\\`;
+    await service.post(chargeBody(), { key });
+    expect((await read(key)).body).toMatchObject({ idempotency_key: key, state: 'completed' });
+    const quoted = `"${key.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+    expect((await read(quoted)).body).toMatchObject({ idempotency_key: key, state: 'completed' });
+  });
+
+  it('finds nothing for a key that nobody used, or that another merchant used', async () => {
+    const key = newKey();
+    await service.post(chargeBody(), { key });
+    const { apiKey } = await service.addMerchant();
+    for (const reply of [await read(newKey()), await read(key, apiKey)]) {
+      expect(reply.status).toBe(404);
+      expect(reply.body).toMatchObject({ code: 'not_found' });
+    }
+  });
+
+  it('refuses what cannot be a key', async () => {
+    for (const key of ['a b', 'ü', '"open', 'k'.repeat(256)]) {
+      const reply = await read(key);
+      expect(reply.status).toBe(400);
+      expect(reply.body).toMatchObject({ code: 'idempotency_key_invalid' });
+    }
+  });
+});
