@@ -1,0 +1,263 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
+import { loadConfig } from '../src/config/config.js';
+import { runMigrations } from '../src/database/migrations.js';
+import { recordCharge } from './charge-statements.js';
+import { CHARGE_BODY } from './charge-request.js';
+import { summarizeProfile } from './cpu-profile.js';
+import { runLoad, type LoadJob, type LoadKind, type LoadResult } from './load.js';
+import { describeMachine, startBenchDatabase, type BenchDatabase } from './machine.js';
+import { findPgbench, pgbenchScript, runPgbench, type PgbenchScript } from './pgbench.js';
+import { startReference, startService, type Server } from './processes.js';
+import { ratios, SUBJECT_NAMES, table, type Measurement, type Subject } from './report.js';
+
+/** One round of all subjects, three times over, in about seven minutes. */
+const FULL = { rounds: 3, warmUpMs: 1_500, measureMs: 5_000, connections: [1, 64, 256] };
+const QUICK = { rounds: 1, warmUpMs: 1_000, measureMs: 2_000, connections: [1, 64] };
+/** A lone connection has little variance and no queue, so less time tells as much. */
+const LONE_MEASURE_MS = 3_000;
+const PROFILE = { warmUpMs: 3_000, measureMs: 10_000, connections: 64 };
+/** PostgreSQL has 200 connections here, and a payment at a time is what a pool of this size would do at best. */
+const PGBENCH_CLIENTS = [1, 64];
+const RECORDED_KEY = 'bench-recorded-charge';
+
+type Plan = typeof FULL;
+
+/** A database in which charges are made, and how many it must hold in the end. */
+class Books {
+  charges = 0;
+
+  constructor(
+    private readonly database: BenchDatabase,
+    readonly url: string,
+  ) {}
+
+  /** Every answered charge is there, once, with its postings and its event: a rate of lost writes would be no rate. */
+  async check(): Promise<void> {
+    const [row] = await this.database.query<{
+      payments: number;
+      events: number;
+      postings: number;
+      balance: string;
+    }>(
+      this.url,
+      `SELECT (SELECT count(*) FROM payments WHERE status = 'completed')::int AS payments,
+         (SELECT count(*) FROM events)::int AS events, count(*)::int AS postings, coalesce(sum(amount), 0)::text AS balance
+       FROM ledger_entries`,
+    );
+    const expected = {
+      payments: this.charges,
+      events: this.charges,
+      postings: 2 * this.charges,
+      balance: '0',
+    };
+    if (JSON.stringify(row) !== JSON.stringify(expected)) {
+      throw new Error(
+        `the database holds ${JSON.stringify(row)} where ${JSON.stringify(expected)} was answered`,
+      );
+    }
+  }
+}
+
+interface HttpSubject {
+  server: Server;
+  subjects: Partial<Record<LoadKind, Subject>>;
+  saysReplayed: boolean;
+  books: Books | null;
+}
+
+/** @returns how many targets were missed */
+async function bench(database: BenchDatabase, plan: Plan): Promise<number> {
+  const pgbench = await preparePgbench(database);
+  if (pgbench === null)
+    console.log('pgbench is neither on the PATH nor in /usr/lib/postgresql: its reference is skipped.');
+  const subjects = await startSubjects(database);
+  const measurements: Measurement[] = [];
+  const add = (measurement: Measurement): void => {
+    measurements.push(measurement);
+    const { subject, connections, perSecond, p50Ms, p99Ms } = measurement;
+    const figures = `${perSecond.toFixed(0)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`;
+    console.log(`${SUBJECT_NAMES[subject]}, ${connections} connections: ${figures}`);
+  };
+  try {
+    for (let round = 1; round <= plan.rounds; round += 1) {
+      console.log(`\nRound ${round} of ${plan.rounds}`);
+      // The subjects of one number of connections run close together, so that a noisy minute meets all of them.
+      for (const connections of plan.connections) {
+        for (const subject of subjects) await measureHttp(database, subject, connections, plan, add);
+        if (pgbench !== null && PGBENCH_CLIENTS.includes(connections)) {
+          await database.checkpoint();
+          add(await pgbench.measure(connections, plan));
+        }
+      }
+    }
+    for (const { books } of subjects) await books?.check();
+    await pgbench?.books.check();
+  } finally {
+    for (const { server } of subjects) await server.stop();
+  }
+  const { text, missed } = ratios(measurements);
+  console.log(`\nMedians of ${plan.rounds} round(s):\n\n${table(measurements)}\n\n${text}`);
+  return missed;
+}
+
+async function startSubjects(database: BenchDatabase): Promise<HttpSubject[]> {
+  const hapax = await prepareHapax(database);
+  const findUrl = await database.create('find_then_save');
+  const { databasePoolSize } = loadConfig({});
+  return [
+    {
+      server: await startService({ databaseUrl: hapax.url, dataDir: await database.folder('hapax') }),
+      subjects: { new: 'hapax-new', replay: 'hapax-replay' },
+      saysReplayed: true,
+      books: hapax,
+    },
+    {
+      server: await startReference('find-then-save', [findUrl, String(databasePoolSize)]),
+      subjects: { new: 'find-new', replay: 'find-replay' },
+      saysReplayed: false,
+      books: new Books(database, findUrl),
+    },
+    {
+      server: await startReference('empty-route'),
+      subjects: { new: 'empty' },
+      saysReplayed: false,
+      books: null,
+    },
+  ];
+}
+
+async function prepareHapax(database: BenchDatabase): Promise<Books> {
+  return new Books(database, await database.create('charges'));
+}
+
+async function measureHttp(
+  database: BenchDatabase,
+  { server, subjects, saysReplayed, books }: HttpSubject,
+  connections: number,
+  plan: Plan,
+  add: (measurement: Measurement) => void,
+): Promise<void> {
+  for (const [kind, subject] of Object.entries(subjects) as [LoadKind, Subject][]) {
+    await database.checkpoint();
+    const result = await runLoad({ ...loadJob(server, connections, plan), kind, saysReplayed });
+    if (books !== null) books.charges += result.charges;
+    add({ ...result, subject, connections });
+  }
+}
+
+function loadJob(
+  { port }: Server,
+  connections: number,
+  { warmUpMs, measureMs }: Plan,
+): Omit<LoadJob, 'kind' | 'saysReplayed'> {
+  return {
+    port,
+    connections,
+    warmUpMs,
+    measureMs: connections === 1 ? Math.min(measureMs, LONE_MEASURE_MS) : measureMs,
+  };
+}
+
+interface Pgbench {
+  books: Books;
+  measure(clients: number, plan: Plan): Promise<Measurement>;
+}
+
+async function preparePgbench(database: BenchDatabase): Promise<Pgbench | null> {
+  const program = await findPgbench();
+  if (program === null) return null;
+  const books = new Books(database, await database.create('pgbench'));
+  const folder = await database.folder('pgbench');
+  const script = await recordScript(books, await database.folder('pgbench/service'));
+  const measure = async (clients: number, { warmUpMs, measureMs }: Plan): Promise<Measurement> => {
+    const job = {
+      program,
+      script,
+      folder,
+      clients,
+      warmUpMs,
+      measureMs,
+      databaseUrl: books.url,
+      firstNumber: books.charges,
+    };
+    const result = await runPgbench(job);
+    books.charges += result.charges;
+    return { ...result, subject: 'pgbench', connections: clients, generatorCpu: null };
+  };
+  return { books, measure };
+}
+
+async function recordScript(books: Books, dataDir: string): Promise<PgbenchScript> {
+  await runMigrations(books.url);
+  const recorded = await recordCharge(books.url, dataDir, RECORDED_KEY);
+  books.charges += 1;
+  return pgbenchScript(recorded, RECORDED_KEY, [
+    SANDBOX_MERCHANT_ID,
+    JSON.parse(CHARGE_BODY).user_id as string,
+  ]);
+}
+
+/** New charges only, with Node's own CPU profiler, which itself takes a part of the speed. */
+async function profile(database: BenchDatabase): Promise<number> {
+  const hapax = await prepareHapax(database);
+  const folder = await database.folder('profile');
+  const server = await startService({
+    databaseUrl: hapax.url,
+    dataDir: await database.folder('hapax'),
+    nodeOptions: ['--cpu-prof', `--cpu-prof-dir=${folder}`],
+  });
+  const job = { port: server.port, kind: 'new', saysReplayed: true, ...PROFILE } as const;
+  const result = await loadThenStop(job, server);
+  const [file] = await readdir(folder);
+  if (file === undefined) throw new Error('the service left no profile');
+  console.log(
+    `\nUnder the profiler: ${result.perSecond.toFixed(0)} new charges/s at ${PROFILE.connections} connections.\n`,
+  );
+  console.log(await summarizeProfile(join(folder, file), result.fromUs, result.toUs));
+  return 0;
+}
+
+/** Node writes the profile when the service ends. */
+async function loadThenStop(job: LoadJob, server: Server): Promise<LoadResult> {
+  try {
+    return await runLoad(job);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Never resolves; rejects on Ctrl-C, so that the database's folder is removed in any case. */
+function interrupted(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const)
+      process.once(signal, () => reject(new Error(signal)));
+  });
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, profile: { type: 'boolean' } } });
+  const database = await startBenchDatabase();
+  try {
+    console.log(`${describeMachine()}, shared by the subjects, PostgreSQL and the load generator`);
+    console.log(
+      Object.entries(database.settings)
+        .map(([name, value]) => `${name} = ${value}`)
+        .join(', '),
+    );
+    if (values.profile === true) return await Promise.race([profile(database), interrupted()]);
+    return await Promise.race([bench(database, values.quick === true ? QUICK : FULL), interrupted()]);
+  } finally {
+    await database.stop();
+  }
+}
+
+main().then(
+  (missed) => process.exit(missed > 0 ? 1 : 0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

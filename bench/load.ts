@@ -1,0 +1,52 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export type LoadKind = 'new' | 'replay';
+
+export interface LoadJob {
+  port: number;
+  kind: LoadKind;
+  connections: number;
+  warmUpMs: number;
+  measureMs: number;
+  /** Whether answers must say `Idempotent-Replayed`; the references do not know the header. */
+  saysReplayed: boolean;
+}
+
+export interface Rates {
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export interface LoadResult extends Rates {
+  /** New charges that were answered with 201, those outside the measured time included. */
+  charges: number;
+  /** The generator's own share of one core. */
+  generatorCpu: number;
+  /** The measured time, on the monotonic clock of the machine. */
+  fromUs: number;
+  toUs: number;
+}
+
+/** Every answer but the expected one ends a run: a fast wrong answer is no result. */
+export type LoadReport = { result: LoadResult } | { failure: string };
+
+const PROGRAM = fileURLToPath(new URL('./load.process.js', import.meta.url));
+
+/** Runs the load generator in a process of its own. */
+export async function runLoad(job: LoadJob): Promise<LoadResult> {
+  const child = fork(PROGRAM, [JSON.stringify(job)]);
+  const [report] = (await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(() => [{ failure: 'the load generator ended without a result' }]),
+  ])) as [LoadReport];
+  if ('failure' in report) throw new Error(report.failure);
+  return report.result;
+}
+
+/** The value below which `share` of the sorted values lie. */
+export function percentile(sorted: readonly number[] | Float64Array, share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}

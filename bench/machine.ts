@@ -1,0 +1,90 @@
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { startEmbeddedPostgres } from '../src/database/embedded-postgres.js';
+
+export interface BenchDatabase {
+  /** The URL of a database of its own, which is created empty. */
+  create(name: string): Promise<string>;
+  query<Row extends object>(url: string, sql: string): Promise<Row[]>;
+  /** Writes out what the last run left dirty, so that the next one does not pay for it. */
+  checkpoint(): Promise<void>;
+  /** A folder that goes when the bench ends. */
+  folder(name: string): Promise<string>;
+  settings: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+const SHOWN_SETTINGS = [
+  'server_version',
+  'fsync',
+  'synchronous_commit',
+  'full_page_writes',
+  'wal_sync_method',
+  'shared_buffers',
+];
+
+/** A PostgreSQL for this run alone, as durable as any: a rate without fsync would be a rate of something else. */
+export async function startBenchDatabase(): Promise<BenchDatabase> {
+  const root = await mkdtemp(join(tmpdir(), 'hapax-bench-'));
+  // PostgreSQL does not run as root, and its own user has to reach the folder.
+  await chmod(root, 0o755);
+  const remove = (): Promise<void> => rm(root, { recursive: true, force: true, maxRetries: 3 });
+  const server = await startEmbeddedPostgres(join(root, 'postgres')).catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
+  const stop = (): Promise<void> => server.stop().then(remove);
+  try {
+    const settings = await readSettings(server.url);
+    for (const name of ['fsync', 'synchronous_commit']) {
+      if (settings[name] !== 'on')
+        throw new Error(`${name} is ${settings[name]}: nothing measured like that counts`);
+    }
+    return {
+      settings,
+      stop,
+      query: (url, sql) => query(url, sql),
+      checkpoint: async () => void (await query(server.url, 'CHECKPOINT')),
+      create: async (name) => {
+        await query(server.url, `CREATE DATABASE ${name}`);
+        const url = new URL(server.url);
+        url.pathname = `/${name}`;
+        return url.href;
+      },
+      folder: async (name) => {
+        const path = join(root, name);
+        await mkdir(path, { recursive: true });
+        return path;
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+export function describeMachine(): string {
+  const memoryGiB = Math.round(totalmem() / 1024 ** 3);
+  return `${cpus().length} cores (${cpus()[0]?.model ?? 'unknown'}), ${memoryGiB} GiB, Node ${process.version}, ${process.platform}`;
+}
+
+async function readSettings(url: string): Promise<Record<string, string>> {
+  const settings: Record<string, string> = {};
+  for (const name of SHOWN_SETTINGS) {
+    const [row] = await query<Record<string, string>>(url, `SHOW ${name}`);
+    settings[name] = row?.[name] ?? '';
+  }
+  return settings;
+}
+
+async function query<Row extends object>(url: string, sql: string): Promise<Row[]> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<Row>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
