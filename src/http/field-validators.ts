@@ -1,6 +1,7 @@
 import { registerDecorator } from 'class-validator';
-import { isCurrency } from '../domain/currency.js';
+import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
+import { isSafeText } from './safe-text.js';
 
 const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
 const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
@@ -8,8 +9,6 @@ const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
 const PAYMENT_METHOD_TOKEN = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
 /** A card number has 12 to 19 digits. One that hides in a token would be stored and shown, so none may. */
 const CARD_NUMBER = /\d{12}/;
-
-const SURROGATE = /[\ud800-\udfff]/;
 
 /** A string of `min` to `max` characters that PostgreSQL can store. */
 export function IsSafeText(min: number, max: number): PropertyDecorator {
@@ -30,7 +29,7 @@ export function IsAmount(): PropertyDecorator {
 /** An active ISO 4217 code in upper case. */
 export function IsCurrencyCode(): PropertyDecorator {
   return field('isCurrencyCode', {
-    accepts: (value) => typeof value === 'string' && isCurrency(value),
+    accepts: (value) => typeof value === 'string' && findCurrency(value) !== undefined,
     expected: 'must be an active ISO 4217 code in upper case, such as EUR',
   });
 }
@@ -61,15 +60,6 @@ export function IsPaymentMethodToken(): PropertyDecorator {
       !CARD_NUMBER.test(value.replaceAll('_', '')),
     expected: 'must be the token of a payment method, such as pm_card_visa, never a card number',
   });
-}
-
-/** Whether PostgreSQL can store the text and counts `min` to `max` characters: code points, as `char_length` does. */
-export function isSafeText(value: string, min: number, max: number): boolean {
-  // A character is one or two units, so what is far too long need not be looked at.
-  if (value.length > 2 * max || value.includes('\u0000')) return false;
-  if (!SURROGATE.test(value)) return min <= value.length && value.length <= max;
-  const length = Array.from(value).length;
-  return value.isWellFormed() && min <= length && length <= max;
 }
 
 function isMapKey(key: string, max: number): boolean {
