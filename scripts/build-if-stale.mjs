@@ -15,10 +15,11 @@ if (!existsSync(stamp) || newest(inputs.map((input) => join(root, input))) >= st
   build();
 
 function build() {
-  console.log('Building Hapax …');
+  // On standard error: what the command itself says on standard output may be for a program.
+  console.error('Building Hapax …');
   const nest = createRequire(import.meta.url).resolve('@nestjs/cli/bin/nest.js');
   for (const args of [[join(root, 'scripts', 'prune-dist.mjs')], [nest, 'build']]) {
-    const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+    const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: ['inherit', 2, 2] });
     if (status !== 0) process.exit(status ?? 1);
   }
   // As old as the build's beginning, so that what was edited during it is built by the next start.

@@ -2,6 +2,7 @@ import { Module, type DynamicModule } from '@nestjs/common';
 import { AuthModule } from './auth/auth.module.js';
 import { ConfigModule } from './config/config.module.js';
 import type { Config } from './config/config.js';
+import { CurrenciesModule } from './currencies/currencies.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { GatewaysModule } from './gateways/gateways.module.js';
 import { HealthModule } from './health/health.module.js';
@@ -22,6 +23,7 @@ export class AppModule {
         MetricsModule,
         GatewaysModule,
         PaymentsModule,
+        CurrenciesModule,
         HealthModule,
       ],
     };

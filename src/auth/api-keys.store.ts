@@ -1,17 +1,54 @@
-import { hash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
+import type { Scope } from './scopes.js';
 
+/** A key that is valid, as the guard needs it. */
 export interface ApiKey {
   apiKeyId: string;
   merchantId: string;
   sandboxOnly: boolean;
+  scopes: readonly Scope[];
+  /** When it was looked up, by the database's clock. */
+  seenAt: Date;
 }
 
-/** What is kept of an API key. A key is long and random, so a plain hash cannot be searched backwards. */
-export function hashApiKey(apiKey: string): Buffer {
-  return hash('sha256', apiKey, 'buffer');
+/** A key as its owner may see it. */
+export interface ApiKeyRecord {
+  apiKeyId: string;
+  merchantId: string;
+  keyPrefix: string;
+  scopes: Scope[];
+  status: 'active' | 'expired' | 'revoked';
+  sandboxOnly: boolean;
+  createdAt: Date;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+  lastUsedAt: Date | null;
+  replacedBy: string | null;
 }
+
+export interface NewApiKeyRow {
+  apiKeyId: string;
+  merchantId: string;
+  keyHash: Buffer;
+  keyPrefix: string;
+  scopes: readonly Scope[];
+  /** From now on; null for a key that does not expire. */
+  lifetimeMs: number | null;
+}
+
+export interface Merchant {
+  merchantId: string;
+  name: string;
+  createdAt: Date;
+}
+
+const RECORD = `
+  api_key_id AS "apiKeyId", merchant_id AS "merchantId", key_prefix AS "keyPrefix", scopes,
+  CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'active' END
+    AS status,
+  sandbox_only AS "sandboxOnly", created_at AS "createdAt", expires_at AS "expiresAt", revoked_at AS "revokedAt",
+  last_used_at AS "lastUsedAt", replaced_by AS "replacedBy"`;
 
 @Injectable()
 export class ApiKeysStore {
@@ -20,7 +57,8 @@ export class ApiKeysStore {
   /** The key with this hash, unless it has expired or was revoked. */
   async findValid(keyHash: Buffer): Promise<ApiKey | null> {
     const rows = await this.dataSource.query<ApiKey[]>(
-      `SELECT api_key_id AS "apiKeyId", merchant_id AS "merchantId", sandbox_only AS "sandboxOnly"
+      `SELECT api_key_id AS "apiKeyId", merchant_id AS "merchantId", sandbox_only AS "sandboxOnly", scopes,
+              clock_timestamp() AS "seenAt"
          FROM api_keys
         WHERE key_hash = $1
           AND revoked_at IS NULL
@@ -28,6 +66,30 @@ export class ApiKeysStore {
       [keyHash],
     );
     return rows[0] ?? null;
+  }
+
+  /**
+   * Notes when keys were last used, each at most once in `intervalMs` however many processes use it.
+   * @param uses ordered by key, so that two processes never wait for each other in a circle.
+   */
+  async updateLastUsed(
+    uses: readonly { apiKeyId: string; usedAt: Date }[],
+    intervalMs: number,
+  ): Promise<void> {
+    await this.dataSource.query(
+      `UPDATE api_keys k SET last_used_at = u.used_at
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS u (api_key_id, used_at)
+        WHERE k.api_key_id = u.api_key_id
+          AND (k.last_used_at IS NULL OR k.last_used_at <= u.used_at - $3 * interval '1 millisecond')`,
+      [uses.map(({ apiKeyId }) => apiKeyId), uses.map(({ usedAt }) => usedAt), intervalMs],
+    );
+  }
+
+  async insertMerchant(db: EntityManager, merchant: { merchantId: string; name: string }): Promise<void> {
+    await db.query('INSERT INTO merchants (merchant_id, name) VALUES ($1, $2)', [
+      merchant.merchantId,
+      merchant.name,
+    ]);
   }
 
   async upsertMerchant(db: EntityManager, merchant: { merchantId: string; name: string }): Promise<void> {
@@ -38,21 +100,84 @@ export class ApiKeysStore {
     );
   }
 
+  async merchantExists(db: EntityManager, merchantId: string): Promise<boolean> {
+    const rows = await db.query<unknown[]>('SELECT FROM merchants WHERE merchant_id = $1', [merchantId]);
+    return rows.length > 0;
+  }
+
+  /** All merchants, oldest first. */
+  listMerchants(): Promise<Merchant[]> {
+    return this.dataSource.query<Merchant[]>(
+      `SELECT merchant_id AS "merchantId", name, created_at AS "createdAt"
+         FROM merchants ORDER BY created_at, merchant_id`,
+    );
+  }
+
+  async insert(db: EntityManager, key: NewApiKeyRow): Promise<ApiKeyRecord> {
+    const rows = await db.query<ApiKeyRecord[]>(
+      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes, expires_at)
+       VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 millisecond')
+       RETURNING ${RECORD}`,
+      [key.apiKeyId, key.merchantId, key.keyHash, key.keyPrefix, key.scopes, key.lifetimeMs],
+    );
+    return rows[0] as ApiKeyRecord;
+  }
+
+  /** The keys of one merchant, or of all, oldest first. */
+  list(merchantId: string | null): Promise<ApiKeyRecord[]> {
+    return this.dataSource.query<ApiKeyRecord[]>(
+      `SELECT ${RECORD} FROM api_keys
+        WHERE $1::uuid IS NULL OR merchant_id = $1
+        ORDER BY merchant_id, api_key_id`,
+      [merchantId],
+    );
+  }
+
+  /** A key, which nobody else changes until this transaction ends. */
+  async lock(db: EntityManager, apiKeyId: string): Promise<ApiKeyRecord | null> {
+    const rows = await db.query<ApiKeyRecord[]>(
+      `SELECT ${RECORD} FROM api_keys WHERE api_key_id = $1 FOR UPDATE`,
+      [apiKeyId],
+    );
+    return rows[0] ?? null;
+  }
+
+  /** Lets a key live on for the overlap at most, and never longer than it would have. Answers when it ends. */
+  async replace(db: EntityManager, apiKeyId: string, successorId: string, overlapMs: number): Promise<Date> {
+    const [[row]] = await db.query<[[{ expiresAt: Date }]]>(
+      `UPDATE api_keys
+          SET replaced_by = $2,
+              expires_at = least(expires_at, clock_timestamp() + $3 * interval '1 millisecond')
+        WHERE api_key_id = $1
+        RETURNING expires_at AS "expiresAt"`,
+      [apiKeyId, successorId, overlapMs],
+    );
+    return row.expiresAt;
+  }
+
+  /** Answers when the key was revoked, which for one that was already is when that happened. */
+  async revoke(db: EntityManager, apiKeyId: string): Promise<Date> {
+    const [[row]] = await db.query<[[{ revokedAt: Date }]]>(
+      `UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp())
+        WHERE api_key_id = $1
+        RETURNING revoked_at AS "revokedAt"`,
+      [apiKeyId],
+    );
+    return row.revokedAt;
+  }
+
   /** Removes every sandbox key but this one, which a changed `SANDBOX_API_KEY` would otherwise leave open. */
   async deleteOtherSandboxKeys(db: EntityManager, keyHash: Buffer): Promise<void> {
     await db.query('DELETE FROM api_keys WHERE sandbox_only AND key_hash <> $1', [keyHash]);
   }
 
   /** A key that exists already is left as it is, above all one that is not a sandbox key. */
-  async insertSandboxKey(
-    db: EntityManager,
-    key: { apiKeyId: string; merchantId: string; keyHash: Buffer; keyPrefix: string },
-  ): Promise<void> {
+  async insertSandboxKey(db: EntityManager, key: Omit<NewApiKeyRow, 'lifetimeMs'>): Promise<void> {
     await db.query(
-      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, sandbox_only)
-       VALUES ($1, $2, $3, $4, true)
+      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes, sandbox_only)
+       VALUES ($1, $2, $3, $4, $5, true)
        ON CONFLICT (key_hash) DO NOTHING`,
-      [key.apiKeyId, key.merchantId, key.keyHash, key.keyPrefix],
+      [key.apiKeyId, key.merchantId, key.keyHash, key.keyPrefix, key.scopes],
     );
   }
 }

@@ -2,7 +2,9 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { DataSource } from 'typeorm';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { CONFIG, type Config } from '../config/config.js';
-import { ApiKeysStore, hashApiKey } from './api-keys.store.js';
+import { hashApiKey } from './api-key.js';
+import { ApiKeysStore } from './api-keys.store.js';
+import { SCOPES } from './scopes.js';
 
 /** Fixed, so that examples and a re-created database speak of the same merchant. */
 export const SANDBOX_MERCHANT_ID = '00000000-0000-7000-8000-000000000001';
@@ -33,6 +35,7 @@ export class SandboxSeed implements OnApplicationBootstrap {
         merchantId: SANDBOX_MERCHANT_ID,
         keyHash,
         keyPrefix: keyPrefix(sandboxApiKey),
+        scopes: SCOPES,
       });
     });
   }

@@ -1,8 +1,12 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import ms from 'ms';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const MISSING_KEY_POLICIES = ['reject', 'derive'] as const;
+export type MissingKeyPolicy = (typeof MISSING_KEY_POLICIES)[number];
 
 /** The whole configuration, validated and frozen. Durations are milliseconds. */
 export interface Config {
@@ -19,9 +23,24 @@ export interface Config {
   readonly dataDir: string;
   readonly idempotencyLeaseMs: number;
   readonly idempotencyRetentionMs: number;
+  /** What a keyed request without a key gets: a refusal, or a key that is derived from what it asks for. */
+  readonly idempotencyMissingKey: MissingKeyPolicy;
+  /** How long after the first of several identical requests without a key the others count as its retries. */
+  readonly idempotencyDerivedWindowMs: number;
   /** Deadline of one gateway call, always shorter than the lease (rule 8 of the design). */
   readonly gatewayTimeoutMs: number;
+  /** Of one API key, in one process; null for none. */
+  readonly rateLimit: RateLimit | null;
+  /** The web pages that may call the API from a browser; empty for none, and `*` for all. */
+  readonly corsOrigins: readonly string[];
+  /** Addresses and networks whose `X-Forwarded-For` is believed; empty for none. */
+  readonly trustedProxies: readonly string[];
   readonly logLevel: LogLevel;
+}
+
+export interface RateLimit {
+  readonly requests: number;
+  readonly windowSeconds: number;
 }
 
 /** Injection token: `Config` is an interface, and a frozen plain object is all that anybody needs. */
@@ -41,6 +60,9 @@ const DEFAULT_LEASE_MS = 60_000;
 const DEFAULT_GATEWAY_TIMEOUT_MS = 30_000;
 /** The part of a lease that a gateway call may use; what is left is for settling. */
 const GATEWAY_SHARE_OF_LEASE = 0.8;
+/** Far more than a shop needs, and far less than what one client can do to all others. */
+const DEFAULT_RATE_LIMIT: RateLimit = { requests: 1_000, windowSeconds: 1 };
+const RATE_WINDOW_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 const DEFAULT_SANDBOX_API_KEY = 'sk_sandbox_hapax';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -84,7 +106,12 @@ export function loadConfig(env: Environment): Config {
     dataDir: resolve(read.text('DATA_DIR', '.data')),
     idempotencyLeaseMs,
     idempotencyRetentionMs: read.duration('IDEMPOTENCY_RETENTION', 24 * 3_600_000, 1_000),
+    idempotencyMissingKey: read.oneOf('IDEMPOTENCY_MISSING_KEY', MISSING_KEY_POLICIES, 'reject'),
+    idempotencyDerivedWindowMs: read.duration('IDEMPOTENCY_DERIVED_WINDOW', 3_600_000, 100),
     gatewayTimeoutMs,
+    rateLimit: read.rateLimit('RATE_LIMIT', sandbox ? null : DEFAULT_RATE_LIMIT),
+    corsOrigins: read.origins('CORS_ORIGINS'),
+    trustedProxies: read.networks('TRUSTED_PROXIES'),
     logLevel: read.oneOf('LOG_LEVEL', LOG_LEVELS, 'info'),
   };
   if (read.problems.length > 0) throw new ConfigError(read.problems);
@@ -130,6 +157,47 @@ class EnvironmentReader {
     );
   }
 
+  /** A number of requests and their time, such as `1000/s`, or `off`. */
+  rateLimit(name: string, fallback: RateLimit | null): RateLimit | null {
+    const value = this.value(name);
+    if (value === undefined) return fallback;
+    if (value === 'off') return null;
+    const [, count, unit = ''] = /^([1-9]\d{0,8})\/([smh])$/.exec(value) ?? [];
+    const windowSeconds = RATE_WINDOW_SECONDS[unit];
+    if (windowSeconds !== undefined) return { requests: Number(count), windowSeconds };
+    return this.wrong(
+      name,
+      value,
+      'a number of requests a second, minute or hour, such as 1000/s, 600/m or 5000/h, or off',
+      fallback,
+    );
+  }
+
+  /** What browsers send as `Origin`: scheme, host and port, and nothing after them. */
+  origins(name: string): string[] {
+    const origins = this.list(name);
+    const wrong = origins.find((origin) => !isOrigin(origin));
+    if (wrong === undefined) return origins;
+    return this.wrong(
+      name,
+      wrong,
+      'a list of origins such as https://shop.example.com, separated by commas, without a path; or *',
+      [],
+    );
+  }
+
+  networks(name: string): string[] {
+    const networks = this.list(name);
+    const wrong = networks.find((network) => !isNetwork(network));
+    if (wrong === undefined) return networks;
+    return this.wrong(
+      name,
+      wrong,
+      'a list of addresses and networks such as 10.0.0.0/8, separated by commas',
+      [],
+    );
+  }
+
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
     const value = this.value(name);
     if (value === undefined) return fallback;
@@ -172,6 +240,11 @@ class EnvironmentReader {
     return null;
   }
 
+  private list(name: string): string[] {
+    const items = (this.value(name) ?? '').split(',').map((item) => item.trim());
+    return items.filter((item) => item !== '');
+  }
+
   /** An empty variable counts as unset, as compose files and CI systems write it. */
   private value(name: string): string | undefined {
     return this.env[name]?.trim() || undefined;
@@ -181,4 +254,18 @@ class EnvironmentReader {
     this.problems.push(`${name} must be ${expected}, not ${JSON.stringify(value)}`);
     return fallback;
   }
+}
+
+/** An IP address, or a network in CIDR notation. */
+function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
+}
+
+/** What a browser would send, to the letter; or everything. */
+function isOrigin(text: string): boolean {
+  if (text === '*') return true;
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }

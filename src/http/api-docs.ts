@@ -8,6 +8,9 @@ import { problemKind, PROBLEMS, renderProblem } from './problem-table.js';
 export const EXAMPLE_BASE_URL = 'https://hapax.example';
 const EXAMPLE_REQUEST_ID = '0b0f1c52-6a5e-4f0c-9a55-3b1d8c2f7e11';
 
+/** The name of the security scheme in the OpenAPI document. */
+export const API_KEY_AUTH = 'api_key';
+
 const STRING = { type: 'string' } as const;
 
 /** What the `headers` of a documented response may hold. */
@@ -51,6 +54,18 @@ export const RETRY_AFTER_HEADER = {
   'Retry-After': {
     description: 'Seconds to wait before the next try.',
     schema: { type: 'integer', minimum: 0, example: 1 },
+  },
+} as const;
+
+const RATE_LIMIT_HEADERS = {
+  RateLimit: {
+    description:
+      'How many requests are left, and for how many seconds (draft-ietf-httpapi-ratelimit-headers).',
+    schema: { ...STRING, example: '"default";r=0;t=1' },
+  },
+  'RateLimit-Policy': {
+    description: 'How many requests an API key has, and in how many seconds.',
+    schema: { ...STRING, example: '"default";q=1000;w=1' },
   },
 } as const;
 
@@ -146,6 +161,7 @@ function headersOf(code: RefusalCode): object {
   const { headers } = renderProblem(example, { requestId: EXAMPLE_REQUEST_ID, publicUrl: EXAMPLE_BASE_URL });
   return {
     ...('retry-after' in headers && RETRY_AFTER_HEADER),
+    ...(code === 'rate_limited' && RATE_LIMIT_HEADERS),
     ...('link' in headers && DESCRIBED_BY_HEADER),
     ...('www-authenticate' in headers && CHALLENGE_HEADER),
   };

@@ -7,10 +7,12 @@ import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
 import { clientErrorHandler } from './client-errors.js';
+import { allowOrigins } from './cors.js';
 import { renderProblem } from './problem-table.js';
 import { publicUrl } from './public-url.js';
 import { refusalOf } from './refusal-of.js';
 import { routeTemplate } from './route-template.js';
+import { type SecurityHeaders, securityHeaders } from './security-headers.js';
 
 /** Twice what a create body needs that uses up every limit in ASCII. */
 export const MAX_BODY_BYTES = 64 * 1_024;
@@ -30,6 +32,7 @@ const CLIENT_REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The HTTP server: limits, request ids, one log line a request, JSON bodies only. Create the app with `bodyParser: false`. */
 export function createFastifyAdapter(config: Config, logger: Logger): FastifyAdapter {
+  const headersFor = securityHeaders(config);
   const adapter = new FastifyAdapter({
     loggerInstance: logger,
     // One line when a request is finished says all that Fastify's two lines say; see logFinishedRequest.
@@ -37,6 +40,8 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
     genReqId: requestId,
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // Whose word about the client's address counts. It is what failed authentications are counted by.
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     http: {
@@ -47,7 +52,7 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
     // A request that still arrives while we drain is served like any other: its money is as real.
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
-      sendFrameworkError(config, error, request, reply),
+      sendFrameworkError(config, headersFor, error, request, reply),
     clientErrorHandler: clientErrorHandler(config),
     // Nest's middleware is not used, and matching it costs every request.
     skipMiddie: true,
@@ -57,7 +62,11 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
   instance.decorateRequest('merchant', null);
   instance.decorateRequest('keyed', null);
   acceptOnlyJson(instance);
-  instance.addHook('onRequest', setCommonHeaders);
+  allowOrigins(adapter, config);
+  instance.addHook('onRequest', (request, reply, done) => {
+    setCommonHeaders(headersFor, request, reply);
+    done();
+  });
   instance.addHook('onResponse', logFinishedRequest);
   return adapter;
 }
@@ -83,12 +92,8 @@ function acceptOnlyJson(instance: FastifyInstance): void {
   });
 }
 
-function setCommonHeaders(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  reply.header('x-request-id', request.id);
-  reply.header('x-content-type-options', 'nosniff');
-  // What is said about money is neither kept by a proxy nor by a browser.
-  if (request.raw.url?.startsWith('/v1/')) reply.header('cache-control', 'no-store');
-  done();
+function setCommonHeaders(headersFor: SecurityHeaders, request: FastifyRequest, reply: FastifyReply): void {
+  void reply.header('x-request-id', request.id).headers(headersFor(request.raw.url));
 }
 
 function logFinishedRequest(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
@@ -108,13 +113,14 @@ function logFinishedRequest(request: FastifyRequest, reply: FastifyReply, done: 
 /** Faults that the router finds before there is a route, so that neither hooks nor Nest's filters see them. */
 function sendFrameworkError(
   config: Config,
+  headersFor: SecurityHeaders,
   error: Error,
   request: FastifyRequest,
   reply: FastifyReply,
 ): void {
   const base = publicUrl(config, request.server.server.address());
   const problem = renderProblem(refusalOf(error), { requestId: request.id, publicUrl: base });
-  setCommonHeaders(request, reply, () => undefined);
+  setCommonHeaders(headersFor, request, reply);
   void reply.code(problem.status).headers(problem.headers).send(problem.body);
   logFinishedRequest(request, reply, () => undefined);
 }

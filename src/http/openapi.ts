@@ -1,7 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { Config } from '../config/config.js';
-import { EXAMPLE_BASE_URL } from './api-docs.js';
+import { API_KEY_AUTH, EXAMPLE_BASE_URL } from './api-docs.js';
 import { PublicUrl } from './public-url.js';
 
 const DESCRIPTION = `Payments that happen exactly once.
@@ -44,8 +44,6 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
   const base = app.get(PublicUrl).base;
   return JSON.parse(JSON.stringify(document).replaceAll(EXAMPLE_BASE_URL, base)) as OpenAPIObject;
 }
-
-const API_KEY_AUTH = 'api_key';
 
 function authDescription({ sandboxApiKey }: Config): string {
   return sandboxApiKey === null ? 'Your API key.' : `Your API key. The sandbox accepts \`${sandboxApiKey}\`.`;

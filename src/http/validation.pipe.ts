@@ -30,14 +30,16 @@ export class ValidationPipe implements PipeTransform {
     if ((type !== 'body' && type !== 'query') || data !== undefined) return value;
     if (metatype === undefined || NOT_DTOS.has(metatype)) return value;
     const shape = this.shapeOf(metatype as DtoClass);
-    if (!isObject(value)) {
+    // No body and an empty object are the same request: where every field is optional, both are fine.
+    const fields = value === undefined ? {} : value;
+    if (!isObject(fields)) {
       throw new RefusedError({ code: 'malformed_body', reason: 'The body must be a JSON object.' });
     }
     const dto = new shape.dtoClass() as Record<string, unknown>;
-    const errors = type === 'body' ? copyBody(value, shape, dto) : copyQuery(value, shape, dto);
+    const errors = type === 'body' ? copyBody(fields, shape, dto) : copyQuery(fields, shape, dto);
     const reported = new Set(errors.map(({ field }) => field));
     for (const error of validateSync(dto, { forbidUnknownValues: false, stopAtFirstError: true })) {
-      if (!reported.has(error.property)) errors.push(fieldError(error, value));
+      if (!reported.has(error.property)) errors.push(fieldError(error, fields));
     }
     if (errors.length > 0)
       throw new RefusedError({ code: 'validation_failed', errors: errors.slice(0, MAX_ERRORS) });

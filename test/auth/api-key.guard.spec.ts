@@ -2,12 +2,14 @@ import { Controller, Get, Global, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DataSource } from 'typeorm';
-import { hashApiKey } from '../../src/auth/api-keys.store.js';
+import { hashApiKey } from '../../src/auth/api-key.js';
 import { AuthModule } from '../../src/auth/auth.module.js';
 import { CurrentMerchant } from '../../src/auth/merchant.decorator.js';
 import { Public } from '../../src/auth/public.decorator.js';
+import { Scopes } from '../../src/auth/scopes.decorator.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/config.js';
+import { Notifications } from '../../src/database/notifications.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
@@ -17,6 +19,18 @@ class WhoController {
   @Get('who')
   who(@CurrentMerchant() merchantId: string) {
     return { merchantId };
+  }
+
+  @Scopes('payments:read')
+  @Get('readers')
+  readers() {
+    return {};
+  }
+
+  @Scopes('payments:read', 'refunds:write')
+  @Get('refunders')
+  refunders() {
+    return {};
   }
 
   @Public()
@@ -30,30 +44,58 @@ class WhoController {
 class KeysInMemory {
   lookups = 0;
   down = false;
-  readonly keys = new Map<string, { apiKeyId: string; merchantId: string; sandboxOnly: boolean }>();
+  readonly keys = new Map<string, unknown>();
 
-  async query(_sql: string, [keyHash]: [Buffer]): Promise<unknown[]> {
+  async query(sql: string, [keyHash]: [Buffer]): Promise<unknown[]> {
+    if (!sql.startsWith('SELECT')) return [];
     this.lookups++;
+    const found = this.keys.get(keyHash.toString('hex'));
     await new Promise((resolve) => setTimeout(resolve, 5));
     if (this.down) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
-    const found = this.keys.get(keyHash.toString('hex'));
     return found === undefined ? [] : [found];
   }
 
-  add(apiKey: string, merchantId: string, sandboxOnly = false): void {
+  add(apiKey: string, merchantId: string, sandboxOnly = false, scopes = ['payments:read']): void {
     this.keys.set(hashApiKey(apiKey).toString('hex'), {
       apiKeyId: `id of ${apiKey}`,
       merchantId,
       sandboxOnly,
+      scopes,
+      seenAt: new Date(),
     });
   }
 }
 
-async function createApp(database: KeysInMemory): Promise<NestFastifyApplication> {
-  const config = loadConfig({ LOG_LEVEL: 'silent', SANDBOX: 'false', DATABASE_URL: 'postgres://unused/db' });
+/** Stands for the connection that listens. */
+class Word {
+  tell: () => void = () => undefined;
+
+  on(_channel: string, listener: () => void): void {
+    this.tell = listener;
+  }
+}
+
+async function createApp(
+  database: KeysInMemory,
+  word: Word,
+  env: Record<string, string> = {},
+): Promise<NestFastifyApplication> {
+  const config = loadConfig({
+    LOG_LEVEL: 'silent',
+    SANDBOX: 'false',
+    DATABASE_URL: 'postgres://unused/db',
+    RATE_LIMIT: 'off',
+    ...env,
+  });
 
   @Global()
-  @Module({ providers: [{ provide: DataSource, useValue: database }], exports: [DataSource] })
+  @Module({
+    providers: [
+      { provide: DataSource, useValue: database },
+      { provide: Notifications, useValue: word },
+    ],
+    exports: [DataSource, Notifications],
+  })
   class DatabaseModule {}
 
   @Module({
@@ -74,14 +116,16 @@ async function createApp(database: KeysInMemory): Promise<NestFastifyApplication
 
 describe('the API key guard', () => {
   let database: KeysInMemory;
+  let word: Word;
   let app: NestFastifyApplication;
 
   beforeEach(async () => {
     database = new KeysInMemory();
+    word = new Word();
     database.add('sk_one', 'merchant-1');
     database.add('sk_two', 'merchant-2');
     database.add('sk_sandbox', 'merchant-3', true);
-    app = await createApp(database);
+    app = await createApp(database, word);
   });
   afterEach(() => app.close());
 
@@ -145,5 +189,142 @@ describe('the API key guard', () => {
     expect(answer.headers['retry-after']).toBe('1');
     database.down = false;
     expect((await ask('Bearer sk_one')).statusCode).toBe(200);
+  });
+
+  it('refuses a key that was revoked at once when it hears of it', async () => {
+    expect((await ask('Bearer sk_one')).statusCode).toBe(200);
+    database.keys.clear();
+    word.tell();
+    expect((await ask('Bearer sk_one')).statusCode).toBe(401);
+  });
+
+  it('accepts a key that was unknown a moment ago as soon as it hears of it', async () => {
+    expect((await ask('Bearer sk_new')).statusCode).toBe(401);
+    database.add('sk_new', 'merchant-4');
+    word.tell();
+    expect((await ask('Bearer sk_new')).statusCode).toBe(200);
+  });
+
+  it('keeps no answer that was under way when the keys changed', async () => {
+    const early = ask('Bearer sk_one');
+    while (database.lookups === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    database.keys.clear();
+    word.tell();
+    expect((await early).statusCode).toBe(200);
+    expect((await ask('Bearer sk_one')).statusCode).toBe(401);
+  });
+
+  it.each([
+    ['/readers', ['payments:read'], 200],
+    ['/readers', ['payments:write', 'refunds:write', 'webhooks:manage'], 403],
+    ['/refunders', ['payments:read', 'refunds:write'], 200],
+    ['/refunders', ['payments:read'], 403],
+    ['/refunders', ['refunds:write'], 403],
+    ['/who', ['webhooks:manage'], 200],
+    ['/open', ['webhooks:manage'], 200],
+  ])('answers %s to a key with %p with %i', async (url, scopes, status) => {
+    database.add('sk_scoped', 'merchant-1', false, scopes);
+    // Once from the database and once from the cache.
+    for (let turn = 0; turn < 2; turn++) {
+      const answer = await ask('Bearer sk_scoped', url);
+      expect(answer.statusCode).toBe(status);
+      expect(answer.json().code).toBe(status === 403 ? 'forbidden' : undefined);
+    }
+  });
+
+  it('names the scope that is missing', async () => {
+    const answer = await ask('Bearer sk_one', '/refunders');
+    expect(answer.json().detail).toBe('This API key lacks the scope refunds:write.');
+  });
+
+  it('says nothing of limits where there are none', async () => {
+    const { headers } = await ask('Bearer sk_one');
+    expect(Object.keys(headers).filter((name) => name.startsWith('ratelimit'))).toEqual([]);
+  });
+});
+
+describe('the rate limit', () => {
+  let database: KeysInMemory;
+  let app: NestFastifyApplication;
+
+  beforeEach(async () => {
+    database = new KeysInMemory();
+    database.add('sk_one', 'merchant-1');
+    database.add('sk_two', 'merchant-1');
+    app = await createApp(database, new Word(), { RATE_LIMIT: '3/h' });
+  });
+  afterEach(() => app.close());
+
+  const ask = (apiKey: string, url = '/who', remoteAddress = '192.0.2.1') =>
+    app.inject({ url, headers: { authorization: `Bearer ${apiKey}` }, remoteAddress });
+
+  it('lets a key through as often as it says, and tells how many are left', async () => {
+    for (const left of [2, 1, 0]) {
+      const { statusCode, headers } = await ask('sk_one');
+      expect(statusCode).toBe(200);
+      expect(headers['ratelimit-policy']).toBe('"default";q=3;w=3600');
+      expect(headers['ratelimit']).toMatch(new RegExp(`^"default";r=${left};t=(3600|3599)$`));
+    }
+    const refused = await ask('sk_one');
+    expect(refused.statusCode).toBe(429);
+    expect(refused.json()).toMatchObject({ code: 'rate_limited', retry: 'same_key', effect: 'none' });
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(3_500);
+    expect(refused.headers['ratelimit']).toMatch(/^"default";r=0;t=3\d{3}$/);
+  });
+
+  it('is that of one key, not of its merchant, and not of public routes', async () => {
+    for (let turn = 0; turn < 4; turn++) await ask('sk_one');
+    expect((await ask('sk_one')).statusCode).toBe(429);
+    expect((await ask('sk_two')).statusCode).toBe(200);
+    expect((await ask('sk_one', '/open')).statusCode).toBe(200);
+  });
+
+  it('counts what the key may not do as well', async () => {
+    for (let turn = 0; turn < 3; turn++) expect((await ask('sk_one', '/refunders')).statusCode).toBe(403);
+    expect((await ask('sk_one', '/refunders')).statusCode).toBe(429);
+  });
+
+  it('stops an address that sends one unknown key after the other, without asking the database', async () => {
+    for (let turn = 0; turn < 100; turn++) expect((await ask(`sk_guess_${turn}`)).statusCode).toBe(401);
+    const { lookups } = database;
+    const refused = await ask('sk_guess_100');
+    expect([refused.statusCode, refused.json().code]).toEqual([429, 'rate_limited']);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    expect((await app.inject({ url: '/who', remoteAddress: '192.0.2.1' })).statusCode).toBe(429);
+    expect(database.lookups).toBe(lookups);
+    expect((await ask('sk_guess_101', '/who', '192.0.2.2')).statusCode).toBe(401);
+  });
+
+  it('never stops a key that is known to be valid because of its neighbours', async () => {
+    expect((await ask('sk_one')).statusCode).toBe(200);
+    for (let turn = 0; turn <= 100; turn++) await ask('sk_guess');
+    expect((await ask('sk_guess')).statusCode).toBe(429);
+    // Its entry in the cache has run out, so it has to be looked up again.
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    expect((await ask('sk_one')).statusCode).toBe(200);
+  });
+
+  it.each([
+    ['2001:db8:0:1::1', '2001:db8:0:1:ffff::2', 429],
+    ['2001:db8::1', '2001:db8:0:0:9::1', 429],
+    ['2001:db8:0:1::1', '2001:db8:0:2::1', 401],
+    ['::ffff:192.0.2.7', '192.0.2.7', 429],
+  ])('after failures from %s, %s gets %i', async (first, second, status) => {
+    for (let turn = 0; turn < 100; turn++) await ask('sk_guess', '/who', first);
+    expect((await ask('sk_guess', '/who', second)).statusCode).toBe(status);
+  });
+
+  it('believes a proxy about the address only where it is trusted', async () => {
+    const proxied = await createApp(database, new Word(), {
+      RATE_LIMIT: '3/h',
+      TRUSTED_PROXIES: '10.0.0.0/8',
+    });
+    const from = (client: string, remoteAddress: string) =>
+      proxied.inject({ url: '/who', headers: { 'x-forwarded-for': client }, remoteAddress });
+    for (let turn = 0; turn < 100; turn++) await from('198.51.100.1', '10.1.2.3');
+    expect((await from('198.51.100.1', '10.9.9.9')).statusCode).toBe(429);
+    expect((await from('198.51.100.2', '10.1.2.3')).statusCode).toBe(401);
+    expect((await from('198.51.100.1', '203.0.113.9')).statusCode).toBe(401);
+    await proxied.close();
   });
 });

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
-import { ApiKeysStore, hashApiKey } from '../../src/auth/api-keys.store.js';
+import { hashApiKey } from '../../src/auth/api-key.js';
+import { ApiKeysStore } from '../../src/auth/api-keys.store.js';
 import { SANDBOX_MERCHANT_ID, SandboxSeed } from '../../src/auth/sandbox-seed.js';
 import { type Config, loadConfig } from '../../src/config/config.js';
 import { createDataSource } from '../../src/database/data-source.js';
@@ -74,8 +75,8 @@ describe('the sandbox merchant and its key', () => {
 
   async function addKey(apiKey: string, times: { revoked_at?: string; expires_at?: string }): Promise<void> {
     await dataSource.query(
-      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, revoked_at, expires_at)
-       VALUES (gen_random_uuid(), $1, $2, 'sk', $3, $4)`,
+      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes, revoked_at, expires_at)
+       VALUES (gen_random_uuid(), $1, $2, 'sk', '{payments:read}', $3, $4)`,
       [SANDBOX_MERCHANT_ID, hashApiKey(apiKey), times.revoked_at ?? null, times.expires_at ?? null],
     );
   }

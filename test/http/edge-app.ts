@@ -51,6 +51,13 @@ export class ThingDto {
   metadata?: Record<string, string>;
 }
 
+/** Shaped like the body of a capture: nothing has to be said. */
+export class CloseThingDto {
+  @IsOptional()
+  @IsAmount()
+  amount?: number;
+}
+
 export class ThingsQueryDto {
   @IsOptional()
   @Min(1)
@@ -79,6 +86,11 @@ class ThingsController {
   )
   create(@Body() body: ThingDto) {
     return { isThing: body instanceof ThingDto, body };
+  }
+
+  @Post(':id/close')
+  close(@Body() body: CloseThingDto) {
+    return { isThing: body instanceof CloseThingDto, body };
   }
 
   @Get()

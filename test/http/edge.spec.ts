@@ -31,7 +31,7 @@ describe('the HTTP edge', () => {
   it.each<[string, string | Buffer, number, string]>([
     ['no JSON', '{"amount":', 400, 'malformed_body'],
     ['text', 'hello', 400, 'malformed_body'],
-    ['an empty body', '', 400, 'malformed_body'],
+    ['an empty body', '', 400, 'validation_failed'],
     ['null', 'null', 400, 'malformed_body'],
     ['a number', '7', 400, 'malformed_body'],
     ['a string', '"x"', 400, 'malformed_body'],
@@ -87,6 +87,28 @@ describe('the HTTP edge', () => {
   it('says of a missing field that it is required', async () => {
     const { errors } = (await post(JSON.stringify({ ...VALID, amount: undefined }))).json();
     expect(errors).toEqual([{ field: 'amount', message: 'is required' }]);
+  });
+
+  it('takes no body for an empty object, however it is left out', async () => {
+    const bodies: Record<string, string>[] = [
+      {},
+      { 'content-type': 'application/json' },
+      { 'content-length': '0' },
+    ];
+    for (const headers of bodies) {
+      const answer = await app.inject({ method: 'POST', url: '/v1/things', headers });
+      expect(answer.statusCode).toBe(400);
+      expect(answer.json().errors).toEqual(
+        ['amount', 'currency', 'payment_method'].map((field) => ({ field, message: 'is required' })),
+      );
+      const optional = await app.inject({ method: 'POST', url: '/v1/things/1/close', headers });
+      expect([optional.statusCode, optional.json()]).toEqual([201, { isThing: true, body: {} }]);
+    }
+    expect((await post('null')).json().code).toBe('malformed_body');
+  });
+
+  it('serves a client of HTTP/1.0, which sends no Host', async () => {
+    expect(await rawRequest('GET /v1/things/1 HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   it('keeps the answer to a body of nothing but unknown fields small', async () => {
@@ -166,6 +188,14 @@ describe('the HTTP edge', () => {
     ['a used-up pool', new Error('timeout exceeded when trying to connect'), 503, 'service_unavailable'],
     ['a database that stops', failedStatement('57P01'), 503, 'service_unavailable'],
     ['a database without connections', failedStatement('53300'), 503, 'service_unavailable'],
+    ['a deadlock', failedStatement('40P01'), 503, 'service_unavailable'],
+    ['a statement that took too long', failedStatement('57014'), 503, 'service_unavailable'],
+    [
+      'a lock that somebody holds, inside another error',
+      new Error('x', { cause: failedStatement('55P03') }),
+      503,
+      'service_unavailable',
+    ],
     ['a failed statement', failedStatement('23505'), 500, 'internal_error'],
     ['a bug', new TypeError('x is not a function'), 500, 'internal_error'],
     ['what is no error', 'a string', 500, 'internal_error'],

@@ -1,0 +1,47 @@
+import { InvalidArgumentError } from 'commander';
+import ms from 'ms';
+import { isScope, type Scope, SCOPES } from '../auth/scopes.js';
+import { isSafeText } from '../http/safe-text.js';
+
+const MAX_NAME_LENGTH = 100;
+const MAX_DURATION_MS = 10 * 365 * 24 * 3_600_000;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const DURATION = /^\d+(\.\d+)? ?[a-z]+$/i;
+
+export function merchantName(value: string): string {
+  const name = value.trim();
+  // A name ends up in terminals, and control characters do things there.
+  if (isSafeText(name, 1, MAX_NAME_LENGTH) && !/\p{Cc}/u.test(name)) return name;
+  throw new InvalidArgumentError(
+    `It must be 1 to ${MAX_NAME_LENGTH} characters, without control characters.`,
+  );
+}
+
+export function uuid(value: string): string {
+  if (UUID.test(value)) return value.toLowerCase();
+  throw new InvalidArgumentError('It must be a UUID.');
+}
+
+export function scopeList(value: string): Scope[] {
+  const names = value.split(',').map((name) => name.trim());
+  const scopes = names.filter(isScope);
+  if (scopes.length === names.length) return SCOPES.filter((scope) => scopes.includes(scope));
+  throw new InvalidArgumentError(`It must be a list of ${SCOPES.join(', ')}, separated by commas.`);
+}
+
+export function lifetime(value: string): number {
+  return duration(value, 1);
+}
+
+export function overlap(value: string): number {
+  return duration(value, 0);
+}
+
+function duration(value: string, min: number): number {
+  const parsed = DURATION.test(value) ? ms(value as ms.StringValue) : undefined;
+  if (parsed !== undefined && min <= parsed && parsed <= MAX_DURATION_MS) return Math.round(parsed);
+  throw new InvalidArgumentError(
+    'It must be a number with its unit, such as 90d, 24h or 30m, up to 10 years.',
+  );
+}

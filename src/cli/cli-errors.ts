@@ -1,0 +1,13 @@
+/** SQLSTATEs of a table and of a column that the schema lacks. */
+const MISSING_SCHEMA: ReadonlySet<string> = new Set(['42P01', '42703']);
+
+/** One sentence for what the database, or the way to it, answers; null for what is no such answer. */
+export function explainDatabaseError(error: unknown): string | null {
+  const { code, message } = Object(error) as { code?: unknown; message?: unknown };
+  // ECONNREFUSED, 28P01 (wrong password), 3D000 (no such database) …
+  if (typeof code !== 'string') return null;
+  if (MISSING_SCHEMA.has(code)) {
+    return 'The database lacks migrations: run "npm run migration:run" first.';
+  }
+  return `The database refused: ${String(message) || code} (${code})`;
+}

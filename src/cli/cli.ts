@@ -1,0 +1,187 @@
+/** `npm run cli -- …`: merchants and their API keys, for whoever runs the service. */
+import { Command, CommanderError, Option } from 'commander';
+import type { KeyManagement } from '../auth/key-management.js';
+import { KeyManagementError } from '../auth/key-management-error.js';
+import { type Scope, SCOPES } from '../auth/scopes.js';
+import { ConfigError } from '../config/config.js';
+import { StartupError } from '../config/startup-error.js';
+import { explainDatabaseError } from './cli-errors.js';
+import { lifetime, merchantName, overlap, scopeList, uuid } from './cli-arguments.js';
+import { describeIssued, issuedToWire, keyToRow, keyToWire } from './cli-output.js';
+import { formatTable } from './table.js';
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const DEFAULT_OVERLAP_MS = 24 * 3_600_000;
+const SHOWN_ONCE = 'Keep the API key: it is shown this once, and only its hash is stored.';
+
+interface Output {
+  json?: boolean;
+}
+
+await main();
+
+async function main(): Promise<void> {
+  try {
+    await program().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help that was asked for is no mistake.
+      process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+      return;
+    }
+    process.stderr.write(`${explanation(error)}\n`);
+    process.exitCode = EXIT_FAILED;
+  }
+}
+
+function program(): Command {
+  const cli = configured(new Command('cli'))
+    .usage('<command> [options]')
+    .description("Merchants and their API keys, in the running sandbox's database or in DATABASE_URL's.");
+  cli.addCommand(merchantCommands());
+  cli.addCommand(keyCommands());
+  return cli;
+}
+
+function merchantCommands(): Command {
+  const merchants = configured(new Command('merchants')).description('Whose payments they are');
+  subcommand(merchants, 'create', 'Add a merchant, with a first API key that may do everything')
+    .requiredOption('--name <name>', 'what people call it', merchantName)
+    .action((options: Output & { name: string }) =>
+      withKeyManagement(async (keys) => {
+        const { merchantId, apiKey } = await keys.createMerchant(options.name);
+        if (options.json) return print({ merchant_id: merchantId, api_key: apiKey });
+        printLines(`Merchant  ${merchantId}  ${options.name}`, `API key   ${apiKey}`, '', SHOWN_ONCE);
+      }),
+    );
+  subcommand(merchants, 'list', 'Show all merchants').action((options: Output) =>
+    withKeyManagement(async (keys) => {
+      const found = (await keys.listMerchants()).map(({ merchantId, name, createdAt }) => ({
+        merchant_id: merchantId,
+        name,
+        created_at: createdAt.toISOString(),
+      }));
+      if (options.json) return print({ data: found });
+      printLines(formatTable(found, 'There are no merchants.'));
+    }),
+  );
+  return merchants;
+}
+
+function keyCommands(): Command {
+  const keys = configured(new Command('api-keys')).description('Who may act for a merchant');
+  addCreateKey(keys);
+  addListKeys(keys);
+  addRotateKey(keys);
+  addRevokeKey(keys);
+  return keys;
+}
+
+function addCreateKey(parent: Command): void {
+  subcommand(parent, 'create', 'Add an API key')
+    .requiredOption('--merchant <id>', 'whose it is', uuid)
+    .addOption(
+      new Option('--scopes <list>', `what it may do, of ${SCOPES.join(',')}`)
+        .argParser(scopeList)
+        .default(SCOPES, 'all'),
+    )
+    .option('--expires-in <duration>', 'such as 90d or 12h; without it, it does not expire', lifetime)
+    .action((options: Output & { merchant: string; scopes: readonly Scope[]; expiresIn?: number }) =>
+      withKeyManagement(async (keys) => {
+        const issued = await keys.createKey(options.merchant, options.scopes, options.expiresIn ?? null);
+        if (options.json) return print(issuedToWire(issued));
+        printLines(...describeIssued(issued), '', SHOWN_ONCE);
+      }),
+    );
+}
+
+function addListKeys(parent: Command): void {
+  subcommand(parent, 'list', 'Show API keys, never the keys themselves')
+    .option('--merchant <id>', 'only those of one merchant', uuid)
+    .action((options: Output & { merchant?: string }) =>
+      withKeyManagement(async (keys) => {
+        const found = await keys.listKeys(options.merchant ?? null);
+        if (options.json) return print({ data: found.map(keyToWire) });
+        printLines(formatTable(found.map(keyToRow), 'There are no API keys.'));
+      }),
+    );
+}
+
+function addRotateKey(parent: Command): void {
+  subcommand(parent, 'rotate', 'Put a new API key in the place of one, which lives on for the overlap')
+    .argument('<key-id>', 'the id of the old key', uuid)
+    .addOption(
+      new Option('--overlap <duration>', 'how long the old key still works')
+        .argParser(overlap)
+        .default(DEFAULT_OVERLAP_MS, '24h'),
+    )
+    .action((keyId: string, options: Output & { overlap: number }) =>
+      withKeyManagement(async (keys) => {
+        const rotated = await keys.rotate(keyId, options.overlap);
+        const oldExpiresAt = rotated.oldExpiresAt.toISOString();
+        if (options.json) {
+          return print({
+            ...issuedToWire(rotated),
+            replaces: rotated.replaces,
+            old_key_expires_at: oldExpiresAt,
+          });
+        }
+        printLines(
+          ...describeIssued(rotated),
+          '',
+          `The old key ${keyId} works until ${oldExpiresAt}.`,
+          SHOWN_ONCE,
+        );
+      }),
+    );
+}
+
+function addRevokeKey(parent: Command): void {
+  subcommand(parent, 'revoke', 'End an API key now')
+    .argument('<key-id>', 'the id of the key', uuid)
+    .action((keyId: string, options: Output) =>
+      withKeyManagement(async (keys) => {
+        const revokedAt = (await keys.revoke(keyId)).toISOString();
+        if (options.json) return print({ api_key_id: keyId, revoked_at: revokedAt });
+        printLines(`The API key ${keyId} is revoked since ${revokedAt}.`);
+      }),
+    );
+}
+
+/** What speaks to a database is loaded when it is needed, so that help and a typing mistake are answered at once. */
+async function withKeyManagement(use: (keys: KeyManagement) => Promise<void>): Promise<void> {
+  const database = await import('./cli-database.js');
+  await database.withKeyManagement(use);
+}
+
+/** Mistakes become exceptions, so that one place says how the process ends. */
+function configured(command: Command): Command {
+  return command.exitOverride().showHelpAfterError().helpCommand(false).allowExcessArguments(false);
+}
+
+function subcommand(parent: Command, name: string, description: string): Command {
+  const command = configured(new Command(name)).description(description);
+  command.option('--json', 'print one line of JSON, and nothing else');
+  parent.addCommand(command);
+  return command;
+}
+
+function print(value: unknown): void {
+  printLines(JSON.stringify(value));
+}
+
+function printLines(...lines: string[]): void {
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** What a person meets with a working Hapax is one sentence; a bug keeps its stack trace. */
+function explanation(error: unknown): string {
+  if (error instanceof KeyManagementError || error instanceof StartupError || error instanceof ConfigError) {
+    return error.message;
+  }
+  return (
+    explainDatabaseError(error) ??
+    (error instanceof Error && error.stack !== undefined ? error.stack : String(error))
+  );
+}

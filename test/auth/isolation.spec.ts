@@ -1,0 +1,349 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { PoolClient, Pool } from 'pg';
+import { DataSource } from 'typeorm';
+import { createApp } from '../../src/app.js';
+import { KeyManagement } from '../../src/auth/key-management.js';
+import { loadConfig } from '../../src/config/config.js';
+import { openApiDocument } from '../../src/http/openapi.js';
+import { createLogger } from '../../src/http/logger.js';
+import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';
+
+type Method = 'GET' | 'POST';
+
+interface Shop {
+  merchantId: string;
+  apiKey: string;
+  /** Completed, authorized, and refunded in part. */
+  payments: string[];
+  refundId: string;
+}
+
+/** A well-formed id of nothing. */
+const UNKNOWN = '019b2f6e-0000-7000-8000-000000000000';
+const UNKNOWN_KEY = 'nobody-has-sent-this';
+/** Both shops use the same keys, for different requests. */
+const KEYS = { completed: 'order-1', authorized: 'order-2', refund: 'order-1-refund' } as const;
+
+/** Every route that names something of a merchant, and what of the other shop's to put into its address. */
+const ROUTES_WITH_IDS: readonly {
+  route: string;
+  method: Method;
+  path: (id: string) => string;
+  theirs: (shop: Shop) => string;
+}[] = [
+  {
+    route: 'get /v1/payments/{transaction_id}',
+    method: 'GET',
+    path: (id) => `/v1/payments/${id}`,
+    theirs: completed,
+  },
+  {
+    route: 'post /v1/payments/{transaction_id}/capture',
+    method: 'POST',
+    path: (id) => `/v1/payments/${id}/capture`,
+    theirs: authorized,
+  },
+  {
+    route: 'post /v1/payments/{transaction_id}/cancel',
+    method: 'POST',
+    path: (id) => `/v1/payments/${id}/cancel`,
+    theirs: authorized,
+  },
+  {
+    route: 'post /v1/payments/{transaction_id}/refunds',
+    method: 'POST',
+    path: (id) => `/v1/payments/${id}/refunds`,
+    theirs: completed,
+  },
+  {
+    route: 'get /v1/payments/{transaction_id}/refunds',
+    method: 'GET',
+    path: (id) => `/v1/payments/${id}/refunds`,
+    theirs: completed,
+  },
+  {
+    route: 'get /v1/refunds/{refund_id}',
+    method: 'GET',
+    path: (id) => `/v1/refunds/${id}`,
+    theirs: ({ refundId }) => refundId,
+  },
+];
+
+/** Routes that name nothing, and the one whose name is the caller's own; each has a test below. */
+const OTHER_ROUTES = [
+  'get /v1/payments',
+  'post /v1/payments',
+  'get /v1/idempotency-keys/{key}',
+  'get /v1/currencies',
+];
+
+function completed({ payments: [first = ''] }: Shop): string {
+  return first;
+}
+
+function authorized({ payments: [, second = ''] }: Shop): string {
+  return second;
+}
+
+describe('merchants are apart', () => {
+  let database: TestDatabase;
+  let app: NestFastifyApplication;
+  let shops: { ours: Shop; theirs: Shop };
+  let removeFolder: () => Promise<void>;
+  let turn = 0;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const folder = await createTemporaryFolder();
+    removeFolder = () => folder.remove();
+    const config = loadConfig({
+      DATABASE_URL: database.url,
+      SANDBOX: 'true',
+      DATA_DIR: folder.path,
+      LOG_LEVEL: 'silent',
+      PORT: '0',
+    });
+    app = await createApp(config, database.url, createLogger(config));
+    await app.init();
+    await app.getHttpAdapter().getInstance().ready();
+    shops = { ours: await openShop('Ours', 1_000), theirs: await openShop('Theirs', 2_000) };
+  });
+  afterAll(async () => {
+    await app.close();
+    await database.drop();
+    await removeFolder();
+  });
+
+  const send = (shop: Shop, method: Method, url: string, payload?: object, key?: string) =>
+    app.inject({
+      method,
+      url,
+      headers: {
+        authorization: `Bearer ${shop.apiKey}`,
+        ...(method === 'POST' && { 'idempotency-key': key ?? `isolation-${turn++}` }),
+      },
+      ...(payload !== undefined && { payload }),
+    });
+
+  async function openShop(name: string, amount: number): Promise<Shop> {
+    const keys = new KeyManagement(app.get(DataSource), true);
+    const { merchantId, apiKey } = await keys.createMerchant(name);
+    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '' };
+    const charge = { amount, currency: 'EUR', payment_method: 'pm_card_visa' };
+    const first = await send(shop, 'POST', '/v1/payments', charge, KEYS.completed);
+    const manual = { ...charge, capture_method: 'manual' };
+    const second = await send(shop, 'POST', '/v1/payments', manual, KEYS.authorized);
+    shop.payments = [first.json().transaction_id, second.json().transaction_id];
+    const refund = await send(
+      shop,
+      'POST',
+      `/v1/payments/${completed(shop)}/refunds`,
+      { amount: 1 },
+      KEYS.refund,
+    );
+    expect([first.statusCode, second.statusCode, refund.statusCode]).toEqual([201, 201, 201]);
+    shop.refundId = refund.json().refund_id;
+    return shop;
+  }
+
+  it('is shown for every route of the API', () => {
+    const { paths } = openApiDocument(app, loadConfig({}));
+    const routes = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method} ${path}`),
+    );
+    expect([...ROUTES_WITH_IDS.map(({ route }) => route), ...OTHER_ROUTES].toSorted()).toEqual(
+      routes.filter((route) => route.includes(' /v1/')).toSorted(),
+    );
+  });
+
+  it('asks for a scope on every route of the API', () => {
+    const { paths } = openApiDocument(app, loadConfig({}));
+    const scopes = Object.entries(paths)
+      .filter(([path]) => path.startsWith('/v1/'))
+      .flatMap(([path, operations]) =>
+        Object.entries(operations as Record<string, { security?: unknown }>).map(([method, { security }]) => [
+          `${method} ${path}`,
+          (security as { api_key: string[] }[] | undefined)?.[0]?.api_key[0],
+        ]),
+      );
+    expect(Object.fromEntries(scopes)).toEqual({
+      'get /v1/currencies': 'payments:read',
+      'get /v1/idempotency-keys/{key}': 'payments:read',
+      'get /v1/payments': 'payments:read',
+      'get /v1/payments/{transaction_id}': 'payments:read',
+      'get /v1/payments/{transaction_id}/refunds': 'payments:read',
+      'get /v1/refunds/{refund_id}': 'payments:read',
+      'post /v1/payments': 'payments:write',
+      'post /v1/payments/{transaction_id}/cancel': 'payments:write',
+      'post /v1/payments/{transaction_id}/capture': 'payments:write',
+      'post /v1/payments/{transaction_id}/refunds': 'refunds:write',
+    });
+  });
+
+  it.each(ROUTES_WITH_IDS)('$route: what is theirs is answered like what does not exist', async (example) => {
+    const before = await rowsOf(shops.theirs);
+    const theirs = await send(shops.ours, example.method, example.path(example.theirs(shops.theirs)));
+    const unknown = await send(shops.ours, example.method, example.path(UNKNOWN));
+    expect([theirs.statusCode, theirs.json().code]).toEqual([404, 'not_found']);
+    expect(comparable(theirs)).toEqual(comparable(unknown));
+    expect(await rowsOf(shops.theirs)).toEqual(before);
+
+    const own = await send(shops.theirs, 'GET', `/v1/payments/${completed(shops.theirs)}`);
+    expect(own.statusCode).toBe(200);
+  });
+
+  it.each(ROUTES_WITH_IDS)('$route: nor does it take other statements to find out', async (example) => {
+    const statements = (id: string) => statementsOf(() => send(shops.ours, example.method, example.path(id)));
+    let theirs: string[] = [];
+    let unknown: string[] = [];
+    // Background work may send one in between; a difference of ours would be there every time.
+    for (
+      let attempt = 0;
+      attempt < 5 && (theirs.length === 0 || String(theirs) !== String(unknown));
+      attempt++
+    ) {
+      unknown = await statements(UNKNOWN);
+      theirs = await statements(example.theirs(shops.theirs));
+    }
+    expect(theirs).toEqual(unknown);
+    expect(theirs).not.toEqual([]);
+  });
+
+  it('runs one request each under the same key, and replays each to its own', async () => {
+    for (const [shop, amount] of [
+      [shops.ours, 1_000],
+      [shops.theirs, 2_000],
+    ] as const) {
+      const charge = { amount, currency: 'EUR', payment_method: 'pm_card_visa' };
+      const replay = await send(shop, 'POST', '/v1/payments', charge, KEYS.completed);
+      expect(replay.headers['idempotent-replayed']).toBe('true');
+      expect(replay.json()).toMatchObject({
+        merchant_id: shop.merchantId,
+        amount,
+        transaction_id: completed(shop),
+      });
+    }
+  });
+
+  it('looks a key up only for whoever used it', async () => {
+    const payment = { amount: 1, currency: 'EUR', payment_method: 'pm_card_visa' };
+    expect((await send(shops.theirs, 'POST', '/v1/payments', payment, 'theirs-alone')).statusCode).toBe(201);
+    const theirs = await send(shops.ours, 'GET', '/v1/idempotency-keys/theirs-alone');
+    const unknown = await send(shops.ours, 'GET', `/v1/idempotency-keys/${UNKNOWN_KEY}`);
+    expect(theirs.statusCode).toBe(404);
+    expect(comparable(theirs)).toEqual(comparable(unknown));
+    for (const shop of [shops.ours, shops.theirs]) {
+      const own = await send(shop, 'GET', `/v1/idempotency-keys/${KEYS.completed}`);
+      expect(own.json().resource).toBe(`/v1/payments/${completed(shop)}`);
+    }
+    // Nor is the key taken from us.
+    const ours = await send(shops.ours, 'POST', '/v1/payments', payment, 'theirs-alone');
+    expect(ours.statusCode).toBe(201);
+    expect(ours.headers['idempotent-replayed']).toBe('false');
+  });
+
+  it('lists only what is ours, whatever the filter and the cursor', async () => {
+    const theirFirstPage = (await send(shops.theirs, 'GET', '/v1/payments?limit=1')).json();
+    for (const query of [
+      '',
+      '?limit=100',
+      '?status=completed',
+      '?status=authorized',
+      '?currency=EUR',
+      `?cursor=${encodeURIComponent(String(theirFirstPage.next_cursor))}`,
+    ]) {
+      const { data } = (await send(shops.ours, 'GET', `/v1/payments${query}`)).json();
+      expect(
+        data.every((payment: { merchant_id: string }) => payment.merchant_id === shops.ours.merchantId),
+      ).toBe(true);
+    }
+    const refunds = (await send(shops.ours, 'GET', `/v1/payments/${completed(shops.ours)}/refunds`)).json();
+    expect(refunds.data.map((refund: { refund_id: string }) => refund.refund_id)).toEqual([
+      shops.ours.refundId,
+    ]);
+  });
+
+  it('shows everybody the same currencies', async () => {
+    const [ours, theirs] = await Promise.all([
+      send(shops.ours, 'GET', '/v1/currencies'),
+      send(shops.theirs, 'GET', '/v1/currencies'),
+    ]);
+    expect(ours.json().data).toContainEqual({ code: 'JPY', exponent: 0, name: 'Japanese Yen' });
+    expect(theirs.body).toBe(ours.body);
+  });
+
+  it.each([
+    ['unknown', async () => 'hpx_live_unknown'],
+    ['revoked', revokedKey],
+    ['expired', expiredKey],
+  ])('tells nobody that a key is %s: each is just not valid', async (_state, makeKey) => {
+    const answer = await app.inject({
+      url: `/v1/payments/${completed(shops.ours)}`,
+      headers: { authorization: `Bearer ${await makeKey()}` },
+    });
+    expect([answer.statusCode, answer.json().detail]).toEqual([401, 'The API key is not valid.']);
+  });
+
+  async function revokedKey(): Promise<string> {
+    const keys = new KeyManagement(app.get(DataSource), true);
+    const issued = await keys.createKey(shops.ours.merchantId, ['payments:read'], null);
+    await keys.revoke(issued.apiKeyId);
+    return issued.apiKey;
+  }
+
+  async function expiredKey(): Promise<string> {
+    const keys = new KeyManagement(app.get(DataSource), true);
+    const issued = await keys.createKey(shops.ours.merchantId, ['payments:read'], 1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return issued.apiKey;
+  }
+
+  /** All that the database holds of a shop, as text. */
+  async function rowsOf({ merchantId }: Shop): Promise<string[]> {
+    const rows: string[] = [];
+    for (const table of ['payments', 'refunds', 'idempotency_keys', 'ledger_entries', 'events']) {
+      const found = await app
+        .get(DataSource)
+        .query<{ row: string }[]>(`SELECT t::text AS row FROM ${table} t WHERE merchant_id = $1 ORDER BY 1`, [
+          merchantId,
+        ]);
+      rows.push(...found.map(({ row }) => `${table} ${row}`));
+    }
+    return rows;
+  }
+
+  /**
+   * The statements that a request sends, without their values. Times cannot be compared on a shared machine; that both
+   * ways are one way can.
+   */
+  async function statementsOf(request: () => Promise<unknown>): Promise<string[]> {
+    const pool = (app.get(DataSource).driver as unknown as { master: Pool }).master;
+    const seen: string[] = [];
+    const client = await pool.connect();
+    const prototype = Object.getPrototypeOf(client) as PoolClient;
+    client.release();
+    // oxlint-disable-next-line typescript/unbound-method -- it is called with the `this` that it is called on
+    const query = prototype.query;
+    prototype.query = function record(this: PoolClient, ...args: unknown[]) {
+      const [statement] = args as [string | { text?: string }];
+      seen.push(typeof statement === 'string' ? statement : (statement.text ?? ''));
+      return Reflect.apply(query, this, args) as unknown;
+    } as typeof query;
+    try {
+      await request();
+      return seen;
+    } finally {
+      prototype.query = query;
+    }
+  }
+});
+
+/** An answer without what differs between any two. */
+function comparable(answer: { body: string; headers: object; statusCode: number }): unknown {
+  const { 'x-request-id': requestId, date: _date, ...headers } = answer.headers as Record<string, unknown>;
+  return {
+    status: answer.statusCode,
+    headers,
+    body: answer.body.replaceAll(String(requestId), '<request id>'),
+  };
+}
