@@ -90,6 +90,7 @@ export class Payments1764000000000 implements MigrationInterface {
         resource_id           uuid        NOT NULL,
         status                text        NOT NULL,
         attempt               integer     NOT NULL,
+        resumed               boolean     NOT NULL DEFAULT false,
         lease_expires_at      timestamptz NOT NULL,
         response_status       smallint,
         response_content_type text,

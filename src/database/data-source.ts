@@ -3,8 +3,10 @@ import { ApiKeyEntity } from '../auth/api-key.entity.js';
 import { MerchantEntity } from '../auth/merchant.entity.js';
 import { EventEntity } from '../events/event.entity.js';
 import { ClaimEntity } from '../idempotency/claim.entity.js';
+import { DerivedKeyEntity } from '../idempotency/derived-key.entity.js';
 import { LedgerEntryEntity } from '../ledger/ledger-entry.entity.js';
 import { PaymentEntity } from '../payments/payment.entity.js';
+import { RefundEntity } from '../payments/refund.entity.js';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
@@ -27,7 +29,16 @@ export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSo
     type: 'postgres',
     url: databaseUrl,
     applicationName: 'hapax',
-    entities: [MerchantEntity, ApiKeyEntity, ClaimEntity, PaymentEntity, LedgerEntryEntity, EventEntity],
+    entities: [
+      MerchantEntity,
+      ApiKeyEntity,
+      ClaimEntity,
+      DerivedKeyEntity,
+      PaymentEntity,
+      RefundEntity,
+      LedgerEntryEntity,
+      EventEntity,
+    ],
     migrationsTableName: 'migrations',
     synchronize: false,
     logging: false,

@@ -12,9 +12,11 @@ interface Waiting<Item, Result> {
   reject: (error: unknown) => void;
 }
 
-export interface GroupCommitOptions {
+export interface GroupCommitOptions<Item> {
   /** Called with the size of each group that is sent. */
   onGroup?: (size: number) => void;
+  /** Items with the same subject never share a group: one statement would act on their common row only once. */
+  subjectOf?: (item: Item) => string;
   /** True for an error that would meet each item of the group alike, such as a database that is down. */
   failsForAll?: (error: unknown) => boolean;
 }
@@ -39,7 +41,7 @@ export class GroupCommit<Item, Result> {
   /** @param commit takes a group and resolves to one result an item, in the same order. */
   constructor(
     private readonly commit: (items: Item[]) => Promise<Result[]>,
-    private readonly options: GroupCommitOptions = {},
+    private readonly options: GroupCommitOptions<Item> = {},
   ) {}
 
   /** @throws OverloadedError, or what `commit` threw for this item alone. */
@@ -57,11 +59,27 @@ export class GroupCommit<Item, Result> {
     while (this.waiting.length > 0) {
       // Requests that came in one read of the network are one turn of the event loop apart: they go together.
       await nextTurn();
-      const group = this.waiting.splice(0, MAX_GROUP_SIZE);
+      const group = this.nextGroup();
       this.options.onGroup?.(group.length);
       await this.send(group);
     }
     this.inFlight = false;
+  }
+
+  private nextGroup(): Waiting<Item, Result>[] {
+    const { subjectOf } = this.options;
+    if (subjectOf === undefined) return this.waiting.splice(0, MAX_GROUP_SIZE);
+    const subjects = new Set<string>();
+    const group: Waiting<Item, Result>[] = [];
+    const later: Waiting<Item, Result>[] = [];
+    for (const entry of this.waiting) {
+      const subject = subjectOf(entry.item);
+      const fits = group.length < MAX_GROUP_SIZE && !subjects.has(subject);
+      (fits ? group : later).push(entry);
+      if (fits) subjects.add(subject);
+    }
+    this.waiting = later;
+    return group;
   }
 
   private async send(group: Waiting<Item, Result>[]): Promise<void> {

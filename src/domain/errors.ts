@@ -18,7 +18,7 @@ export type Refusal =
   | { code: 'rate_limited'; retryAfterSeconds: number }
   | { code: 'idempotency_key_in_progress'; retryAfterSeconds: number }
   | { code: 'idempotency_key_reused' }
-  | { code: DeclineCode; transactionId: string; message: string }
+  | { code: DeclineCode; transactionId: string; refundId?: string; message: string }
   | { code: 'payment_not_capturable' | 'payment_not_cancelable' | 'payment_not_refundable'; status: string }
   | { code: 'amount_too_large'; available: string }
   | { code: 'service_unavailable'; retryAfterSeconds: number }
@@ -39,6 +39,7 @@ export const DECLINE_CODES = [
   'insufficient_funds',
   'expired_card',
   'invalid_payment_method',
+  'refund_declined',
 ] as const;
 export type DeclineCode = (typeof DECLINE_CODES)[number];
 

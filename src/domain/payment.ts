@@ -1,4 +1,4 @@
-import type { DeclineCode } from './errors.js';
+import type { DeclineCode, Refusal } from './errors.js';
 
 export const PAYMENT_STATUSES = ['pending', 'authorized', 'completed', 'failed', 'canceled'] as const;
 export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
@@ -27,6 +27,10 @@ export interface Payment {
   description: string | null;
   metadata: Readonly<Record<string, string>>;
   failure: PaymentFailure | null;
+  /** The provider's own id of the charge; null until it has said one. */
+  gatewayReference: string | null;
+  /** The capture or cancel that is under way; no other may begin until it has ended. */
+  hold: { claimId: string; amount: bigint } | null;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -51,4 +55,39 @@ export const PAYMENT_TRANSITIONS: Readonly<
 /** The state after `transition`, or null where the state does not allow it. */
 export function nextStatus(from: PaymentStatus, transition: PaymentTransition): PaymentStatus | null {
   return PAYMENT_TRANSITIONS[from][transition] ?? null;
+}
+
+/** Why a payment may not be captured with this amount (null: all of it), or null where it may. */
+export function captureRefusal(payment: Payment, amount: bigint | null): Refusal | null {
+  if (nextStatus(payment.status, 'capture') === null || payment.hold !== null) {
+    return { code: 'payment_not_capturable', status: condition(payment) };
+  }
+  return amount !== null && amount > payment.amount ? tooLarge(payment.amount) : null;
+}
+
+/** Why a payment may not be canceled, or null where it may. */
+export function cancelRefusal(payment: Payment): Refusal | null {
+  if (nextStatus(payment.status, 'cancel') !== null && payment.hold === null) return null;
+  return { code: 'payment_not_cancelable', status: condition(payment) };
+}
+
+/** Why a payment may not be refunded by this amount (null: all that is left), or null where it may. */
+export function refundRefusal(payment: Payment, amount: bigint | null): Refusal | null {
+  const left = payment.amountCaptured - payment.amountRefunded;
+  if (nextStatus(payment.status, 'refund') === null || left === 0n) {
+    return { code: 'payment_not_refundable', status: condition(payment) };
+  }
+  return amount !== null && amount > left ? tooLarge(left) : null;
+}
+
+/** The state as it matters to somebody who is refused. */
+function condition(payment: Payment): string {
+  if (payment.hold !== null) return 'being captured or canceled';
+  if (payment.status === 'completed' && payment.amountRefunded === payment.amountCaptured)
+    return 'fully refunded';
+  return payment.status;
+}
+
+function tooLarge(available: bigint): Refusal {
+  return { code: 'amount_too_large', available: String(available) };
 }

@@ -13,6 +13,11 @@ export function capturePostings(amountMinor: bigint): Posting[] {
   return transfer('gateway_receivable', 'merchant_payable', amountMinor);
 }
 
+/** Money went back: the merchant owes it to us, and we to the gateway. */
+export function refundPostings(amountMinor: bigint): Posting[] {
+  return transfer('merchant_payable', 'gateway_receivable', amountMinor);
+}
+
 /** A transfer sums to zero whatever the amount, so a caller cannot build an unbalanced one. */
 function transfer(debit: LedgerAccount, credit: LedgerAccount, amountMinor: bigint): Posting[] {
   if (amountMinor <= 0n) throw new RangeError(`a transfer of ${amountMinor} moves nothing`);

@@ -2,9 +2,15 @@ import { Injectable } from '@nestjs/common';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
 
-export type EventType = 'payment.completed' | 'payment.authorized' | 'payment.failed';
+export type EventType =
+  | 'payment.completed'
+  | 'payment.authorized'
+  | 'payment.failed'
+  | 'payment.canceled'
+  | 'refund.completed'
+  | 'refund.failed';
 
-/** What happened. `eventId` is a UUIDv7 that never changes; `resource` is the JSON of the payment as it is now. */
+/** What happened. `eventId` is a UUIDv7 that never changes; `resource` is the JSON of the payment or refund as it is now. */
 export interface NewEvent {
   merchantId: string;
   eventId: string;
@@ -19,6 +25,7 @@ export interface NewEvent {
 export class EventsStore {
   /** Appends one event for each payment that this transaction changed, numbered by the payment's own counter. */
   async append(tx: Transaction, events: readonly NewEvent[]): Promise<void> {
+    if (events.length === 0) return;
     await tx.query({
       name: 'events.append',
       text: `

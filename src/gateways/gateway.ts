@@ -12,6 +12,15 @@ export abstract class Gateway {
 
   /** Takes the money (`automatic`) or only reserves it (`manual`). */
   abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  /** Takes all or a part of what was authorized, once; the rest is given up. */
+  abstract capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  /** Gives an authorization up. */
+  abstract cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  /** Gives all or a part of what was taken back. */
+  abstract refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome>;
 }
 
 export interface ChargeRequest {
@@ -22,6 +31,23 @@ export interface ChargeRequest {
   currency: string;
   paymentMethod: string;
   captureMethod: CaptureMethod;
+}
+
+/** What is asked of a charge that the gateway knows. */
+export interface CancelRequest {
+  idempotencyKey: string;
+  transactionId: string;
+  /** The gateway's own id of the charge. */
+  reference: string;
+}
+
+export interface CaptureRequest extends CancelRequest {
+  amountMinor: bigint;
+  currency: string;
+}
+
+export interface RefundRequest extends CaptureRequest {
+  refundId: string;
 }
 
 /**

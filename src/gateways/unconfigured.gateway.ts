@@ -12,7 +12,12 @@ export class UnconfiguredGateway extends Gateway {
     );
   }
 
-  charge(): Promise<GatewayOutcome> {
-    return Promise.resolve({ kind: 'unavailable' });
-  }
+  charge = unavailable;
+  capture = unavailable;
+  cancel = unavailable;
+  refund = unavailable;
+}
+
+function unavailable(): Promise<GatewayOutcome> {
+  return Promise.resolve({ kind: 'unavailable' });
 }

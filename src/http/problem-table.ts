@@ -25,6 +25,7 @@ export interface ProblemKind<Code extends RefusalCode = RefusalCode> {
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
+const EXAMPLE_REFUND_ID = '019b2f6f-01b4-7a5d-8c11-0d4e5f6a7b8c';
 
 /** Every code of {@link Refusal}, on the wire. The compiler refuses a code that is missing here. */
 export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
@@ -96,8 +97,9 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
   forbidden: {
     ...wire(403, 'Forbidden', 'none', 'none'),
     detail: ({ reason }) => reason,
-    description: 'The API key is valid and does not allow this request.',
-    example: { code: 'forbidden', reason: 'This API key may not do this.' },
+    description:
+      'The API key is valid and lacks a scope that this request needs. No key was used up: send the request with an API key that has it.',
+    example: { code: 'forbidden', reason: 'This API key lacks the scope refunds:write.' },
   },
   not_found: {
     ...wire(404, 'Not found', 'none', 'none'),
@@ -132,7 +134,9 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
   rate_limited: {
     ...wire(429, 'Too many requests', 'same_key', 'none'),
     detail: ({ retryAfterSeconds }) => `Too many requests. Try again in ${seconds(retryAfterSeconds)}.`,
-    description: 'Wait for `Retry-After`, then send the same request with the same key.',
+    description:
+      'Too many requests in too short a time; `RateLimit` says how many are left, and `RateLimit-Policy` how many there are. ' +
+      'No idempotency key was used up: wait for `Retry-After`, then send the same request with the same key.',
     example: { code: 'rate_limited', retryAfterSeconds: 1 },
   },
   card_declined: declined('card_declined', 'Card declined', 'The card was declined.'),
@@ -147,6 +151,18 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
     'Payment method not usable',
     'The payment method cannot be used.',
   ),
+  refund_declined: {
+    ...wire(402, 'Refund declined', 'new_key', 'none'),
+    detail: (refusal) => refusal.message,
+    description:
+      'The gateway will not give this money back, and its amount may be refunded again. This answer is final for its key.',
+    example: {
+      code: 'refund_declined',
+      transactionId: EXAMPLE_TRANSACTION_ID,
+      refundId: EXAMPLE_REFUND_ID,
+      message: 'The card does not take refunds.',
+    },
+  },
   payment_not_capturable: stateForbids('payment_not_capturable', 'captured', 'Only an authorized payment'),
   payment_not_cancelable: stateForbids('payment_not_cancelable', 'canceled', 'Only an authorized payment'),
   payment_not_refundable: stateForbids('payment_not_refundable', 'refunded', 'Only a completed payment'),
@@ -249,6 +265,7 @@ export function renderProblem(
     retry: kind.retry,
     effect: kind.effect,
     ...('transactionId' in refusal && { transaction_id: refusal.transactionId }),
+    ...('refundId' in refusal && { refund_id: refusal.refundId }),
     ...('errors' in refusal && { errors: refusal.errors }),
   };
   return { status: kind.status, headers: problemHeaders(refusal, type), body: JSON.stringify(document) };

@@ -29,6 +29,9 @@ export class ClaimEntity {
   @Column('integer')
   attempt: number;
 
+  @Column('boolean', { default: false })
+  resumed: boolean;
+
   @Column('timestamptz', { name: 'lease_expires_at' })
   leaseExpiresAt: Date;
 
@@ -43,6 +46,10 @@ export class ClaimEntity {
 
   @Column('text', { name: 'response_body', nullable: true })
   responseBody: string | null;
+
+  /** How long the answer is kept; null as configured. */
+  @Column('bigint', { name: 'lifetime_ms', nullable: true })
+  lifetimeMs: string | null;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
   createdAt: Date;

@@ -21,6 +21,8 @@ export interface ClaimRequest extends ScopedKey {
   operation: string;
   fingerprint: string;
   resourceId: string;
+  /** How long the answer is kept; null as configured. */
+  lifetimeMs: number | null;
 }
 
 /** The right to run an operation, until the lease ends. Every later write carries `attempt`: the fence. */
@@ -30,6 +32,10 @@ export interface Claim extends ScopedKey {
   fingerprint: string;
   resourceId: string;
   attempt: number;
+  /** How long the answer is kept; null as configured. */
+  lifetimeMs: number | null;
+  /** True when an earlier try may have called the gateway: then "no effect" said to this one proves nothing. */
+  resumed: boolean;
 }
 
 /** What a key stands for, as another request sees it. */
@@ -64,7 +70,8 @@ const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released')`;
 
 const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
-  k.fingerprint, k.resource_id AS "resourceId", k.attempt`;
+  k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed,
+  k.lifetime_ms::float8 AS "lifetimeMs"`;
 
 /** The SQL of `idempotency_keys`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
 @Injectable()
@@ -83,12 +90,14 @@ export class ClaimsStore {
       name: 'claims.take',
       text: `
         INSERT INTO idempotency_keys AS k
-          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt, lease_expires_at)
-        SELECT i.*, 'in_progress', 1, clock_timestamp() + $7 * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[]) AS i
+          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, lifetime_ms, status, attempt,
+            lease_expires_at)
+        SELECT i.*, 'in_progress', 1, clock_timestamp() + $8 * interval '1 millisecond'
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[]) AS i
         ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
           SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at,
-            operation = EXCLUDED.operation, fingerprint = EXCLUDED.fingerprint,
+            resumed = k.status = 'in_progress' AND k.claim_id <> EXCLUDED.claim_id,
+            operation = EXCLUDED.operation, fingerprint = EXCLUDED.fingerprint, lifetime_ms = EXCLUDED.lifetime_ms,
             claim_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.claim_id ELSE EXCLUDED.claim_id END,
             resource_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.resource_id ELSE EXCLUDED.resource_id END
           WHERE k.status = 'released'
@@ -102,6 +111,7 @@ export class ClaimsStore {
         requests.map((request) => request.operation),
         requests.map((request) => request.fingerprint),
         requests.map((request) => request.resourceId),
+        requests.map((request) => request.lifetimeMs),
         leaseMs,
       ],
     });
@@ -120,7 +130,7 @@ export class ClaimsStore {
         UPDATE idempotency_keys k
         SET status = 'completed', response_status = i.status, response_content_type = i.content_type,
           response_location = i.location, response_body = i.body, fingerprint = i.fingerprint, resource_id = i.resource_id,
-          expires_at = clock_timestamp() + $11 * interval '1 millisecond'
+          expires_at = clock_timestamp() + coalesce(k.lifetime_ms, $11) * interval '1 millisecond'
         FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[], $5::text[], $6::uuid[], $7::smallint[], $8::text[],
           $9::text[], $10::text[])
           AS i(merchant_id, idempotency_key, claim_id, attempt, fingerprint, resource_id, status, content_type,
@@ -194,7 +204,7 @@ export class ClaimsStore {
       name: 'claims.take_expired',
       text: `
         UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
+        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
         FROM (
           SELECT merchant_id, idempotency_key FROM idempotency_keys
           WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()

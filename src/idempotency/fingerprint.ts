@@ -8,7 +8,7 @@ const VERSION = 'v1';
 export interface FingerprintInput {
   operation: string;
   /** Path parameters by name. */
-  params?: Readonly<Record<string, string>>;
+  params?: Readonly<Record<string, string>> | undefined;
   /** The validated body. Members that are undefined do not count. */
   body: object;
 }

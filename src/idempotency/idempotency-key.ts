@@ -10,15 +10,16 @@ const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
  * refused, because proxies join or drop them as they like.
  *
  * @param rawHeaders names and values in turn, as Node gives them: only there can two lines be told from one.
- * @throws RefusedError `idempotency_key_missing` or `idempotency_key_invalid`.
+ * @returns null when there is none.
+ * @throws RefusedError `idempotency_key_invalid`.
  */
-export function readIdempotencyKey(rawHeaders: readonly string[]): string {
+export function readIdempotencyKey(rawHeaders: readonly string[]): string | null {
   const lines: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     if (rawHeaders[index]?.toLowerCase() === 'idempotency-key') lines.push(rawHeaders[index + 1] ?? '');
   }
   const [line, ...more] = lines;
-  if (line === undefined) throw new RefusedError({ code: 'idempotency_key_missing' });
+  if (line === undefined) return null;
   if (more.length > 0) throw invalid('the header was sent more than once');
   // Optional white space around a field's value is blanks and tabs, and nothing else (RFC 9110 section 5.5).
   return parseIdempotencyKey(line.replace(/^[ \t]+|[ \t]+$/g, ''));

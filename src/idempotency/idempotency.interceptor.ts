@@ -1,9 +1,20 @@
-import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import ms from 'ms';
 import { map, type Observable } from 'rxjs';
+import { CONFIG, type Config } from '../config/config.js';
+import { RefusedError } from '../domain/errors.js';
 import { Clock } from '../operations/clock.js';
 import type { Answer } from '../operations/operation.js';
 import { readIdempotencyKey } from './idempotency-key.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-options.js';
 import { readPreferWait } from './prefer.js';
 
 /**
@@ -12,22 +23,38 @@ import { readPreferWait } from './prefer.js';
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly reflector: Reflector,
+    private readonly clock: Clock,
+  ) {}
 
   intercept(context: ExecutionContext, next: CallHandler<Answer>): Observable<string> {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const reply = context.switchToHttp().getResponse<FastifyReply>();
+    const options = this.reflector.get<IdempotencyOptions>(IDEMPOTENCY_OPTIONS, context.getHandler());
     const waitSeconds = readPreferWait(request.headers.prefer);
     request.keyed = {
-      idempotencyKey: readIdempotencyKey(request.raw.rawHeaders),
+      operation: options.operation,
+      idempotencyKey: this.readKey(request, options),
       requestId: request.id,
       receivedAt: this.clock.now(),
       waitMs: (waitSeconds ?? 0) * 1_000,
+      lifetimeMs: options.lifetime === undefined ? null : ms(options.lifetime),
+      announceKey: (idempotencyKey) => void reply.header('idempotency-key', idempotencyKey),
     };
     // From here on every answer is a keyed one, refusals included.
     reply.header('idempotent-replayed', 'false');
     if (waitSeconds !== null) reply.header('preference-applied', `wait=${waitSeconds}`);
     return next.handle().pipe(map((answer) => write(reply, answer)));
+  }
+
+  private readKey(request: FastifyRequest, { policy = 'configured' }: IdempotencyOptions): string | null {
+    const key = readIdempotencyKey(request.raw.rawHeaders);
+    const derives =
+      policy === 'derived' || (policy === 'configured' && this.config.idempotencyMissingKey === 'derive');
+    if (key === null && !derives) throw new RefusedError({ code: 'idempotency_key_missing' });
+    return key;
   }
 }
 

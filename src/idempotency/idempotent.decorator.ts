@@ -1,22 +1,26 @@
-import { applyDecorators, UseInterceptors } from '@nestjs/common';
+import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
 import { ApiIdempotencyKey, ApiProblems } from '../http/api-docs.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-options.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 
 /**
- * Makes a route idempotent: it requires an `Idempotency-Key`, its handler returns the `Answer` of the operation
- * runner, and the answer goes out byte for byte.
+ * Makes a route idempotent: its handler returns the `Answer` of the operation runner, which goes out byte for byte.
  *
  * @example
  * ```ts
  * @Post()
- * @Idempotent()
- * create(@Keyed() keyed: KeyedRequest, @Body() body: CreatePaymentDto): Promise<Answer> {
- *   return this.runner.run(this.charge, chargeRequest(keyed, body));
+ * @Idempotent({ operation: 'charge' })
+ * create(@CurrentMerchant() merchantId: string, @Keyed() keyed: KeyedRequest, @Body() dto: CreatePaymentDto) {
+ *   const body = withDefaults(dto);
+ *   return this.runner.run({ ...keyed, merchantId, body, command: toChargeCommand(body) });
  * }
  * ```
  */
-export function Idempotent(): MethodDecorator {
+export function Idempotent(options: IdempotencyOptions): MethodDecorator {
+  const metadata = SetMetadata(IDEMPOTENCY_OPTIONS, options);
+  if (options.policy === 'off') return metadata;
   return applyDecorators(
+    metadata,
     UseInterceptors(IdempotencyInterceptor),
     ApiIdempotencyKey(),
     ApiProblems(

@@ -7,6 +7,7 @@ import {
 import { CONFIG, type Config } from '../config/config.js';
 import { Periodic } from '../recovery/periodic.js';
 import { ClaimsStore } from './claims.store.js';
+import { DerivedKeysStore } from './derived-keys.store.js';
 
 /** A batch is one short transaction: charges never wait for a large delete. */
 const BATCH_SIZE = 1_000;
@@ -26,6 +27,7 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly claims: ClaimsStore,
+    private readonly derivedKeys: DerivedKeysStore,
   ) {
     const intervalMs = config.idempotencyRetentionMs / RUNS_A_LIFETIME;
     this.schedule = new Periodic(
@@ -45,11 +47,15 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
 
   /** Reaps in batches until nothing is due, and returns how many answers it deleted. */
   async runOnce(): Promise<number> {
-    let reaped = 0;
-    for (;;) {
-      const batch = await this.claims.reap(BATCH_SIZE);
-      reaped += batch;
-      if (batch < BATCH_SIZE) return reaped;
-    }
+    await untilNothingIsDue(() => this.derivedKeys.reap(BATCH_SIZE));
+    return untilNothingIsDue(() => this.claims.reap(BATCH_SIZE));
+  }
+}
+
+async function untilNothingIsDue(reap: () => Promise<number>): Promise<number> {
+  for (let reaped = 0; ;) {
+    const batch = await reap();
+    reaped += batch;
+    if (batch < BATCH_SIZE) return reaped;
   }
 }

@@ -20,6 +20,7 @@ export class LedgerStore {
     tx: Transaction,
     entries: readonly { claim: Claim; ledger: LedgerTransaction }[],
   ): Promise<void> {
+    if (entries.length === 0) return;
     const rows = entries.flatMap(({ claim, ledger }) =>
       ledger.postings.map((posting, index) => ({ claim, ledger, posting, number: index + 1 })),
     );

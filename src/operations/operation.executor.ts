@@ -46,12 +46,13 @@ export class OperationExecutor {
     execution: Execution,
     next: NextStep<Work>,
   ): Promise<Answer> {
-    if (next.step === 'settle') return this.settle(execution, next.settlement);
     const { claim, requestId } = execution;
+    if (next.step === 'settle') return this.settle(execution, next.settlement);
+    if (next.step === 'release') return this.giveBack(operation, claim);
     const heard = await this.call(operation, execution, next.work);
     // An earlier try may have had its effect before its owner was lost: this one's "no effect" is no news of that.
     const outcome: GatewayOutcome =
-      heard.kind === 'unavailable' && next.resumed ? { kind: 'unknown' } : heard;
+      heard.kind === 'unavailable' && claim.resumed ? { kind: 'unknown' } : heard;
     switch (outcome.kind) {
       case 'approved':
       case 'declined':
@@ -136,7 +137,7 @@ export class OperationExecutor {
   }
 
   private remember({ claim, answer }: Settlement): void {
-    const expiresAtMs = this.clock.now().getTime() + this.config.idempotencyRetentionMs;
+    const expiresAtMs = this.clock.now().getTime() + (claim.lifetimeMs ?? this.config.idempotencyRetentionMs);
     this.cache.put(claim, { fingerprint: claim.fingerprint, answer, expiresAtMs });
   }
 

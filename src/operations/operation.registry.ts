@@ -1,5 +1,8 @@
 import { Injectable } from '@nestjs/common';
+import { CancelOperation } from '../payments/cancel.operation.js';
+import { CaptureOperation } from '../payments/capture.operation.js';
 import { ChargeOperation } from '../payments/charge.operation.js';
+import { RefundOperation } from '../payments/refund.operation.js';
 import type { AnyOperation } from './operation.js';
 
 /** Every operation by the name that is stored with its claims, for those who find a claim without its request. */
@@ -7,8 +10,14 @@ import type { AnyOperation } from './operation.js';
 export class OperationRegistry {
   private readonly operations: ReadonlyMap<string, AnyOperation>;
 
-  constructor(charge: ChargeOperation) {
-    this.operations = new Map([charge].map((operation) => [operation.name, operation]));
+  constructor(
+    charge: ChargeOperation,
+    capture: CaptureOperation,
+    cancel: CancelOperation,
+    refund: RefundOperation,
+  ) {
+    const operations: AnyOperation[] = [charge, capture, cancel, refund];
+    this.operations = new Map(operations.map((operation) => [operation.name, operation]));
   }
 
   /** Undefined for an operation of a newer version, whose process will recover it. */

@@ -7,11 +7,14 @@ import { GroupCommit } from '../database/group-commit.js';
 import { CommitUnknownError, PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import { ClaimsStore, type Claim, type ClaimRequest, type ClaimState } from '../idempotency/claims.store.js';
+import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
+import { fingerprint } from '../idempotency/fingerprint.js';
 import { cacheKey, ReplayCache } from '../idempotency/replay-cache.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from './clock.js';
-import type { Answer, AnyOperation, OperationRequest, Reserved } from './operation.js';
+import type { Answer, AnyOperation, OperationCall, OperationRequest, Reserved } from './operation.js';
 import { isTransient, OperationExecutor, outcomeUnknown, RETRY_AFTER_SECONDS } from './operation.executor.js';
+import { OperationRegistry } from './operation.registry.js';
 import { compareKeys } from './settlement.writer.js';
 
 /** How often a waiting request looks at a key that another process works on: soon at first, then less. */
@@ -48,7 +51,9 @@ export class OperationRunner {
   constructor(
     @Inject(CONFIG) private readonly config: Config,
     private readonly transactions: PipelinedTransactions,
+    private readonly operations: OperationRegistry,
     private readonly claims: ClaimsStore,
+    private readonly derivedKeys: DerivedKeysStore,
     private readonly executor: OperationExecutor,
     private readonly cache: ReplayCache,
     private readonly clock: Clock,
@@ -60,8 +65,11 @@ export class OperationRunner {
    * @throws RefusedError `idempotency_key_reused`, `idempotency_key_in_progress`, `service_unavailable` or
    * `outcome_unknown`; every other refusal of an operation is an answer, stored like a success.
    */
-  async run<Command>(operation: AnyOperation, request: OperationRequest<Command>): Promise<Answer> {
-    const waitUntilMs = this.clock.monotonicMs() + request.waitMs;
+  async run<Command>(call: OperationCall<Command>): Promise<Answer> {
+    const operation = this.operations.find(call.operation);
+    if (operation === undefined) throw new Error(`there is no operation ${call.operation}`);
+    const waitUntilMs = this.clock.monotonicMs() + call.waitMs;
+    const request = await this.underItsKey(call);
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       const answer = this.fromMemory(request) ?? (await this.runUnlessRunning(operation, request));
       if (answer !== null) return answer;
@@ -76,6 +84,31 @@ export class OperationRunner {
   async idle(): Promise<void> {
     while (this.running.size > 0)
       await Promise.all([...this.running.values()].map(({ done }) => done.promise));
+  }
+
+  private async underItsKey<Command>(call: OperationCall<Command>): Promise<OperationRequest<Command>> {
+    const { merchantId, command, operation, params, body, requestId, receivedAt, waitMs, lifetimeMs } = call;
+    const contents = fingerprint({ operation, params, body });
+    const idempotencyKey = call.idempotencyKey ?? (await this.deriveKey(call, contents));
+    return {
+      merchantId,
+      idempotencyKey,
+      command,
+      fingerprint: contents,
+      requestId,
+      receivedAt,
+      waitMs,
+      lifetimeMs,
+    };
+  }
+
+  private async deriveKey(
+    { merchantId, announceKey }: OperationCall<unknown>,
+    contents: string,
+  ): Promise<string> {
+    const key = await this.derivedKeys.keyFor(merchantId, contents);
+    announceKey(key);
+    return key;
   }
 
   private fromMemory(request: OperationRequest<unknown>): Answer | null {
@@ -146,7 +179,7 @@ export class OperationRunner {
     { claim, reserved }: Taken,
     leasedAtMs: number,
   ): Promise<Answer> {
-    if (claim.attempt > 1) this.metrics.claimTakenOver('retry');
+    if (claim.resumed) this.metrics.claimTakenOver('retry');
     const next = await operation.proceed(claim, request, reserved);
     const answer = await this.executor.execute(
       operation,
@@ -195,11 +228,12 @@ export class OperationRunner {
   }
 
   private async reserve(operation: AnyOperation, request: OperationRequest<unknown>): Promise<Taken | null> {
-    const { merchantId, idempotencyKey, fingerprint } = request;
+    const { merchantId, idempotencyKey, lifetimeMs } = request;
     const claim: ClaimRequest = {
       merchantId,
       idempotencyKey,
-      fingerprint,
+      lifetimeMs,
+      fingerprint: request.fingerprint,
       claimId: uuidv7(),
       operation: operation.name,
       resourceId: operation.newResourceId(request),
@@ -223,6 +257,9 @@ export class OperationRunner {
       group = new GroupCommit((items) => this.commitReservations(operation, items), {
         failsForAll: isDatabaseUnavailable,
         onGroup: (size) => this.metrics.groupCommitted('reserve', size),
+        ...(operation.subjectOf && {
+          subjectOf: ({ request }: ReserveItem) => operation.subjectOf?.(request) ?? '',
+        }),
       });
       this.reservations.set(operation, group);
     }

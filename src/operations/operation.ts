@@ -2,12 +2,23 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { EventType, NewEvent } from '../events/events.store.js';
 import type { GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, ScopedKey, StoredAnswer } from '../idempotency/claims.store.js';
+import type { KeyedRequest } from '../idempotency/keyed-request.js';
 import type { LedgerTransaction } from '../ledger/ledger.store.js';
 import type { PaymentChange } from '../payments/payments.store.js';
+import type { RefundChange } from '../payments/refunds.store.js';
 
 export type { EventType };
 
-/** One request to run an operation. */
+/** A validated request to run an operation, as its route hands it over. */
+export interface OperationCall<Command> extends KeyedRequest {
+  merchantId: string;
+  command: Command;
+  /** Path parameters and body, as the fingerprint covers them. */
+  params?: Readonly<Record<string, string>>;
+  body: object;
+}
+
+/** One request to run an operation, under its key. */
 export interface OperationRequest<Command> extends ScopedKey {
   command: Command;
   fingerprint: string;
@@ -15,6 +26,8 @@ export interface OperationRequest<Command> extends ScopedKey {
   receivedAt: Date;
   /** How long the client lets us wait for the first answer, if its key is already being worked on. */
   waitMs: number;
+  /** How long the answer is kept; null as configured. */
+  lifetimeMs: number | null;
 }
 
 /** An answer, and whether this request was the one that it was made for. */
@@ -30,16 +43,14 @@ export interface Settlement {
   /** True when the answer tells an outcome that was settled earlier. */
   replayed: boolean;
   payment?: PaymentChange;
+  refund?: RefundChange;
   ledger?: LedgerTransaction;
   event?: NewEvent;
 }
 
-/**
- * What is to be done for a claim. `resumed` says that an earlier try may have called the gateway: nothing that this try
- * hears can then mean that there was no effect.
- */
+/** What is to be done for a claim. `release` gives back a claim for which nothing is reserved. */
 export type NextStep<Work> =
-  { step: 'call'; work: Work; resumed: boolean } | { step: 'settle'; settlement: Settlement };
+  { step: 'call'; work: Work } | { step: 'settle'; settlement: Settlement } | { step: 'release' };
 
 export type FinalOutcome = Extract<GatewayOutcome, { kind: 'approved' | 'declined' }>;
 
@@ -60,6 +71,12 @@ export interface Operation<Command, Work> {
 
   /** A new id for what this request may create. */
   newResourceId(request: OperationRequest<Command>): string;
+
+  /**
+   * What a request acts on, where several may act on one thing: they are never reserved by one statement. Undefined
+   * where each request has a thing of its own.
+   */
+  subjectOf?(request: OperationRequest<Command>): string;
 
   /** Writes the intents, in the transaction that took the claims: for those claims and for no others. */
   reserve(tx: Transaction, requests: readonly OperationRequest<Command>[]): Promise<Reserved[]>;

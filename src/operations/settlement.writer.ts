@@ -8,6 +8,7 @@ import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
 import { LedgerStore } from '../ledger/ledger.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { PaymentsStore } from '../payments/payments.store.js';
+import { RefundsStore } from '../payments/refunds.store.js';
 import type { AnyOperation, Settlement } from './operation.js';
 
 /** Writes outcomes, many operations' in one transaction. */
@@ -20,6 +21,7 @@ export class SettlementWriter {
     private readonly transactions: PipelinedTransactions,
     private readonly claims: ClaimsStore,
     private readonly payments: PaymentsStore,
+    private readonly refunds: RefundsStore,
     private readonly ledger: LedgerStore,
     private readonly events: EventsStore,
     metrics: Metrics,
@@ -27,6 +29,8 @@ export class SettlementWriter {
     this.group = new GroupCommit((settlements) => this.commit(settlements), {
       failsForAll: isDatabaseUnavailable,
       onGroup: (size) => metrics.groupCommitted('settle', size),
+      // Several refunds of one payment change one row, and each has to count.
+      subjectOf: ({ claim, payment }) => payment?.transactionId ?? claim.claimId,
     });
   }
 
@@ -53,7 +57,10 @@ export class SettlementWriter {
 
   private async commit(settlements: Settlement[]): Promise<boolean[]> {
     const sorted = settlements.toSorted(byKey);
-    const changes = sorted.flatMap(({ claim, payment }) => (payment ? [{ claim, change: payment }] : []));
+    const payments = sorted.flatMap(({ claim, payment, event }) =>
+      payment ? [{ claim, change: payment, event: event !== undefined }] : [],
+    );
+    const refunds = sorted.flatMap(({ claim, refund }) => (refund ? [{ claim, change: refund }] : []));
     const ledger = sorted.flatMap((settlement) =>
       settlement.ledger ? [{ claim: settlement.claim, ledger: settlement.ledger }] : [],
     );
@@ -61,7 +68,8 @@ export class SettlementWriter {
     // The claims come first: the statements after them act for the claims that this one completed.
     const [completed] = await this.transactions.run((tx) => [
       this.claims.complete(tx, sorted, this.config.idempotencyRetentionMs),
-      this.payments.settle(tx, changes),
+      this.payments.settle(tx, payments),
+      this.refunds.settle(tx, refunds),
       this.ledger.append(tx, ledger),
       this.events.append(tx, events),
     ]);

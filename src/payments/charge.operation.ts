@@ -4,8 +4,6 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import { capturePostings } from '../domain/postings.js';
 import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
 import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
-import { PublicUrl } from '../http/public-url.js';
-import { PROBLEM_MEDIA_TYPE, renderProblem } from '../http/problem-table.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../operations/clock.js';
@@ -18,6 +16,7 @@ import type {
   Reserved,
   Settlement,
 } from '../operations/operation.js';
+import { Answers } from './answers.js';
 import { paymentToWire } from './payment.dto.js';
 import { PaymentsStore } from './payments.store.js';
 
@@ -38,8 +37,6 @@ interface ChargeWork {
   gatewayKey: string;
 }
 
-const JSON_MEDIA_TYPE = 'application/json; charset=utf-8';
-
 /** Takes a payment, or authorizes one that is captured later. */
 @Injectable()
 export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
@@ -49,7 +46,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     private readonly payments: PaymentsStore,
     @Inject(Gateway) private readonly gateway: Gateway,
     private readonly clock: Clock,
-    private readonly publicUrl: PublicUrl,
+    private readonly answers: Answers,
     private readonly metrics: Metrics,
   ) {}
 
@@ -69,7 +66,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
   ): Promise<NextStep<ChargeWork>> {
     if (reserved?.inserted !== true) return this.resume(claim, request.requestId);
     const work = { payment: pendingPayment(claim, request), gatewayKey: claim.claimId };
-    return { step: 'call', work, resumed: false };
+    return { step: 'call', work };
   }
 
   async originalFingerprint(request: OperationRequest<ChargeCommand>): Promise<string | null> {
@@ -84,7 +81,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     const origin = await this.payments.findByKey(claim);
     if (origin === null) throw new Error(`claim ${claim.claimId} has no payment`);
     const { payment, claimId: gatewayKey, fingerprint } = origin;
-    if (payment.status === 'pending') return { step: 'call', work: { payment, gatewayKey }, resumed: true };
+    if (payment.status === 'pending') return { step: 'call', work: { payment, gatewayKey } };
     const original: Claim = { ...claim, fingerprint, resourceId: payment.transactionId };
     return {
       step: 'settle',
@@ -155,16 +152,13 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
   }
 
   pendingAnswer({ payment }: ChargeWork): StoredAnswer {
-    return paymentAnswer(202, payment);
+    return this.answers.payment(202, payment);
   }
 
   private finalAnswer(payment: Payment, requestId: string): StoredAnswer {
-    if (payment.failure === null) return paymentAnswer(201, payment);
-    const problem = renderProblem(
-      { ...payment.failure, transactionId: payment.transactionId },
-      { requestId, publicUrl: this.publicUrl.base },
-    );
-    return { status: problem.status, contentType: PROBLEM_MEDIA_TYPE, location: null, body: problem.body };
+    const { failure, transactionId } = payment;
+    if (failure === null) return this.answers.payment(201, payment);
+    return this.answers.problem({ ...failure, transactionId }, requestId);
   }
 }
 
@@ -183,6 +177,8 @@ function pendingPayment(claim: Claim, { command, receivedAt }: OperationRequest<
     description: command.description,
     metadata: command.metadata,
     failure: null,
+    gatewayReference: null,
+    hold: null,
     createdAt: receivedAt,
     updatedAt: receivedAt,
   };
@@ -214,13 +210,4 @@ function eventType(status: PaymentStatus): EventType {
     case 'canceled':
       throw new Error(`a charge never settles as ${status}`);
   }
-}
-
-function paymentAnswer(status: number, payment: Payment): StoredAnswer {
-  return {
-    status,
-    contentType: JSON_MEDIA_TYPE,
-    location: `/v1/payments/${payment.transactionId}`,
-    body: JSON.stringify(paymentToWire(payment)),
-  };
 }

@@ -1,6 +1,7 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
+import { Scopes } from '../auth/scopes.decorator.js';
 import { RefusedError } from '../domain/errors.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { ClaimsStore, type ClaimState } from '../idempotency/claims.store.js';
@@ -18,6 +19,7 @@ export class IdempotencyKeysController {
   ) {}
 
   @Get(':key')
+  @Scopes('payments:read')
   @ApiOperation({ summary: 'What became of a key', operationId: 'getIdempotencyKey' })
   @ApiParam({ name: 'key', example: 'order-1001-charge', description: 'Percent-encoded, quoted or bare.' })
   @ApiOkResponse({ type: IdempotencyKeyDto, headers: REQUEST_ID_HEADER })
@@ -37,7 +39,7 @@ function claimToWire(claim: ClaimState): IdempotencyKeyDto {
     idempotency_key: claim.idempotencyKey,
     state: claim.status,
     operation: claim.operation,
-    resource: claim.status === 'released' ? null : paymentPath(claim.resourceId),
+    resource: claim.status === 'released' ? null : resourcePath(claim.operation, claim.resourceId),
     response_status: claim.answer?.status ?? null,
     first_seen_at: claim.createdAt.toISOString(),
     expires_at: claim.expiresAt?.toISOString() ?? null,
@@ -49,13 +51,14 @@ function originToWire(idempotencyKey: string, { payment }: PaymentOrigin): Idemp
     idempotency_key: idempotencyKey,
     state: 'expired',
     operation: 'charge',
-    resource: paymentPath(payment.transactionId),
+    resource: resourcePath('charge', payment.transactionId),
     response_status: null,
     first_seen_at: payment.createdAt.toISOString(),
     expires_at: null,
   };
 }
 
-function paymentPath(transactionId: string): string {
-  return `/v1/payments/${transactionId}`;
+/** What an operation makes or changes. */
+function resourcePath(operation: string, resourceId: string): string {
+  return operation === 'refund' ? `/v1/refunds/${resourceId}` : `/v1/payments/${resourceId}`;
 }

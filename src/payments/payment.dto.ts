@@ -27,7 +27,7 @@ export const DEFAULT_PAGE_SIZE = 20;
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
 const EXAMPLE_USER_ID = '0b6b2f0e-58c8-4d64-9c0f-9d1b6a3f1c55';
 
-const AMOUNT = {
+export const AMOUNT = {
   type: 'integer',
   minimum: Number(MIN_AMOUNT_MINOR),
   maximum: Number(MAX_AMOUNT_MINOR),
@@ -217,8 +217,23 @@ const TIME_RULE = { message: 'must be an RFC 3339 time, such as 2026-01-31T09:30
 /** RFC 3339 asks for all of date, time and offset, which ISO 8601 alone does not. */
 const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
+/** The page of a list. */
+export class PageDto {
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: MAX_PAGE_SIZE, default: DEFAULT_PAGE_SIZE })
+  @IsOptional()
+  @IsInt(LIMIT_RULE)
+  @Min(1, LIMIT_RULE)
+  @Max(MAX_PAGE_SIZE, LIMIT_RULE)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: 'The `next_cursor` of the page before.' })
+  @IsOptional()
+  @IsSafeText(1, 100)
+  cursor?: string;
+}
+
 /** The query of the list of payments. */
-export class ListPaymentsDto {
+export class ListPaymentsDto extends PageDto {
   @ApiPropertyOptional({ enum: PAYMENT_STATUSES })
   @IsOptional()
   @IsIn(PAYMENT_STATUSES, { message: `must be one of ${PAYMENT_STATUSES.join(', ')}` })
@@ -245,16 +260,4 @@ export class ListPaymentsDto {
   @Matches(RFC_3339, TIME_RULE)
   @IsISO8601({ strict: true }, TIME_RULE)
   created_lt?: string;
-
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: MAX_PAGE_SIZE, default: DEFAULT_PAGE_SIZE })
-  @IsOptional()
-  @IsInt(LIMIT_RULE)
-  @Min(1, LIMIT_RULE)
-  @Max(MAX_PAGE_SIZE, LIMIT_RULE)
-  limit?: number;
-
-  @ApiPropertyOptional({ description: 'The `next_cursor` of the page before.' })
-  @IsOptional()
-  @IsSafeText(1, 100)
-  cursor?: string;
 }

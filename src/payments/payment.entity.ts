@@ -62,6 +62,20 @@ export class PaymentEntity {
   @Column('text', { name: 'gateway_reference', nullable: true })
   gatewayReference: string | null;
 
+  /** The claim of the capture or cancel that is under way. */
+  @Column('uuid', { name: 'held_by', nullable: true })
+  heldBy: string | null;
+
+  @Column('bigint', { name: 'held_amount', nullable: true })
+  heldAmount: string | null;
+
+  /** The key of the capture or cancel that ended the authorization, for ever, and the request that it stood for. */
+  @Column('text', { name: 'closed_by_key', nullable: true })
+  closedByKey: string | null;
+
+  @Column('text', { name: 'closed_by_fingerprint', nullable: true })
+  closedByFingerprint: string | null;
+
   @Column('integer', { name: 'event_sequence', default: 0 })
   eventSequence: number;
 
@@ -87,6 +101,8 @@ export class PaymentEntity {
       metadata: this.metadata,
       failure:
         this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
+      gatewayReference: this.gatewayReference,
+      hold: this.heldBy === null ? null : { claimId: this.heldBy, amount: BigInt(this.heldAmount ?? 0) },
       createdAt: this.createdAt,
       updatedAt: this.updatedAt,
     };

@@ -1,14 +1,20 @@
 import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
-import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import {
+  ApiBody,
+  ApiCreatedResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+} from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
-import { RefusedError } from '../domain/errors.js';
+import { Scopes } from '../auth/scopes.decorator.js';
+import { amountFromWire } from '../domain/money.js';
 import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { fingerprint } from '../idempotency/fingerprint.js';
 import { Idempotent } from '../idempotency/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
 import type { Answer } from '../operations/operation.js';
 import { OperationRunner } from '../operations/operation.runner.js';
-import { ChargeOperation } from './charge.operation.js';
 import { pageOf, readCursor } from './cursor.js';
 import {
   CreatePaymentDto,
@@ -21,8 +27,9 @@ import {
   withDefaults,
 } from './payment.dto.js';
 import { PaymentsStore } from './payments.store.js';
+import { CancelPaymentDto, CapturePaymentDto } from './refund.dto.js';
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const OPEN = 'The gateway has not said yet what it did. Ask again with the same key.';
 
 @ApiTags('Payments')
 @ApiProblems('unauthorized', 'internal_error')
@@ -30,12 +37,12 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export class PaymentsController {
   constructor(
     private readonly runner: OperationRunner,
-    private readonly charge: ChargeOperation,
     private readonly payments: PaymentsStore,
   ) {}
 
   @Post()
-  @Idempotent()
+  @Scopes('payments:write')
+  @Idempotent({ operation: 'charge' })
   @ApiOperation({ summary: 'Charge, exactly once', operationId: 'createPayment' })
   @ApiCreatedResponse({
     type: PaymentDto,
@@ -57,15 +64,11 @@ export class PaymentsController {
     @Body() dto: CreatePaymentDto,
   ): Promise<Answer> {
     const body = withDefaults(dto);
-    return this.runner.run(this.charge, {
-      ...keyed,
-      merchantId,
-      command: toChargeCommand(body),
-      fingerprint: fingerprint({ operation: this.charge.name, body }),
-    });
+    return this.runner.run({ ...keyed, merchantId, body, command: toChargeCommand(body) });
   }
 
   @Get()
+  @Scopes('payments:read')
   @ApiOperation({ summary: 'List payments, newest first', operationId: 'listPayments' })
   @ApiOkResponse({ type: PaymentPageDto, headers: REQUEST_ID_HEADER })
   @ApiProblems('validation_failed', 'service_unavailable')
@@ -87,6 +90,7 @@ export class PaymentsController {
   }
 
   @Get(':transaction_id')
+  @Scopes('payments:read')
   @ApiOperation({ summary: 'Read a payment as it is now', operationId: 'getPayment' })
   @ApiOkResponse({ type: PaymentDto, headers: REQUEST_ID_HEADER })
   @ApiProblems('not_found', 'service_unavailable')
@@ -94,8 +98,78 @@ export class PaymentsController {
     @CurrentMerchant() merchantId: string,
     @Param('transaction_id') transactionId: string,
   ): Promise<PaymentDto> {
-    const payment = UUID.test(transactionId) ? await this.payments.find(merchantId, transactionId) : null;
-    if (payment === null) throw new RefusedError({ code: 'not_found', what: 'payment' });
-    return paymentToWire(payment);
+    return paymentToWire(await this.payments.require(merchantId, transactionId));
+  }
+
+  @Post(':transaction_id/capture')
+  @Scopes('payments:write')
+  @Idempotent({ operation: 'capture' })
+  @ApiOperation({ summary: 'Capture an authorized payment, whole or in part', operationId: 'capturePayment' })
+  @ApiBody({ type: CapturePaymentDto, required: false })
+  @ApiResponse({
+    status: 200,
+    type: PaymentDto,
+    description: 'The amount was taken, and the rest of the authorization was given up.',
+    headers: KEYED_HEADERS,
+  })
+  @ApiResponse({
+    status: 202,
+    type: PaymentDto,
+    description: OPEN,
+    headers: KEYED_HEADERS,
+  })
+  @ApiProblems(
+    'malformed_body',
+    'validation_failed',
+    'not_found',
+    'payload_too_large',
+    'unsupported_media_type',
+  )
+  @ApiProblems('payment_not_capturable', 'amount_too_large', 'card_declined')
+  async capture(
+    @CurrentMerchant() merchantId: string,
+    @Keyed() keyed: KeyedRequest,
+    @Param('transaction_id') id: string,
+    @Body() { amount = null }: CapturePaymentDto,
+  ): Promise<Answer> {
+    const { transactionId } = await this.payments.require(merchantId, id);
+    const command = { transactionId, amountMinor: amount === null ? null : amountFromWire(amount) };
+    return this.runner.run({ ...keyed, merchantId, params: { transactionId }, body: { amount }, command });
+  }
+
+  @Post(':transaction_id/cancel')
+  @Scopes('payments:write')
+  @Idempotent({ operation: 'cancel' })
+  @ApiOperation({ summary: 'Cancel an authorized payment', operationId: 'cancelPayment' })
+  @ApiBody({ type: CancelPaymentDto, required: false })
+  @ApiResponse({
+    status: 200,
+    type: PaymentDto,
+    description: 'The authorization was given up.',
+    headers: KEYED_HEADERS,
+  })
+  @ApiResponse({
+    status: 202,
+    type: PaymentDto,
+    description: OPEN,
+    headers: KEYED_HEADERS,
+  })
+  @ApiProblems(
+    'malformed_body',
+    'validation_failed',
+    'not_found',
+    'payload_too_large',
+    'unsupported_media_type',
+  )
+  @ApiProblems('payment_not_cancelable', 'card_declined')
+  async cancel(
+    @CurrentMerchant() merchantId: string,
+    @Keyed() keyed: KeyedRequest,
+    @Param('transaction_id') id: string,
+    @Body() _body: CancelPaymentDto,
+  ): Promise<Answer> {
+    const { transactionId } = await this.payments.require(merchantId, id);
+    const command = { transactionId, amountMinor: null };
+    return this.runner.run({ ...keyed, merchantId, params: { transactionId }, body: {}, command });
   }
 }

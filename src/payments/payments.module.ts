@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { EventsStore } from '../events/events.store.js';
 import { HttpModule } from '../http/http.module.js';
 import { ClaimsStore } from '../idempotency/claims.store.js';
+import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
 import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.js';
 import { ReplayCache } from '../idempotency/replay-cache.js';
 import { RetentionWorker } from '../idempotency/retention.worker.js';
@@ -13,19 +14,27 @@ import { OperationRegistry } from '../operations/operation.registry.js';
 import { OperationRunner } from '../operations/operation.runner.js';
 import { SettlementWriter } from '../operations/settlement.writer.js';
 import { RecoveryWorker } from '../recovery/recovery.worker.js';
+import { Answers } from './answers.js';
+import { CancelOperation } from './cancel.operation.js';
+import { CaptureOperation } from './capture.operation.js';
 import { ChargeOperation } from './charge.operation.js';
 import { IdempotencyKeysController } from './idempotency-keys.controller.js';
 import { PaymentsController } from './payments.controller.js';
 import { PaymentsStore } from './payments.store.js';
+import { RefundOperation } from './refund.operation.js';
+import { RefundsController } from './refunds.controller.js';
+import { RefundsStore } from './refunds.store.js';
 
 /** Everything that moves money: one module, because its parts make sense only together. */
 @Module({
   imports: [HttpModule, MetricsModule],
-  controllers: [PaymentsController, IdempotencyKeysController],
+  controllers: [PaymentsController, RefundsController, IdempotencyKeysController],
   providers: [
     Clock,
     ClaimsStore,
+    DerivedKeysStore,
     PaymentsStore,
+    RefundsStore,
     LedgerStore,
     EventsStore,
     ReplayCache,
@@ -34,7 +43,11 @@ import { PaymentsStore } from './payments.store.js';
     OperationExecutor,
     OperationRunner,
     OperationRegistry,
+    Answers,
     ChargeOperation,
+    CaptureOperation,
+    CancelOperation,
+    RefundOperation,
     RecoveryWorker,
     RetentionWorker,
   ],

@@ -1,6 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { validate as isUuid } from 'uuid';
 import { type Transaction } from '../database/pipelined-transactions.js';
+import { RefusedError } from '../domain/errors.js';
 import type { CaptureMethod, Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
 import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
 import { PaymentEntity } from './payment.entity.js';
@@ -31,10 +33,37 @@ export interface PaymentChange {
   transactionId: string;
   from: PaymentStatus;
   to: PaymentStatus;
-  amountCaptured: bigint;
+  /** Null where the operation captures nothing. */
+  amountCaptured: bigint | null;
+  /** What a refund that failed gives back of `amount_refunded`. */
+  refundGivenBack?: bigint;
+  /** True for the capture or cancel that ends an authorization. */
+  closes?: boolean;
   failure: PaymentFailure | null;
   gatewayReference: string | null;
   updatedAt: Date;
+}
+
+export interface SettledPayment {
+  claim: Claim;
+  change: PaymentChange;
+  /** Whether an event goes with it: the payment's counter numbers its events. */
+  event: boolean;
+}
+
+/** A capture or cancel that wants an authorized payment for itself. A null amount is all of it. */
+export interface Hold extends ScopedKey {
+  transactionId: string;
+  amount: bigint | null;
+}
+
+/** A refund that wants a part of what was captured. A null amount is all that is left. */
+export type RefundReservation = Hold;
+
+/** The key that ended an authorization, with the fingerprint of the request that it stood for. */
+export interface AuthorizationEnd {
+  idempotencyKey: string;
+  fingerprint: string;
 }
 
 /** The key under which a payment was made, for ever: what answers after the claim was reaped. */
@@ -100,26 +129,31 @@ export class PaymentsStore {
   }
 
   /**
-   * Applies outcomes for the claims that this transaction completed, and counts the event that each brings. The claims
-   * are looked up first: joined freely, a merchant's payments would each be tried against each claim.
+   * Applies outcomes for the claims that this transaction completed, and counts the event that each may bring. The
+   * claims are looked up first: joined freely, a merchant's payments would each be tried against each claim.
    */
-  async settle(tx: Transaction, changes: readonly { claim: Claim; change: PaymentChange }[]): Promise<void> {
+  async settle(tx: Transaction, changes: readonly SettledPayment[]): Promise<void> {
+    if (changes.length === 0) return;
     await tx.query({
       name: 'payments.settle',
       text: `
         WITH settled AS MATERIALIZED (
-          SELECT i.*
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[],
-            $9::text[], $10::timestamptz[])
-            AS i(merchant_id, idempotency_key, transaction_id, from_status, to_status, amount_captured, failure_code,
-              failure_message, gateway_reference, updated_at)
+          SELECT i.*, k.fingerprint
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+            $8::text[], $9::text[], $10::text[], $11::boolean[], $12::int[], $13::timestamptz[])
+            AS i(merchant_id, idempotency_key, transaction_id, from_status, to_status, amount_captured,
+              refund_given_back, failure_code, failure_message, gateway_reference, closes, events, updated_at)
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
         UPDATE payments p
-        SET status = s.to_status, amount_captured = s.amount_captured, failure_code = s.failure_code,
+        SET status = s.to_status, amount_captured = coalesce(s.amount_captured, p.amount_captured),
+          amount_refunded = p.amount_refunded - s.refund_given_back, failure_code = s.failure_code,
           failure_message = s.failure_message, gateway_reference = coalesce(s.gateway_reference, p.gateway_reference),
-          event_sequence = p.event_sequence + 1, updated_at = s.updated_at
+          held_by = NULL, held_amount = NULL,
+          closed_by_key = CASE WHEN s.closes THEN s.idempotency_key ELSE p.closed_by_key END,
+          closed_by_fingerprint = CASE WHEN s.closes THEN s.fingerprint ELSE p.closed_by_fingerprint END,
+          event_sequence = p.event_sequence + s.events, updated_at = s.updated_at
         FROM settled s
         WHERE p.merchant_id = s.merchant_id AND p.transaction_id = s.transaction_id AND p.status = s.from_status`,
       values: [
@@ -129,9 +163,12 @@ export class PaymentsStore {
         changes.map(({ change }) => change.from),
         changes.map(({ change }) => change.to),
         changes.map(({ change }) => change.amountCaptured),
+        changes.map(({ change }) => change.refundGivenBack ?? 0n),
         changes.map(({ change }) => change.failure?.code ?? null),
         changes.map(({ change }) => change.failure?.message ?? null),
         changes.map(({ change }) => change.gatewayReference),
+        changes.map(({ change }) => change.closes ?? false),
+        changes.map(({ event }) => (event ? 1 : 0)),
         changes.map(({ change }) => change.updatedAt),
       ],
     });
@@ -142,12 +179,90 @@ export class PaymentsStore {
     await tx.query({
       name: 'payments.delete_pending',
       text: `
+        WITH released AS MATERIALIZED (
+          SELECT k.merchant_id, k.resource_id
+          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
         DELETE FROM payments p
-        USING unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
-        JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
-          AND p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.status = 'pending'`,
+        USING released k
+        WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.status = 'pending'`,
       values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+    });
+  }
+
+  /**
+   * Gives authorized payments to the claims that this transaction took, one claim a payment, and never more than was
+   * authorized. Whoever is not returned was refused by the payment's state. A claim that was taken over finds its own
+   * hold again.
+   */
+  async hold(tx: Transaction, holds: readonly Hold[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
+      name: 'payments.hold',
+      text: `
+        WITH taken AS MATERIALIZED (
+          SELECT i.*, k.claim_id
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[])
+            AS i(merchant_id, idempotency_key, transaction_id, amount)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE payments p SET held_by = t.claim_id, held_amount = coalesce(t.amount, p.amount)
+        FROM taken t
+        WHERE p.merchant_id = t.merchant_id AND p.transaction_id = t.transaction_id
+          AND p.status = 'authorized' AND (p.held_by IS NULL OR p.held_by = t.claim_id)
+          AND coalesce(t.amount, p.amount) <= p.amount
+        RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
+      values: holdColumns(holds),
+    });
+    return rows;
+  }
+
+  /** Lets go of the payments that the claims which this transaction released were holding. */
+  async letGo(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+    await tx.query({
+      name: 'payments.let_go',
+      text: `
+        WITH released AS MATERIALIZED (
+          SELECT k.merchant_id, k.resource_id, k.claim_id
+          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE payments p SET held_by = NULL, held_amount = NULL
+        FROM released k
+        WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.held_by = k.claim_id`,
+      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+    });
+  }
+
+  /**
+   * Reserves refunds for the claims that this transaction took, never more together than was captured: the row's lock
+   * puts those of other transactions in line, and each sees what the one before it has taken. A claim whose refund
+   * exists already, because it was taken over or reaped, reserves nothing more.
+   */
+  async reserveRefunds(tx: Transaction, reservations: readonly RefundReservation[]): Promise<void> {
+    await tx.query({
+      name: 'payments.reserve_refunds',
+      text: `
+        WITH taken AS MATERIALIZED (
+          SELECT i.*
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[])
+            AS i(merchant_id, idempotency_key, transaction_id, amount)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+            AND NOT EXISTS (
+              SELECT FROM refunds r
+              WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
+        )
+        UPDATE payments p
+        SET amount_refunded = p.amount_refunded + coalesce(t.amount, p.amount_captured - p.amount_refunded)
+        FROM taken t
+        WHERE p.merchant_id = t.merchant_id AND p.transaction_id = t.transaction_id
+          AND p.status = 'completed' AND p.amount_refunded < p.amount_captured
+          AND p.amount_refunded + coalesce(t.amount, 0) <= p.amount_captured`,
+      values: holdColumns(reservations),
     });
   }
 
@@ -156,12 +271,26 @@ export class PaymentsStore {
     return entity?.toPayment() ?? null;
   }
 
+  /** @throws RefusedError `not_found` for an id that is another merchant's, nobody's, or none at all. */
+  async require(merchantId: string, transactionId: string): Promise<Payment> {
+    const payment = isUuid(transactionId) ? await this.find(merchantId, transactionId) : null;
+    if (payment === null) throw new RefusedError({ code: 'not_found', what: 'payment' });
+    return payment;
+  }
+
   /** The payment that was made under a key, with the fingerprint of the request that made it. */
   async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<PaymentOrigin | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, idempotencyKey });
     return (
       entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, payment: entity.toPayment() }
     );
+  }
+
+  /** Which capture or cancel ended a payment's authorization; null for none. */
+  async findEnd(merchantId: string, transactionId: string): Promise<AuthorizationEnd | null> {
+    const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, transactionId });
+    if (entity === null || entity.closedByKey === null) return null;
+    return { idempotencyKey: entity.closedByKey, fingerprint: entity.closedByFingerprint ?? '' };
   }
 
   /** Newest first. A UUIDv7 begins with its time, so the primary key is the order, and no other index is paid for. */
@@ -180,4 +309,13 @@ export class PaymentsStore {
     const entities = await query.getMany();
     return entities.map((entity) => entity.toPayment());
   }
+}
+
+function holdColumns(holds: readonly Hold[]): unknown[] {
+  return [
+    holds.map((hold) => hold.merchantId),
+    holds.map((hold) => hold.idempotencyKey),
+    holds.map((hold) => hold.transactionId),
+    holds.map((hold) => hold.amount),
+  ];
 }

@@ -1,0 +1,18 @@
+import type { PaymentFailure } from './payment.js';
+
+export const REFUND_STATUSES = ['pending', 'completed', 'failed'] as const;
+export type RefundStatus = (typeof REFUND_STATUSES)[number];
+
+/** Money on its way back. The amount is in the payment's currency's minor unit. */
+export interface Refund {
+  refundId: string;
+  merchantId: string;
+  transactionId: string;
+  amount: bigint;
+  currency: string;
+  status: RefundStatus;
+  reason: string | null;
+  failure: PaymentFailure | null;
+  createdAt: Date;
+  updatedAt: Date;
+}

@@ -1,0 +1,43 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Refusal } from '../domain/errors.js';
+import { cancelRefusal, type Payment } from '../domain/payment.js';
+import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
+import { Clock } from '../operations/clock.js';
+import { Answers } from './answers.js';
+import { ClosingOperation, type ClosingWork } from './closing.operation.js';
+import { PaymentsStore } from './payments.store.js';
+
+/** Gives an authorized payment up. */
+@Injectable()
+export class CancelOperation extends ClosingOperation {
+  readonly name = 'cancel';
+  protected readonly eventType = 'payment.canceled';
+
+  constructor(
+    payments: PaymentsStore,
+    clock: Clock,
+    answers: Answers,
+    @Inject(Gateway) private readonly gateway: Gateway,
+  ) {
+    super(payments, clock, answers);
+  }
+
+  call({ payment, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<GatewayOutcome> {
+    return this.gateway.cancel(
+      {
+        idempotencyKey: gatewayKey,
+        transactionId: payment.transactionId,
+        reference: payment.gatewayReference ?? '',
+      },
+      signal,
+    );
+  }
+
+  protected refusal(payment: Payment): Refusal | null {
+    return cancelRefusal(payment);
+  }
+
+  protected stateRefusal(status: string): Refusal {
+    return { code: 'payment_not_cancelable', status };
+  }
+}

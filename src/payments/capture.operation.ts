@@ -1,0 +1,45 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Refusal } from '../domain/errors.js';
+import { captureRefusal, type Payment } from '../domain/payment.js';
+import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
+import { Clock } from '../operations/clock.js';
+import { Answers } from './answers.js';
+import { ClosingOperation, type ClosingWork } from './closing.operation.js';
+import { PaymentsStore } from './payments.store.js';
+
+/** Takes all or a part of an authorized payment, once; the rest is given up. */
+@Injectable()
+export class CaptureOperation extends ClosingOperation {
+  readonly name = 'capture';
+  protected readonly eventType = 'payment.completed';
+
+  constructor(
+    payments: PaymentsStore,
+    clock: Clock,
+    answers: Answers,
+    @Inject(Gateway) private readonly gateway: Gateway,
+  ) {
+    super(payments, clock, answers);
+  }
+
+  call({ payment, amountMinor, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<GatewayOutcome> {
+    return this.gateway.capture(
+      {
+        idempotencyKey: gatewayKey,
+        transactionId: payment.transactionId,
+        reference: payment.gatewayReference ?? '',
+        amountMinor,
+        currency: payment.currency,
+      },
+      signal,
+    );
+  }
+
+  protected refusal(payment: Payment, amountMinor: bigint | null): Refusal | null {
+    return captureRefusal(payment, amountMinor);
+  }
+
+  protected stateRefusal(status: string): Refusal {
+    return { code: 'payment_not_capturable', status };
+  }
+}

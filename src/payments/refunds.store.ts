@@ -1,0 +1,158 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import type { Transaction } from '../database/pipelined-transactions.js';
+import type { PaymentFailure } from '../domain/payment.js';
+import type { Refund, RefundStatus } from '../domain/refund.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
+import { RefundEntity } from './refund.entity.js';
+
+/** A refund to be inserted as `pending`, if this transaction reserved its amount. A null amount is all that is left. */
+export interface NewRefund extends ScopedKey {
+  transactionId: string;
+  amount: bigint | null;
+  reason: string | null;
+  receivedAt: Date;
+}
+
+export interface RefundChange {
+  refundId: string;
+  to: RefundStatus;
+  failure: PaymentFailure | null;
+  gatewayReference: string | null;
+  updatedAt: Date;
+}
+
+/** The refund that was made under a key, and the claim id under which the gateway knows it. */
+export interface RefundOrigin {
+  claimId: string;
+  fingerprint: string;
+  refund: Refund;
+}
+
+/** The SQL of `refunds`. The amounts that it may hold are guarded by the payment's row: see `payments.store.ts`. */
+@Injectable()
+export class RefundsStore {
+  constructor(private readonly dataSource: DataSource) {}
+
+  /**
+   * Inserts refunds for the payments that this transaction reserved an amount of. One that takes all that is left is
+   * as large as what the others leave, which the lock on the payment keeps from changing.
+   */
+  async insertPending(tx: Transaction, refunds: readonly NewRefund[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
+      name: 'refunds.insert_pending',
+      text: `
+        WITH taken AS MATERIALIZED (
+          SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
+            AS i(merchant_id, idempotency_key, transaction_id, amount, reason, created_at)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        INSERT INTO refunds AS r
+          (merchant_id, refund_id, transaction_id, idempotency_key, claim_id, fingerprint, amount, currency, status,
+            reason, created_at, updated_at)
+        SELECT t.merchant_id, t.resource_id, p.transaction_id, t.idempotency_key, t.claim_id, t.fingerprint,
+          coalesce(t.amount, p.amount_captured - (
+            SELECT coalesce(sum(o.amount), 0) FROM refunds o
+            WHERE o.merchant_id = p.merchant_id AND o.transaction_id = p.transaction_id AND o.status <> 'failed')),
+          p.currency, 'pending', t.reason, t.created_at, t.created_at
+        FROM taken t
+        JOIN payments p USING (merchant_id, transaction_id)
+        WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
+        RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
+      values: [
+        refunds.map((refund) => refund.merchantId),
+        refunds.map((refund) => refund.idempotencyKey),
+        refunds.map((refund) => refund.transactionId),
+        refunds.map((refund) => refund.amount),
+        refunds.map((refund) => refund.reason),
+        refunds.map((refund) => refund.receivedAt),
+      ],
+    });
+    return rows;
+  }
+
+  /** Applies outcomes for the claims that this transaction completed. */
+  async settle(tx: Transaction, changes: readonly { claim: Claim; change: RefundChange }[]): Promise<void> {
+    if (changes.length === 0) return;
+    await tx.query({
+      name: 'refunds.settle',
+      text: `
+        WITH settled AS MATERIALIZED (
+          SELECT i.*
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
+            $8::timestamptz[])
+            AS i(merchant_id, idempotency_key, refund_id, to_status, failure_code, failure_message,
+              gateway_reference, updated_at)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE refunds r
+        SET status = s.to_status, failure_code = s.failure_code, failure_message = s.failure_message,
+          gateway_reference = s.gateway_reference, updated_at = s.updated_at
+        FROM settled s
+        WHERE r.merchant_id = s.merchant_id AND r.refund_id = s.refund_id AND r.status = 'pending'`,
+      values: [
+        changes.map(({ claim }) => claim.merchantId),
+        changes.map(({ claim }) => claim.idempotencyKey),
+        changes.map(({ change }) => change.refundId),
+        changes.map(({ change }) => change.to),
+        changes.map(({ change }) => change.failure?.code ?? null),
+        changes.map(({ change }) => change.failure?.message ?? null),
+        changes.map(({ change }) => change.gatewayReference),
+        changes.map(({ change }) => change.updatedAt),
+      ],
+    });
+  }
+
+  /** Removes the pending refunds of the claims that this transaction released, and gives their amounts back. */
+  async undoPending(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+    await tx.query({
+      name: 'refunds.undo_pending',
+      text: `
+        WITH released AS MATERIALIZED (
+          SELECT k.merchant_id, k.resource_id
+          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        ), undone AS (
+          DELETE FROM refunds r
+          USING released k
+          WHERE r.merchant_id = k.merchant_id AND r.refund_id = k.resource_id AND r.status = 'pending'
+          RETURNING r.merchant_id, r.transaction_id, r.amount
+        )
+        UPDATE payments p SET amount_refunded = p.amount_refunded - u.amount
+        FROM undone u
+        WHERE p.merchant_id = u.merchant_id AND p.transaction_id = u.transaction_id`,
+      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+    });
+  }
+
+  async find(merchantId: string, refundId: string): Promise<Refund | null> {
+    const entity = await this.dataSource.manager.findOneBy(RefundEntity, { merchantId, refundId });
+    return entity?.toRefund() ?? null;
+  }
+
+  async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<RefundOrigin | null> {
+    const entity = await this.dataSource.manager.findOneBy(RefundEntity, { merchantId, idempotencyKey });
+    return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, refund: entity.toRefund() };
+  }
+
+  /** A payment's refunds, newest first. */
+  async list(
+    merchantId: string,
+    transactionId: string,
+    before: string | undefined,
+    limit: number,
+  ): Promise<Refund[]> {
+    const query = this.dataSource.manager
+      .createQueryBuilder(RefundEntity, 'r')
+      .where('r.merchantId = :merchantId AND r.transactionId = :transactionId', { merchantId, transactionId })
+      .orderBy('r.refundId', 'DESC')
+      .limit(limit);
+    if (before !== undefined) query.andWhere('r.refundId < :before', { before });
+    const entities = await query.getMany();
+    return entities.map((entity) => entity.toRefund());
+  }
+}
