@@ -48,7 +48,9 @@ describe('claims', () => {
     it('gives the claim away when it has run out, under the same claim id and with the next attempt', async () => {
       const request = claimRequest();
       const [first] = await db.take([request], NO_LEASE_MS);
-      expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([{ ...first, attempt: 2 }]);
+      expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([
+        { ...first, attempt: 2, resumed: true },
+      ]);
     });
 
     it('control: without it, a claim that is being worked on is taken over', async () => {

@@ -15,7 +15,7 @@ describe('a request that is refused before it is claimed', () => {
   it.each<[number, string, object | string, SendOptions]>([
     [400, 'malformed_body', '{"amount":', {}],
     [400, 'malformed_body', '[1,2]', {}],
-    [400, 'malformed_body', '', {}],
+    [400, 'validation_failed', '', {}],
     [400, 'validation_failed', {}, {}],
     [400, 'validation_failed', chargeBody({ amount: 0 }), {}],
     [400, 'validation_failed', chargeBody({ amount: '1999' }), {}],

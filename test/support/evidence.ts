@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Pool } from 'pg';
-import { SandboxBooks, type SandboxEffect } from '../../src/gateways/sandbox/sandbox-books.js';
+import { SandboxBooks, type RecordedEffect } from '../../src/gateways/sandbox/sandbox-books.js';
 import { AMOUNT } from './client.js';
 
 export interface PaymentRow {
@@ -49,12 +49,12 @@ export class Evidence {
   }
 
   /** Of all payments that were ever made under a key. */
-  async effects(key: string): Promise<SandboxEffect[]> {
+  async effects(key: string): Promise<RecordedEffect[]> {
     const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
     return this.books.effects().filter((effect) => ids.has(effect.transactionId));
   }
 
-  allEffects(): SandboxEffect[] {
+  allEffects(): RecordedEffect[] {
     return this.books.effects();
   }
 
@@ -73,7 +73,7 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
   const [{ transaction_id: transactionId, claim_id: claimId, gateway_reference: reference }] = payments as [
     PaymentRow,
   ];
-  expect(await evidence.effects(key)).toEqual([
+  expect(await evidence.effects(key)).toMatchObject([
     {
       idempotencyKey: claimId,
       kind: 'charge',

@@ -3,7 +3,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import supertest from 'supertest';
 import { v7 as uuidv7 } from 'uuid';
 import { closeApp, createApp } from '../../src/app.js';
-import { hashApiKey } from '../../src/auth/api-keys.store.js';
+import { hashApiKey } from '../../src/auth/api-key.js';
 import { loadConfig } from '../../src/config/config.js';
 import { createLogger } from '../../src/http/logger.js';
 import { API_KEY, chargeBody, newKey } from './client.js';
@@ -72,7 +72,8 @@ export class TestApp {
       'Another',
     ]);
     await this.evidence.query(
-      'INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix) VALUES ($1, $2, $3, $4)',
+      `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes)
+       VALUES ($1, $2, $3, $4, '{payments:read,payments:write,refunds:write}')`,
       [uuidv7(), merchantId, hashApiKey(apiKey), apiKey.slice(0, 8)],
     );
     return { merchantId, apiKey };

@@ -79,7 +79,7 @@ export class WritePath {
       const tx = guards(plain);
       return [
         this.claims.complete(tx, [{ claim, answer: ANSWER }], RETENTION_MS),
-        this.payments.settle(tx, [{ claim, change: completedPayment(claim) }]),
+        this.payments.settle(tx, [{ claim, change: completedPayment(claim), event: true }]),
         this.ledger.append(tx, [{ claim, ledger: capture(claim) }]),
         this.events.append(tx, [event(claim)]),
       ];
@@ -141,6 +141,7 @@ export function claimRequest(changes: Partial<ClaimRequest> = {}): ClaimRequest 
     operation: 'charge',
     fingerprint: 'v1:one',
     resourceId: uuidv7(),
+    lifetimeMs: null,
     ...changes,
   };
 }
