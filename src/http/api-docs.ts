@@ -129,8 +129,11 @@ function problemResponse(
   });
 }
 
-/** Documents the request headers of a keyed route. Its answers carry {@link REPLAYED_HEADER}. */
-export function ApiIdempotencyKey(): MethodDecorator {
+/**
+ * Documents the request headers of a keyed route. Its answers carry {@link REPLAYED_HEADER}. The example is the
+ * operation's own, so that trying one route out after another does not send two requests under one key.
+ */
+export function ApiIdempotencyKey(operation: string): MethodDecorator {
   return applyDecorators(
     SetMetadata(KEYED, true),
     ApiHeader({
@@ -138,7 +141,7 @@ export function ApiIdempotencyKey(): MethodDecorator {
       required: true,
       description:
         'One key for one intent: 1 to 255 visible ASCII characters, quoted or bare. Every try with the same key gets the first answer.',
-      schema: { ...STRING, minLength: 1, example: '"order-1001-charge"' },
+      schema: { ...STRING, minLength: 1, example: `"try-out-1-${operation}"` },
     }),
     ApiHeader({
       name: 'Prefer',

@@ -22,7 +22,7 @@ export function Idempotent(options: IdempotencyOptions): MethodDecorator {
   return applyDecorators(
     metadata,
     UseInterceptors(IdempotencyInterceptor),
-    ApiIdempotencyKey(),
+    ApiIdempotencyKey(options.operation),
     ApiProblems(
       'idempotency_key_missing',
       'idempotency_key_invalid',

@@ -76,7 +76,7 @@ export const failure: { next: unknown } = { next: undefined };
 @Controller('v1/things')
 class ThingsController {
   @Post()
-  @ApiIdempotencyKey()
+  @ApiIdempotencyKey('charge')
   @ApiProblems(
     'validation_failed',
     'malformed_body',
