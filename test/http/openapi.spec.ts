@@ -40,7 +40,7 @@ describe('the OpenAPI document', () => {
           name: 'Idempotency-Key',
           in: 'header',
           required: true,
-          schema: expect.objectContaining({ example: '"order-1001-charge"' }),
+          schema: expect.objectContaining({ example: '"try-out-1-charge"' }),
         }),
         expect.objectContaining({ name: 'Prefer', in: 'header', required: false }),
       ]),
