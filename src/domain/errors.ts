@@ -39,7 +39,9 @@ export const DECLINE_CODES = [
   'insufficient_funds',
   'expired_card',
   'invalid_payment_method',
+  'amount_not_accepted',
   'refund_declined',
+  'not_processed',
 ] as const;
 export type DeclineCode = (typeof DECLINE_CODES)[number];
 

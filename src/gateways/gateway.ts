@@ -21,6 +21,17 @@ export abstract class Gateway {
 
   /** Gives all or a part of what was taken back. */
   abstract refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  /**
+   * What became of a call that was sent earlier, asked by our own reference and never by sending it again. `absent`
+   * says that the gateway has no trace of it.
+   *
+   * `absent` has to be final, because money is decided by it: a provider that says it must refuse the call should it
+   * still arrive, as one does that had been held up on its way. The sandbox closes the key by answering. A provider
+   * that gives no such guarantee says `absent` only when the call cannot arrive any more; until then it is `unknown`.
+   * A finding is never `unavailable`: a gateway that cannot be asked has said nothing about the call, `unknown`.
+   */
+  abstract find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding>;
 }
 
 export interface ChargeRequest {
@@ -50,8 +61,25 @@ export interface RefundRequest extends CaptureRequest {
   refundId: string;
 }
 
+export type GatewayCallKind = 'charge' | 'capture' | 'cancel' | 'refund';
+
+/** A call as the gateway may know it: by the key that it was sent with, by our ids, and by the charge's reference. */
+export interface GatewayQuery {
+  kind: GatewayCallKind;
+  idempotencyKey: string;
+  transactionId: string;
+  refundId: string | null;
+  /** The gateway's own id of the charge, where we know it. */
+  reference: string | null;
+  /** The call was last sent before this time, and has not been sent again since. */
+  unknownSince: Date;
+}
+
+export type GatewayFinding = GatewayOutcome | { kind: 'absent' };
+
 /**
- * What a gateway said. `declined` is final. `unavailable` means surely no effect, so the client may simply retry.
+ * What a gateway said. `declined` is final. `unavailable` means surely no effect of this very call, so the client may
+ * simply retry; it says nothing about an earlier call with the same key, whose outcome stays as it was.
  * `unknown` means that there may be one: nothing but asking again may turn it into anything else.
  */
 export type GatewayOutcome =
@@ -59,3 +87,12 @@ export type GatewayOutcome =
   | { kind: 'declined'; failure: PaymentFailure }
   | { kind: 'unavailable' }
   | { kind: 'unknown' };
+
+/** Thrown where a key that has answered one request is sent with another: a fault of ours, which no retry mends. */
+export class GatewayKeyReusedError extends Error {
+  override readonly name = 'GatewayKeyReusedError';
+
+  constructor() {
+    super('the gateway has answered another request under this key');
+  }
+}

@@ -3,13 +3,17 @@ import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } f
 import type { FastifyReply } from 'fastify';
 import { Public } from '../auth/public.decorator.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
+import { UnknownOutcomesReport } from '../recovery/unknown-outcomes.js';
 import { Readiness } from './readiness.js';
 
 @ApiTags('Service')
 @Public()
 @Controller('health')
 export class HealthController {
-  constructor(private readonly readiness: Readiness) {}
+  constructor(
+    private readonly readiness: Readiness,
+    private readonly unknownOutcomes: UnknownOutcomesReport,
+  ) {}
 
   @Get('live')
   @ApiOperation({ summary: 'Whether the process serves', operationId: 'getLiveness' })
@@ -28,6 +32,10 @@ export class HealthController {
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<ReadinessDto> {
     const report = await this.readiness.check();
     if (report.status !== 'ok') void reply.status(HttpStatus.SERVICE_UNAVAILABLE);
-    return report;
+    const unknown = report.checks.database === 'up' ? await this.unknownOutcomes.read() : null;
+    return {
+      ...report,
+      unknown_outcomes: unknown && { count: unknown.count, oldest_seconds: unknown.oldestSeconds },
+    };
   }
 }

@@ -10,10 +10,26 @@ export class ReadinessChecksDto {
   database: 'up' | 'down';
 }
 
+export class UnknownOutcomesDto {
+  @ApiProperty({ type: 'integer', example: 0, description: 'Calls that the gateway has not answered.' })
+  count: number;
+
+  @ApiProperty({ example: 0, description: 'Age of the oldest of them.' })
+  oldest_seconds: number;
+}
+
 export class ReadinessDto {
   @ApiProperty({ enum: ['ok', 'unavailable', 'stopping'] })
   status: 'ok' | 'unavailable' | 'stopping';
 
   @ApiProperty()
   checks: ReadinessChecksDto;
+
+  @ApiProperty({
+    type: UnknownOutcomesDto,
+    nullable: true,
+    description:
+      'They are worth a look when they grow old, and no reason to take no payments. Null if not known.',
+  })
+  unknown_outcomes: UnknownOutcomesDto | null;
 }

@@ -2,6 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { ReadinessDto } from './health.dto.js';
 
+export type ReadinessReport = Pick<ReadinessDto, 'status' | 'checks'>;
+
 /** A database that takes longer than this for nothing at all is down as far as payments are concerned. */
 const DATABASE_TIMEOUT_MS = 1_000;
 
@@ -19,7 +21,7 @@ export class Readiness {
     this.stopping = true;
   }
 
-  async check(): Promise<ReadinessDto> {
+  async check(): Promise<ReadinessReport> {
     this.question ??= this.askDatabase();
     const database = await withinTimeout(this.question);
     if (this.stopping) return { status: 'stopping', checks: { database } };

@@ -151,6 +151,23 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
     'Payment method not usable',
     'The payment method cannot be used.',
   ),
+  amount_not_accepted: declined(
+    'amount_not_accepted',
+    'Amount not accepted',
+    'The payment provider does not take this amount or this currency.',
+  ),
+  not_processed: {
+    ...wire(402, 'Not processed', 'new_key', 'none'),
+    detail: (refusal) => refusal.message,
+    description:
+      'The payment provider was asked, gave no answer, and has no trace of the request. Nothing was done, and nothing will be. ' +
+      'This answer is final for its key: use a new key to try again.',
+    example: {
+      code: 'not_processed',
+      transactionId: EXAMPLE_TRANSACTION_ID,
+      message: 'The payment provider never processed this request.',
+    },
+  },
   refund_declined: {
     ...wire(402, 'Refund declined', 'new_key', 'none'),
     detail: (refusal) => refusal.message,

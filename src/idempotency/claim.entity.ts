@@ -2,6 +2,9 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** One row a key: who runs the operation, and later what was answered. Money is moved by `claims.store.ts`. */
 @Entity({ name: 'idempotency_keys' })
+@Index('idempotency_keys_unknown', ['unknownSince'], {
+  where: `status = 'in_progress' AND unknown_since IS NOT NULL`,
+})
 @Index('idempotency_keys_lease', ['leaseExpiresAt'], { where: `status = 'in_progress'` })
 @Index('idempotency_keys_expiry', ['expiresAt'], { where: `status <> 'in_progress'` })
 export class ClaimEntity {
@@ -34,6 +37,14 @@ export class ClaimEntity {
 
   @Column('timestamptz', { name: 'lease_expires_at' })
   leaseExpiresAt: Date;
+
+  /** Since when the gateway may have acted without our knowing. */
+  @Column('timestamptz', { name: 'unknown_since', nullable: true })
+  unknownSince: Date | null;
+
+  /** Before this time the recovery worker does not ask again; a client's retry may at once. */
+  @Column('timestamptz', { name: 'recover_after', nullable: true })
+  recoverAfter: Date | null;
 
   @Column('smallint', { name: 'response_status', nullable: true })
   responseStatus: number | null;

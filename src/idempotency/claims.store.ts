@@ -36,6 +36,8 @@ export interface Claim extends ScopedKey {
   lifetimeMs: number | null;
   /** True when an earlier try may have called the gateway: then "no effect" said to this one proves nothing. */
   resumed: boolean;
+  /** Since when a call that was sent has no known outcome; null for none. */
+  unknownSince: Date | null;
 }
 
 /** What a key stands for, as another request sees it. */
@@ -70,8 +72,18 @@ const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released')`;
 
 const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
-  k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed,
+  k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
   k.lifetime_ms::float8 AS "lifetimeMs"`;
+
+/** Calls that the gateway has not answered. */
+export interface UnknownOutcomes {
+  count: number;
+  oldestSeconds: number;
+}
+
+/** The recovery worker's pauses between two questions about one call. They end only with an answer. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 300_000;
 
 /** The SQL of `idempotency_keys`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
 @Injectable()
@@ -167,17 +179,38 @@ export class ClaimsStore {
     return rowCount ?? 0;
   }
 
-  /** Ends the lease of a claim whose outcome is unknown, so that whoever asks next may find out. Fenced. */
-  async expireLease(claim: Claim): Promise<void> {
+  /**
+   * Ends the lease of a claim whose call has no known end, so that the next retry may go on with it at once, and the
+   * recovery worker after a pause that doubles from try to try. Fenced.
+   * @param unknown whether the gateway may have acted; false where it only could not be reached.
+   */
+  async postpone(claim: Claim, unknown: boolean): Promise<void> {
     await this.transactions.read({
-      name: 'claims.expire_lease',
+      name: 'claims.postpone',
       text: `
-        UPDATE idempotency_keys k SET lease_expires_at = clock_timestamp()
+        UPDATE idempotency_keys k
+        SET lease_expires_at = clock_timestamp(),
+          unknown_since = CASE WHEN $5 THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
+          recover_after = clock_timestamp()
+            + least($6 * power(2, least(k.attempt, 30) - 1), $7) * interval '1 millisecond'
         FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}`,
-      values: fenceColumns([claim]),
+      values: [...fenceColumns([claim]), unknown, FIRST_PAUSE_MS, LONGEST_PAUSE_MS],
     });
+  }
+
+  /** How many calls have no known outcome, and the age of the oldest. */
+  async unknownOutcomes(): Promise<UnknownOutcomes> {
+    const [row] = await this.transactions.read<UnknownOutcomes>({
+      name: 'claims.unknown_outcomes',
+      text: `
+        SELECT count(*)::int AS count,
+          coalesce(extract(epoch FROM clock_timestamp() - min(unknown_since)), 0)::float8 AS "oldestSeconds"
+        FROM idempotency_keys WHERE status = 'in_progress' AND unknown_since IS NOT NULL`,
+      values: [],
+    });
+    return row ?? { count: 0, oldestSeconds: 0 };
   }
 
   /** What the keys stand for now; a key that nobody has used is missing. */
@@ -208,6 +241,7 @@ export class ClaimsStore {
         FROM (
           SELECT merchant_id, idempotency_key FROM idempotency_keys
           WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()
+            AND (recover_after IS NULL OR recover_after <= clock_timestamp())
           ORDER BY lease_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ) expired
         WHERE k.merchant_id = expired.merchant_id AND k.idempotency_key = expired.idempotency_key

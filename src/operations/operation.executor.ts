@@ -19,6 +19,12 @@ const SETTLE_PATIENCE_MS = 5_000;
 const SETTLE_RETRY_MS = 100;
 export const RETRY_AFTER_SECONDS = 1;
 
+/** The gateway has no trace of the call and will refuse it should it still arrive: a final no, and nobody's fault. */
+const NOT_PROCESSED: GatewayOutcome = {
+  kind: 'declined',
+  failure: { code: 'not_processed', message: 'The payment provider never processed this request.' },
+};
+
 /** Who runs a claim, for how long. */
 export interface Execution {
   claim: Claim;
@@ -49,29 +55,56 @@ export class OperationExecutor {
     const { claim, requestId } = execution;
     if (next.step === 'settle') return this.settle(execution, next.settlement);
     if (next.step === 'release') return this.giveBack(operation, claim);
-    const heard = await this.call(operation, execution, next.work);
-    // An earlier try may have had its effect before its owner was lost: this one's "no effect" is no news of that.
-    const outcome: GatewayOutcome =
-      heard.kind === 'unavailable' && claim.resumed ? { kind: 'unknown' } : heard;
+    const outcome = await this.outcome(operation, execution, next.work);
     switch (outcome.kind) {
       case 'approved':
       case 'declined':
         return this.settle(execution, operation.settle(claim, next.work, outcome, requestId));
       case 'unavailable':
-        return this.giveBack(operation, claim);
+        // An earlier try may have had its effect before its owner was lost: "no effect" said to this one is no news.
+        return claim.resumed
+          ? this.postpone(operation, claim, next.work, claim.unknownSince !== null)
+          : this.giveBack(operation, claim);
       case 'unknown':
-        await this.claims
-          .expireLease(claim)
-          .catch((error: unknown) => this.warn('could not end a lease', error));
-        return { ...operation.pendingAnswer(next.work), replayed: false };
+        return this.postpone(operation, claim, next.work, true);
     }
   }
 
-  /** The gateway's answer, or `unknown` when its time is up: the money may have moved. */
-  private async call<Work>(
+  /**
+   * A call whose outcome is unknown is not sent again: the gateway is asked what became of it. One that may never have
+   * been sent, because its owner was lost, is sent, under the same key.
+   */
+  private async outcome<Work>(
     operation: Operation<never, Work>,
-    { leasedAtMs }: Execution,
+    execution: Execution,
     work: Work,
+  ): Promise<GatewayOutcome> {
+    const { unknownSince } = execution.claim;
+    if (unknownSince === null) {
+      return this.inTime(execution, (signal) => operation.call(work, signal));
+    }
+    return this.inTime(execution, async (signal) => {
+      const finding = await operation.find(work, unknownSince, signal);
+      return finding.kind === 'absent' ? NOT_PROCESSED : finding;
+    });
+  }
+
+  private async postpone<Work>(
+    operation: Operation<never, Work>,
+    claim: Claim,
+    work: Work,
+    unknown: boolean,
+  ): Promise<Answer> {
+    await this.claims
+      .postpone(claim, unknown)
+      .catch((error: unknown) => this.warn('could not end a lease', error));
+    return { ...operation.pendingAnswer(work), replayed: false };
+  }
+
+  /** The gateway's answer, or `unknown` when its time is up: the money may have moved. */
+  private async inTime(
+    { leasedAtMs }: Execution,
+    ask: (signal: AbortSignal) => Promise<GatewayOutcome>,
   ): Promise<GatewayOutcome> {
     const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
     const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
@@ -87,7 +120,7 @@ export class OperationExecutor {
       }, timeLimitMs);
     });
     try {
-      return await Promise.race([operation.call(work, deadline.signal), silence]);
+      return await Promise.race([ask(deadline.signal), silence]);
     } catch (error) {
       this.logger.error(
         'a gateway call threw; its outcome counts as unknown',

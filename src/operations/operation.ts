@@ -1,6 +1,6 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { EventType, NewEvent } from '../events/events.store.js';
-import type { GatewayOutcome } from '../gateways/gateway.js';
+import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, ScopedKey, StoredAnswer } from '../idempotency/claims.store.js';
 import type { KeyedRequest } from '../idempotency/keyed-request.js';
 import type { LedgerTransaction } from '../ledger/ledger.store.js';
@@ -99,6 +99,9 @@ export interface Operation<Command, Work> {
 
   /** Asks the gateway. Repeated with the same idempotency key until the outcome is known. */
   call(work: Work, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  /** Asks the gateway what became of a call that was last sent before `unknownSince`, without sending it again. */
+  find(work: Work, unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding>;
 
   /** The final outcome, as it shall be written and answered. */
   settle(claim: Claim, work: Work, outcome: FinalOutcome, requestId: string): Settlement;

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
 import { cancelRefusal, type Payment } from '../domain/payment.js';
-import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
+import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
 import { Clock } from '../operations/clock.js';
 import { Answers } from './answers.js';
 import { ClosingOperation, type ClosingWork } from './closing.operation.js';
@@ -28,6 +28,24 @@ export class CancelOperation extends ClosingOperation {
         idempotencyKey: gatewayKey,
         transactionId: payment.transactionId,
         reference: payment.gatewayReference ?? '',
+      },
+      signal,
+    );
+  }
+
+  find(
+    { payment, gatewayKey }: ClosingWork,
+    unknownSince: Date,
+    signal: AbortSignal,
+  ): Promise<GatewayFinding> {
+    return this.gateway.find(
+      {
+        kind: 'cancel',
+        idempotencyKey: gatewayKey,
+        transactionId: payment.transactionId,
+        refundId: null,
+        reference: payment.gatewayReference,
+        unknownSince,
       },
       signal,
     );

@@ -3,7 +3,7 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import { capturePostings } from '../domain/postings.js';
 import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
-import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
+import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../operations/clock.js';
@@ -103,6 +103,24 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     );
     this.metrics.charged(outcome.kind);
     return outcome;
+  }
+
+  find(
+    { payment, gatewayKey }: ChargeWork,
+    unknownSince: Date,
+    signal: AbortSignal,
+  ): Promise<GatewayFinding> {
+    return this.gateway.find(
+      {
+        kind: 'charge',
+        idempotencyKey: gatewayKey,
+        transactionId: payment.transactionId,
+        refundId: null,
+        reference: payment.gatewayReference,
+        unknownSince,
+      },
+      signal,
+    );
   }
 
   settle(

@@ -3,7 +3,7 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Refusal } from '../domain/errors.js';
 import { nextStatus, type Payment } from '../domain/payment.js';
 import { capturePostings } from '../domain/postings.js';
-import type { GatewayOutcome } from '../gateways/gateway.js';
+import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import type { Clock } from '../operations/clock.js';
 import type {
@@ -46,6 +46,8 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
   ) {}
 
   abstract call(work: ClosingWork, signal: AbortSignal): Promise<GatewayOutcome>;
+
+  abstract find(work: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding>;
 
   protected abstract readonly eventType: EventType;
 

@@ -14,6 +14,7 @@ import { OperationRegistry } from '../operations/operation.registry.js';
 import { OperationRunner } from '../operations/operation.runner.js';
 import { SettlementWriter } from '../operations/settlement.writer.js';
 import { RecoveryWorker } from '../recovery/recovery.worker.js';
+import { UnknownOutcomesReport } from '../recovery/unknown-outcomes.js';
 import { Answers } from './answers.js';
 import { CancelOperation } from './cancel.operation.js';
 import { CaptureOperation } from './capture.operation.js';
@@ -49,7 +50,9 @@ import { RefundsStore } from './refunds.store.js';
     CancelOperation,
     RefundOperation,
     RecoveryWorker,
+    UnknownOutcomesReport,
     RetentionWorker,
   ],
+  exports: [UnknownOutcomesReport],
 })
 export class PaymentsModule {}

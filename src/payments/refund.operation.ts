@@ -5,7 +5,7 @@ import type { Refusal } from '../domain/errors.js';
 import { refundRefusal, type Payment } from '../domain/payment.js';
 import { refundPostings } from '../domain/postings.js';
 import type { Refund } from '../domain/refund.js';
-import { Gateway, type GatewayOutcome } from '../gateways/gateway.js';
+import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Clock } from '../operations/clock.js';
 import type {
@@ -109,6 +109,24 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
         reference: payment.gatewayReference ?? '',
         amountMinor: refund.amount,
         currency: refund.currency,
+      },
+      signal,
+    );
+  }
+
+  find(
+    { refund, payment, gatewayKey }: RefundWork,
+    unknownSince: Date,
+    signal: AbortSignal,
+  ): Promise<GatewayFinding> {
+    return this.gateway.find(
+      {
+        kind: 'refund',
+        idempotencyKey: gatewayKey,
+        transactionId: payment.transactionId,
+        refundId: refund.refundId,
+        reference: payment.gatewayReference,
+        unknownSince,
       },
       signal,
     );

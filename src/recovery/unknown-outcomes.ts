@@ -1,0 +1,41 @@
+import { Injectable } from '@nestjs/common';
+import { Gauge } from 'prom-client';
+import { ClaimsStore, type UnknownOutcomes } from '../idempotency/claims.store.js';
+import { Metrics } from '../metrics/metrics.js';
+
+/** Shows the calls that the gateway has not answered: how many, and since when. Read from the database when asked. */
+@Injectable()
+export class UnknownOutcomesReport {
+  private readonly count: Gauge;
+  private readonly oldest: Gauge;
+
+  constructor(
+    private readonly claims: ClaimsStore,
+    metrics: Metrics,
+  ) {
+    this.count = new Gauge({
+      name: 'hapax_unknown_outcomes',
+      help: 'Calls that were sent to the gateway and whose outcome is not known, of all processes.',
+      registers: [metrics.registry],
+      collect: () => this.collect(),
+    });
+    this.oldest = new Gauge({
+      name: 'hapax_unknown_outcomes_oldest_seconds',
+      help: 'Age of the oldest call whose outcome is not known; 0 for none.',
+      registers: [metrics.registry],
+    });
+  }
+
+  /** Null when the database cannot say. */
+  async read(): Promise<UnknownOutcomes | null> {
+    return this.claims.unknownOutcomes().catch(() => null);
+  }
+
+  private async collect(): Promise<void> {
+    const outcomes = await this.read();
+    // Better the last value than a scrape that fails: other metrics say that the database is down.
+    if (outcomes === null) return;
+    this.count.set(outcomes.count);
+    this.oldest.set(outcomes.oldestSeconds);
+  }
+}
