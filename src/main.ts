@@ -6,6 +6,7 @@ import { StartupError } from './config/startup-error.js';
 import { isDatabaseUnavailable } from './database/database-errors.js';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from './database/embedded-postgres.js';
 import { pendingMigrations, runMigrations } from './database/migrations.js';
+import { SandboxGatewayHost } from './gateways/sandbox/sandbox-gateway.host.js';
 import { createLogger } from './http/logger.js';
 import { PublicUrl } from './http/public-url.js';
 
@@ -24,8 +25,9 @@ async function main(): Promise<void> {
     await prepareDatabase(config, databaseUrl);
     const app = await createApp(config, databaseUrl, logger);
     await app.listen({ port: config.port, host: config.host });
+    const sandboxGateway = await app.get(SandboxGatewayHost).listen();
     stopOnSignal(app, embedded, logger);
-    process.stdout.write(welcome(app, config));
+    process.stdout.write(welcome(app, config, sandboxGateway));
   } catch (error) {
     await embedded?.stop();
     throw explain(error, config);
@@ -78,9 +80,10 @@ async function shutDown(app: NestFastifyApplication, embedded: EmbeddedPostgresS
   await embedded?.stop();
 }
 
-function welcome(app: NestFastifyApplication, config: Config): string {
+function welcome(app: NestFastifyApplication, config: Config, sandboxGateway: string | null): string {
   const { base } = app.get(PublicUrl);
   const lines = ['', `Hapax listens: ${base}/v1`, `Swagger UI:    ${base}/docs`];
+  if (sandboxGateway !== null) lines.push(`Sandbox books: ${sandboxGateway}/books`);
   if (config.sandboxApiKey !== null) {
     lines.push(
       '',

@@ -1,39 +1,73 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { uuidv7 } from '../../ids/uuidv7.js';
+import type { DeclineCode } from '../../domain/errors.js';
+import type { PaymentFailure } from '../../domain/payment.js';
 
 /** How long a process waits for another that is writing. */
 const BUSY_TIMEOUT_MS = 2_000;
+/** How many effects are read at a time, so that listing many of them leaves room for charges in between. */
+const PAGE_SIZE = 1_000;
 
-export type SandboxEffectKind = 'charge' | 'authorization' | 'capture' | 'void' | 'refund';
+export const SANDBOX_EFFECT_KINDS = ['charge', 'authorization', 'capture', 'void', 'refund'] as const;
+export type SandboxEffectKind = (typeof SANDBOX_EFFECT_KINDS)[number];
 
-/** Something that happened to money, as the sandbox provider sees it. */
+/** What is asked of the sandbox provider, and, once it was approved, something that happened to money. */
 export interface SandboxEffect {
   idempotencyKey: string;
   kind: SandboxEffectKind;
   transactionId: string;
+  refundId: string | null;
+  /** The charge that a capture, void or refund is about. */
+  chargeReference: string | null;
   amountMinor: bigint;
   currency: string;
   /** What decides how the sandbox behaves; of a later effect, that of its charge. */
   paymentMethod: string;
 }
 
-/** An effect under the provider's own id. */
-export interface RecordedEffect extends SandboxEffect {
+/** A call that was answered for good, under the provider's own id. */
+export interface RecordedCall extends SandboxEffect {
   reference: string;
+  /** Its place in the books: later calls have higher ones. */
+  sequence: number;
+  failure: PaymentFailure | null;
+  at: Date;
 }
+
+/** When an answered call is told of by notification, and how often. */
+export interface NotificationPlan {
+  dueAtMs: number;
+  copies: number;
+}
+
+export interface DueNotification {
+  call: RecordedCall;
+  triesBefore: number;
+}
+
+/** `reused`: the key has answered another request. `closed`: it was said to be absent, and stays so. */
+export type Recorded =
+  | { kind: 'recorded'; isNew: boolean; reference: string; failure: PaymentFailure | null }
+  | { kind: 'reused' }
+  | { kind: 'closed' };
+
+type Row = Record<string, string | number | bigint | null | Uint8Array>;
 
 /**
  * The sandbox provider's own books: a file that survives the death of any process that writes it, shared by all
- * processes on one data folder, and never part of the service's transactions. Acts once a key, as providers do.
+ * processes on one data folder, and never part of the service's transactions. One row a key, approved, declined or
+ * closed, so that whatever happens first to a key is all that ever happens to it.
  */
 export class SandboxBooks {
   private readonly db: DatabaseSync;
-  private readonly insertEffect: StatementSync;
+  private readonly insertCall: StatementSync;
+  private readonly closeKey: StatementSync;
   private readonly selectByKey: StatementSync;
-  private readonly selectByReference: StatementSync;
+  private readonly selectBySequence: StatementSync;
   private readonly countTry: StatementSync;
+  /** Begins every reference, so that a payment of other books is never taken for one of these. */
+  private readonly referencePrefix: string;
 
   constructor(path: string) {
     mkdirSync(dirname(path), { recursive: true });
@@ -42,43 +76,96 @@ export class SandboxBooks {
     this.db.exec(`
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = OFF;
-      CREATE TABLE IF NOT EXISTS effects (
-        idempotency_key TEXT PRIMARY KEY, kind TEXT NOT NULL, reference TEXT NOT NULL UNIQUE,
-        transaction_id TEXT NOT NULL, amount INTEGER NOT NULL, currency TEXT NOT NULL, payment_method TEXT NOT NULL,
-        at TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS books (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL);
+      INSERT OR IGNORE INTO books VALUES (1, lower(hex(randomblob(4))));
+      CREATE TABLE IF NOT EXISTS calls (
+        sequence INTEGER PRIMARY KEY, idempotency_key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('approved', 'declined', 'closed')),
+        failure_code TEXT, failure_message TEXT, transaction_id TEXT NOT NULL, refund_id TEXT, charge_reference TEXT,
+        amount INTEGER NOT NULL, currency TEXT NOT NULL, payment_method TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        notify_at_ms INTEGER, notify_copies INTEGER NOT NULL DEFAULT 0, notify_tries INTEGER NOT NULL DEFAULT 0);
+      CREATE INDEX IF NOT EXISTS calls_to_notify ON calls (notify_at_ms) WHERE notify_at_ms IS NOT NULL;
       CREATE TABLE IF NOT EXISTS tries (
         idempotency_key TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID`);
-    this.insertEffect = this.db.prepare(`
-      INSERT INTO effects (idempotency_key, kind, reference, transaction_id, amount, currency, payment_method, at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idempotency_key) DO NOTHING`);
-    this.selectByKey = this.db.prepare('SELECT * FROM effects WHERE idempotency_key = ?');
-    this.selectByReference = this.db.prepare('SELECT * FROM effects WHERE reference = ?');
+    this.referencePrefix = `sbx_${String(this.db.prepare('SELECT id FROM books').get()?.['id'])}_`;
+    this.insertCall = this.db.prepare(`
+      INSERT INTO calls (idempotency_key, kind, outcome, failure_code, failure_message, transaction_id, refund_id,
+        charge_reference, amount, currency, payment_method, at_ms, notify_at_ms, notify_copies)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idempotency_key) DO NOTHING`);
+    this.closeKey = this.db.prepare(`
+      INSERT INTO calls (idempotency_key, kind, outcome, transaction_id, amount, currency, payment_method, at_ms)
+      VALUES (?, '', 'closed', '', 0, '', '', ?) ON CONFLICT (idempotency_key) DO NOTHING`);
+    this.selectByKey = this.db.prepare('SELECT * FROM calls WHERE idempotency_key = ?');
+    this.selectBySequence = this.db.prepare(`SELECT * FROM calls WHERE sequence = ? AND outcome <> 'closed'`);
     this.countTry = this.db.prepare(`
       INSERT INTO tries (idempotency_key, count) VALUES (?, 1)
       ON CONFLICT (idempotency_key) DO UPDATE SET count = count + 1 RETURNING count`);
   }
 
-  /** Records an effect, unless its key has had one, and returns the provider's reference either way. */
-  record(effect: SandboxEffect): string {
-    const reference = `sbx_${uuidv7()}`;
-    const { changes } = this.insertEffect.run(
-      effect.idempotencyKey,
-      effect.kind,
-      reference,
-      effect.transactionId,
-      effect.amountMinor,
-      effect.currency,
-      effect.paymentMethod,
-      new Date().toISOString(),
+  /**
+   * Records the final answer to a call, unless its key has one, which is then the answer. One atomic statement: of
+   * any number of processes that record a key, one does.
+   */
+  record(call: SandboxEffect, failure: PaymentFailure | null, plan: NotificationPlan | null): Recorded {
+    const { changes, lastInsertRowid } = this.insertCall.run(
+      call.idempotencyKey,
+      call.kind,
+      failure === null ? 'approved' : 'declined',
+      failure?.code ?? null,
+      failure?.message ?? null,
+      call.transactionId,
+      call.refundId,
+      call.chargeReference,
+      call.amountMinor,
+      call.currency,
+      call.paymentMethod,
+      Date.now(),
+      plan?.dueAtMs ?? null,
+      plan?.copies ?? 0,
     );
-    if (Number(changes) === 1) return reference;
-    return String(this.selectByKey.get(effect.idempotencyKey)?.['reference']);
+    if (Number(changes) === 1) {
+      return {
+        kind: 'recorded',
+        isNew: true,
+        reference: this.referencePrefix + String(lastInsertRowid),
+        failure,
+      };
+    }
+    const first = this.selectByKey.get(call.idempotencyKey) as Row;
+    if (first['outcome'] === 'closed') return { kind: 'closed' };
+    const recorded = this.toCall(first);
+    if (!isSameRequest(call, recorded)) return { kind: 'reused' };
+    return { kind: 'recorded', isNew: false, reference: recorded.reference, failure: recorded.failure };
   }
 
-  /** What the provider knows under one of its own ids. */
-  find(reference: string): RecordedEffect | null {
-    const row = this.selectByReference.get(reference);
-    return row === undefined ? null : toEffect(row);
+  /** What was answered under a key; null where nothing was, so far. */
+  findByKey(idempotencyKey: string): RecordedCall | null {
+    const row = this.selectByKey.get(idempotencyKey);
+    return row === undefined || row['outcome'] === 'closed' ? null : this.toCall(row);
+  }
+
+  /** What was answered under one of the provider's own ids. */
+  find(reference: string): RecordedCall | null {
+    const sequence = this.sequenceOf(reference);
+    const row = sequence === null ? undefined : this.selectBySequence.get(sequence);
+    return row === undefined ? null : this.toCall(row);
+  }
+
+  /** Every answered call about one payment, oldest first. Reads the whole table: for people, not for charges. */
+  findByTransaction(transactionId: string): RecordedCall[] {
+    return this.db
+      .prepare('SELECT * FROM calls WHERE transaction_id = ? ORDER BY sequence')
+      .all(transactionId)
+      .map((row) => this.toCall(row));
+  }
+
+  /** What was answered under a key; where nothing was, nothing ever will be, and null says so. */
+  findOrClose(idempotencyKey: string): RecordedCall | null {
+    const found = this.findByKey(idempotencyKey);
+    if (found !== null) return found;
+    this.closeKey.run(idempotencyKey, Date.now());
+    // Another process may have been first with an answer.
+    return this.findByKey(idempotencyKey);
   }
 
   /** The number of this try of a key, from 1. */
@@ -87,23 +174,125 @@ export class SandboxBooks {
   }
 
   /** Every effect, oldest first. */
-  effects(): RecordedEffect[] {
-    return this.db.prepare('SELECT * FROM effects ORDER BY at, reference').all().map(toEffect);
+  effects(): RecordedCall[] {
+    return [...this.pages(this.end())].flat();
+  }
+
+  /** Effects in the order in which they happened, a page at a time, up to what was the end when it began. */
+  *pages(end: number, after = 0): Generator<RecordedCall[]> {
+    for (let last = after; last < end;) {
+      const page = this.page(last, PAGE_SIZE);
+      const inside = page.filter((effect) => effect.sequence <= end);
+      if (inside.length > 0) yield inside;
+      if (inside.length < PAGE_SIZE) return;
+      last = inside.at(-1)?.sequence ?? end;
+    }
+  }
+
+  /** At most `limit` effects after a place in the books. */
+  page(after: number, limit: number): RecordedCall[] {
+    return this.db
+      .prepare(`SELECT * FROM calls WHERE sequence > ? AND outcome = 'approved' ORDER BY sequence LIMIT ?`)
+      .all(after, limit)
+      .map((row) => this.toCall(row));
+  }
+
+  /** The place of the last call. */
+  end(): number {
+    return Number(this.db.prepare('SELECT max(sequence) AS last FROM calls').get()?.['last'] ?? 0);
+  }
+
+  /** Takes notifications that are due, for so long that a process that dies with them leaves them to the next. */
+  takeDue(nowMs: number, takenUntilMs: number, limit: number): DueNotification[] {
+    return this.db
+      .prepare(
+        `UPDATE calls SET notify_at_ms = ?
+         WHERE sequence IN (
+           SELECT sequence FROM calls WHERE notify_at_ms <= ? ORDER BY notify_at_ms, sequence LIMIT ?)
+         RETURNING *`,
+      )
+      .all(takenUntilMs, nowMs, limit)
+      .map((row) => ({ call: this.toCall(row), triesBefore: Number(row['notify_tries']) }))
+      .toSorted((a, b) => a.call.sequence - b.call.sequence);
+  }
+
+  /** One copy has arrived. @returns how many are still to be sent. */
+  delivered(sequence: number, nowMs: number): number {
+    const row = this.db
+      .prepare(
+        `UPDATE calls SET notify_copies = notify_copies - 1, notify_tries = 0,
+           notify_at_ms = CASE WHEN notify_copies > 1 THEN ? END
+         WHERE sequence = ? RETURNING notify_copies`,
+      )
+      .get(nowMs, sequence);
+    return Number(row?.['notify_copies'] ?? 0);
+  }
+
+  /** A delivery failed: when to try again, or null to give it up. */
+  postpone(sequence: number, dueAtMs: number | null): void {
+    this.db
+      .prepare('UPDATE calls SET notify_tries = notify_tries + 1, notify_at_ms = ? WHERE sequence = ?')
+      .run(dueAtMs, sequence);
+  }
+
+  /** Makes a notification that is still to be sent due now. */
+  hasten(idempotencyKey: string, nowMs: number): void {
+    this.db
+      .prepare(
+        `UPDATE calls SET notify_at_ms = min(notify_at_ms, ?)
+         WHERE idempotency_key = ? AND notify_at_ms IS NOT NULL`,
+      )
+      .run(nowMs, idempotencyKey);
+  }
+
+  /** When the next notification is due, or null while there is none. */
+  nextDueAtMs(): number | null {
+    const row = this.db
+      .prepare('SELECT min(notify_at_ms) AS due FROM calls WHERE notify_at_ms IS NOT NULL')
+      .get();
+    return row?.['due'] == null ? null : Number(row['due']);
   }
 
   close(): void {
-    this.db.close();
+    if (this.db.isOpen) this.db.close();
+  }
+
+  private sequenceOf(reference: string): number | null {
+    if (!reference.startsWith(this.referencePrefix)) return null;
+    const digits = reference.slice(this.referencePrefix.length);
+    return /^[1-9]\d{0,14}$/.test(digits) ? Number(digits) : null;
+  }
+
+  private toCall(row: Row): RecordedCall {
+    return {
+      idempotencyKey: String(row['idempotency_key']),
+      kind: row['kind'] as SandboxEffectKind,
+      reference: this.referencePrefix + String(row['sequence']),
+      sequence: Number(row['sequence']),
+      transactionId: String(row['transaction_id']),
+      refundId: row['refund_id'] as string | null,
+      chargeReference: row['charge_reference'] as string | null,
+      amountMinor: BigInt(row['amount'] as number),
+      currency: String(row['currency']),
+      paymentMethod: String(row['payment_method']),
+      failure:
+        row['failure_code'] === null
+          ? null
+          : { code: row['failure_code'] as DeclineCode, message: String(row['failure_message']) },
+      at: new Date(Number(row['at_ms'])),
+    };
   }
 }
 
-function toEffect(row: Record<string, unknown>): RecordedEffect {
-  return {
-    idempotencyKey: String(row['idempotency_key']),
-    kind: row['kind'] as SandboxEffectKind,
-    reference: String(row['reference']),
-    transactionId: String(row['transaction_id']),
-    amountMinor: BigInt(row['amount'] as number),
-    currency: String(row['currency']),
-    paymentMethod: String(row['payment_method']),
-  };
+/** A key stands for one request: whatever the sandbox acts on has to be the same. */
+function isSameRequest(a: SandboxEffect, b: SandboxEffect): boolean {
+  return (
+    a.kind === b.kind &&
+    a.transactionId === b.transactionId &&
+    a.refundId === b.refundId &&
+    a.chargeReference === b.chargeReference &&
+    a.amountMinor === b.amountMinor &&
+    a.currency === b.currency &&
+    a.paymentMethod === b.paymentMethod
+  );
 }

@@ -1,96 +1,108 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DeclineCode } from '../../domain/errors.js';
 import {
   Gateway,
+  GatewayKeyReusedError,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
+  type GatewayFinding,
   type GatewayOutcome,
+  type GatewayQuery,
   type RefundRequest,
 } from '../gateway.js';
-import { SandboxBooks, type SandboxEffect } from './sandbox-books.js';
+import type { Replying, SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
 
-const SLOW_MS = 3_000;
-
-const DECLINES: Readonly<Record<string, { code: DeclineCode; message: string }>> = {
-  pm_card_declined: { code: 'card_declined', message: 'The card was declined.' },
-  pm_card_insufficient_funds: { code: 'insufficient_funds', message: 'The card has insufficient funds.' },
-  pm_card_expired: { code: 'expired_card', message: 'The card has expired.' },
-};
-const UNKNOWN_METHOD = {
-  code: 'invalid_payment_method',
-  message: 'There is no such payment method.',
-} as const;
-
-const REFUND_DECLINED = { code: 'refund_declined', message: 'The card does not take refunds.' } as const;
-/** Only a payment that another sandbox made can be unknown here. */
-const UNKNOWN_CHARGE: GatewayOutcome = { kind: 'declined', failure: UNKNOWN_METHOD };
-
-/**
- * The provider for trying out: what it does depends on the payment method alone. Like a real one it acts once a key,
- * and it keeps books of its own, so that a test can count what really happened.
- */
+/** The sandbox provider in the service's own process: no HTTP on the way of a charge, and the same engine behind it. */
 export class SandboxGateway extends Gateway {
   readonly name = 'sandbox';
 
-  constructor(private readonly books: SandboxBooks) {
+  constructor(private readonly engine: SandboxEngine) {
     super();
   }
 
-  async charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    switch (request.paymentMethod) {
-      case 'pm_card_visa':
-      case 'pm_card_refund_declined':
-        return this.approve(request);
-      case 'pm_gateway_slow':
-        return this.approveSlowly(request, signal);
-      case 'pm_gateway_unavailable':
-        return { kind: 'unavailable' };
-      case 'pm_gateway_flaky':
-        return this.books.nextTry(request.idempotencyKey) === 1
-          ? { kind: 'unavailable' }
-          : this.approve(request);
-      default:
-        return { kind: 'declined', failure: DECLINES[request.paymentMethod] ?? UNKNOWN_METHOD };
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    return outcomeOf(() => this.engine.charge(request), signal);
+  }
+
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    return outcomeOf(() => this.engine.capture(request), signal);
+  }
+
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    return outcomeOf(() => this.engine.void(request), signal);
+  }
+
+  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    return outcomeOf(() => this.engine.refund(request), signal);
+  }
+
+  async find({ idempotencyKey }: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
+    const { verdict, delayMs } = this.engine.resolve(idempotencyKey);
+    if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
+    switch (verdict.kind) {
+      case 'found': {
+        const { reference, failure } = verdict.call;
+        return failure === null ? { kind: 'approved', reference } : { kind: 'declined', failure };
+      }
+      case 'absent':
+        return { kind: 'absent' };
+      case 'silence':
+        await aborted(signal);
+        return { kind: 'unknown' };
+      case 'refuse':
+      case 'error':
+      case 'reset':
+        return { kind: 'unknown' };
     }
   }
+}
 
-  async capture(request: CaptureRequest): Promise<GatewayOutcome> {
-    const charge = this.books.find(request.reference);
-    if (charge === null) return UNKNOWN_CHARGE;
-    return this.effect({ ...charge, ...request, kind: 'capture' });
-  }
+async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<GatewayOutcome> {
+  if (signal.aborted) return { kind: 'unavailable' };
+  const replying = call();
+  const reply = 'verdict' in replying ? replying : await orAborted(replying, signal);
+  if (reply === null) return { kind: 'unknown' };
+  const { verdict, delayMs } = reply;
+  if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
+  if (verdict.kind === 'silence') await aborted(signal);
+  return told(verdict);
+}
 
-  async cancel(request: CancelRequest): Promise<GatewayOutcome> {
-    const charge = this.books.find(request.reference);
-    if (charge === null) return UNKNOWN_CHARGE;
-    return this.effect({ ...charge, ...request, kind: 'void' });
-  }
-
-  async refund(request: RefundRequest): Promise<GatewayOutcome> {
-    const charge = this.books.find(request.reference);
-    if (charge === null) return UNKNOWN_CHARGE;
-    if (charge.paymentMethod === 'pm_card_refund_declined')
-      return { kind: 'declined', failure: REFUND_DECLINED };
-    return this.effect({ ...charge, ...request, kind: 'refund' });
-  }
-
-  private approve(request: ChargeRequest): GatewayOutcome {
-    return this.effect({ ...request, kind: request.captureMethod === 'manual' ? 'authorization' : 'charge' });
-  }
-
-  private effect(effect: SandboxEffect): GatewayOutcome {
-    return { kind: 'approved', reference: this.books.record(effect) };
-  }
-
-  /** Takes the money at once and answers late, as a provider does whose answer is what is slow. */
-  private async approveSlowly(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    const outcome = this.approve(request);
-    try {
-      await sleep(SLOW_MS, undefined, { signal });
-    } catch {
+function told(verdict: SandboxVerdict): GatewayOutcome {
+  switch (verdict.kind) {
+    case 'approved':
+      return { kind: 'approved', reference: verdict.reference };
+    case 'declined':
+      return { kind: 'declined', failure: verdict.failure };
+    case 'unavailable':
+    case 'closed':
+      return { kind: 'unavailable' };
+    case 'silence':
+    case 'error':
+    case 'reset':
       return { kind: 'unknown' };
-    }
-    return outcome;
+    case 'reused':
+      throw new GatewayKeyReusedError();
   }
+}
+
+/** A call that is still on its way when its client gives up arrives all the same. @returns null when it was given up. */
+function orAborted(replying: Promise<SandboxReply>, signal: AbortSignal): Promise<SandboxReply | null> {
+  return new Promise((resolve, reject) => {
+    const giveUp = (): void => resolve(null);
+    signal.addEventListener('abort', giveUp, { once: true });
+    replying.finally(() => signal.removeEventListener('abort', giveUp)).then(resolve, reject);
+  });
+}
+
+/** @returns false when the signal came first. */
+async function passed(delayMs: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(delayMs, true, { signal }).catch(() => false);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

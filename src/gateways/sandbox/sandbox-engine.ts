@@ -1,0 +1,270 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DeclineCode } from '../../domain/errors.js';
+import type { CaptureMethod, PaymentFailure } from '../../domain/payment.js';
+import type { RecordedCall, SandboxBooks, SandboxEffect } from './sandbox-books.js';
+import type { SandboxNotifier } from './sandbox-notifier.js';
+import {
+  SandboxScriptRun,
+  type CallPlan,
+  type LookupFault,
+  type SandboxCallName,
+  type SandboxFault,
+  type SandboxScript,
+} from './sandbox-script.js';
+
+const SLOW_MS = 3_000;
+
+const DECLINES: Readonly<Record<string, { code: DeclineCode; message: string }>> = {
+  pm_card_declined: { code: 'card_declined', message: 'The card was declined.' },
+  pm_card_insufficient_funds: { code: 'insufficient_funds', message: 'The card has insufficient funds.' },
+  pm_card_expired: { code: 'expired_card', message: 'The card has expired.' },
+};
+const UNKNOWN_METHOD = {
+  code: 'invalid_payment_method',
+  message: 'There is no such payment method.',
+} as const;
+const REFUND_DECLINED = { code: 'refund_declined', message: 'The card does not take refunds.' } as const;
+
+export interface SandboxChargeCall {
+  idempotencyKey: string;
+  transactionId: string;
+  amountMinor: bigint;
+  currency: string;
+  paymentMethod: string;
+  captureMethod: CaptureMethod;
+}
+
+/** A call about a charge, by the provider's own id of it. */
+export interface SandboxVoidCall {
+  idempotencyKey: string;
+  transactionId: string;
+  reference: string;
+}
+
+export interface SandboxCaptureCall extends SandboxVoidCall {
+  amountMinor: bigint;
+  currency: string;
+}
+
+export interface SandboxRefundCall extends SandboxCaptureCall {
+  refundId: string;
+}
+
+/** What the provider decided, and whether and when it tells. */
+export interface SandboxReply {
+  verdict: SandboxVerdict;
+  delayMs: number;
+}
+
+/** A promise only while a call is on its way: most are decided at once. */
+export type Replying = SandboxReply | Promise<SandboxReply>;
+
+/** `reused` and `closed` are about the key: it has answered another request, or was said to be absent. */
+export type SandboxVerdict =
+  | { kind: 'approved'; reference: string }
+  | { kind: 'declined'; reference: string; failure: PaymentFailure }
+  | { kind: 'unavailable' | 'error' | 'silence' | 'reset' | 'reused' | 'closed' };
+
+export interface SandboxLookupReply {
+  verdict: { kind: 'found'; call: RecordedCall } | { kind: 'absent' } | { kind: LookupFault };
+  delayMs: number;
+}
+
+/** A fault before the call had its effect. */
+const BEFORE: Readonly<Partial<Record<SandboxFault, SandboxVerdict>>> = {
+  refuse: { kind: 'unavailable' },
+  error_before: { kind: 'error' },
+  silence_before: { kind: 'silence' },
+  reset_before: { kind: 'reset' },
+};
+const AFTER: Readonly<Partial<Record<SandboxFault, SandboxVerdict>>> = {
+  error_after: { kind: 'error' },
+  silence_after: { kind: 'silence' },
+  reset_after: { kind: 'reset' },
+};
+
+/**
+ * The sandbox provider, whether it is asked in the service's process or by HTTP. What it does depends on the payment
+ * method, and on a script where one is played. Like a real one it acts once a key.
+ *
+ * It sets no limits to what is captured or refunded: it does as it is told, so that a capture too many shows in its
+ * books instead of being caught by the pretend provider.
+ */
+export class SandboxEngine {
+  private run: SandboxScriptRun | null;
+
+  constructor(
+    readonly books: SandboxBooks,
+    private readonly notifier: SandboxNotifier | null = null,
+    script: SandboxScript | null = null,
+  ) {
+    this.run = script === null ? null : new SandboxScriptRun(script);
+  }
+
+  /** The script for all calls to come; null for none. A new one begins at its first call. */
+  play(script: SandboxScript | null): void {
+    this.run = script === null ? null : new SandboxScriptRun(script);
+  }
+
+  playing(): SandboxScriptRun | null {
+    return this.run;
+  }
+
+  /** @param own a script for this call alone, instead of the one that is played. */
+  charge(call: SandboxChargeCall, own?: SandboxScript): Replying {
+    const effect: SandboxEffect = {
+      idempotencyKey: call.idempotencyKey,
+      kind: call.captureMethod === 'manual' ? 'authorization' : 'charge',
+      transactionId: call.transactionId,
+      refundId: null,
+      chargeReference: null,
+      amountMinor: call.amountMinor,
+      currency: call.currency,
+      paymentMethod: call.paymentMethod,
+    };
+    return this.perform('charge', own, (run) => this.decideCharge(effect, run));
+  }
+
+  capture(call: SandboxCaptureCall, own?: SandboxScript): Replying {
+    return this.perform('capture', own, (run) => {
+      const effect = this.later({ ...call, kind: 'capture', refundId: null });
+      return this.answer(effect, unknownCharge(effect), run);
+    });
+  }
+
+  /** Gives up all that was authorized. */
+  void(call: SandboxVoidCall, own?: SandboxScript): Replying {
+    return this.perform('void', own, (run) => {
+      const effect = this.later({ ...call, kind: 'void', refundId: null });
+      return this.answer(effect, unknownCharge(effect), run);
+    });
+  }
+
+  refund(call: SandboxRefundCall, own?: SandboxScript): Replying {
+    return this.perform('refund', own, (run) => {
+      const effect = this.later({ ...call, kind: 'refund' });
+      const declined = effect.paymentMethod === 'pm_card_refund_declined' ? REFUND_DECLINED : null;
+      return this.answer(effect, unknownCharge(effect) ?? declined, run);
+    });
+  }
+
+  /**
+   * What became of a key. `absent` is final: a key that was said to be absent is closed by saying so, and a call with
+   * it that arrives later is refused. Without that, "absent" would only mean "not yet".
+   */
+  resolve(idempotencyKey: string, own?: SandboxScript): SandboxLookupReply {
+    const run = own === undefined ? this.run : new SandboxScriptRun(own);
+    const plan = run?.nextLookup();
+    const delayMs = plan?.latencyMs ?? 0;
+    if (plan?.fault) return { verdict: { kind: plan.fault }, delayMs };
+    const call = this.books.findOrClose(idempotencyKey);
+    return { verdict: call === null ? { kind: 'absent' } : { kind: 'found', call }, delayMs };
+  }
+
+  /** Begins to send what an earlier process recorded and did not send. */
+  start(): void {
+    this.notifier?.start();
+  }
+
+  async close(): Promise<void> {
+    await this.notifier?.stop();
+    this.books.close();
+  }
+
+  private perform(
+    name: SandboxCallName,
+    own: SandboxScript | undefined,
+    decide: (run: SandboxScriptRun | null) => SandboxReply,
+  ): Replying {
+    const run = own === undefined ? this.run : new SandboxScriptRun(own);
+    const plan = run?.nextCall(name);
+    if (plan == null) return decide(run);
+    const act = (): SandboxReply => disturb(plan, () => decide(run));
+    return plan.arrivalMs > 0 ? sleep(plan.arrivalMs).then(act) : act();
+  }
+
+  private decideCharge(effect: SandboxEffect, run: SandboxScriptRun | null): SandboxReply {
+    switch (effect.paymentMethod) {
+      case 'pm_card_visa':
+      case 'pm_card_refund_declined':
+        return this.answer(effect, null, run);
+      case 'pm_gateway_slow':
+        // It acts at once: the answer is what is slow.
+        return { ...this.answer(effect, null, run), delayMs: SLOW_MS };
+      case 'pm_gateway_unavailable':
+        return { verdict: { kind: 'unavailable' }, delayMs: 0 };
+      case 'pm_gateway_flaky':
+        if (this.books.nextTry(effect.idempotencyKey) > 1) return this.answer(effect, null, run);
+        return { verdict: { kind: 'unavailable' }, delayMs: 0 };
+      case 'pm_gateway_timeout_before_charge':
+        return { verdict: { kind: 'silence' }, delayMs: 0 };
+      case 'pm_gateway_timeout_after_charge':
+        return hide(this.answer(effect, null, run), { kind: 'silence' });
+      case 'pm_gateway_error_after_charge':
+        return hide(this.answer(effect, null, run), { kind: 'error' });
+      default:
+        return this.answer(effect, DECLINES[effect.paymentMethod] ?? UNKNOWN_METHOD, run);
+    }
+  }
+
+  /** Records what was decided, and answers with what the key was answered first. */
+  private answer(
+    effect: SandboxEffect,
+    failure: PaymentFailure | null,
+    run: SandboxScriptRun | null,
+  ): SandboxReply {
+    const plan = this.notifier?.plan(effect, run) ?? null;
+    const recorded = this.books.record(effect, failure, plan);
+    if (recorded.kind !== 'recorded') return { verdict: recorded, delayMs: 0 };
+    if (recorded.isNew && plan !== null) this.notifier?.wake();
+    const { reference } = recorded;
+    return {
+      verdict:
+        recorded.failure === null
+          ? { kind: 'approved', reference }
+          : { kind: 'declined', reference, failure: recorded.failure },
+      delayMs: 0,
+    };
+  }
+
+  /** An effect on a charge. Of a charge that these books do not have it has no payment method, and is declined. */
+  private later(
+    call: Pick<SandboxEffect, 'idempotencyKey' | 'kind' | 'transactionId' | 'refundId'> & {
+      reference: string;
+      amountMinor?: bigint;
+      currency?: string;
+    },
+  ): SandboxEffect {
+    const found = this.books.find(call.reference);
+    const charge = found?.failure === null && found.chargeReference === null ? found : null;
+    return {
+      idempotencyKey: call.idempotencyKey,
+      kind: call.kind,
+      transactionId: call.transactionId,
+      refundId: call.refundId,
+      chargeReference: call.reference,
+      amountMinor: call.amountMinor ?? charge?.amountMinor ?? 0n,
+      currency: call.currency ?? charge?.currency ?? '',
+      paymentMethod: charge?.paymentMethod ?? '',
+    };
+  }
+}
+
+function unknownCharge({ paymentMethod }: SandboxEffect): PaymentFailure | null {
+  return paymentMethod === '' ? UNKNOWN_METHOD : null;
+}
+
+function disturb({ fault, latencyMs }: CallPlan, decide: () => SandboxReply): SandboxReply {
+  const before = fault === null ? undefined : BEFORE[fault];
+  if (before !== undefined) return { verdict: before, delayMs: latencyMs };
+  const { verdict, delayMs } = decide();
+  const after = fault === null ? undefined : AFTER[fault];
+  const reply = { verdict, delayMs: delayMs + latencyMs };
+  return after === undefined ? reply : hide(reply, after);
+}
+
+/** Says something else instead of what was decided. What was refused because of its key is said all the same. */
+function hide(reply: SandboxReply, lie: SandboxVerdict): SandboxReply {
+  const { kind } = reply.verdict;
+  return kind === 'approved' || kind === 'declined' ? { ...reply, verdict: lie } : reply;
+}

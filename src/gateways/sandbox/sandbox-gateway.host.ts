@@ -1,0 +1,74 @@
+import { join } from 'node:path';
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import type { FastifyInstance } from 'fastify';
+import { CONFIG, type Config, type SandboxGatewayConfig } from '../../config/config.js';
+import { SandboxBooks } from './sandbox-books.js';
+import { SandboxEngine } from './sandbox-engine.js';
+import { createSandboxGatewayServer, SANDBOX_GATEWAY_HOST } from './sandbox-gateway.server.js';
+import { SandboxNotifier } from './sandbox-notifier.js';
+
+/** The sandbox provider in the service's process, unless it has one of its own or another gateway moves the money. */
+@Injectable()
+export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicationShutdown {
+  /** Null where it does not run here. */
+  readonly engine: SandboxEngine | null;
+  private readonly logger = new Logger(SandboxGatewayHost.name);
+  private server: FastifyInstance | null = null;
+
+  constructor(@Inject(CONFIG) private readonly config: Config) {
+    const runsHere = config.gateway === 'sandbox' && config.sandboxGateway.url === null;
+    this.engine = runsHere ? openSandboxEngine(config.dataDir, config.sandboxGateway) : null;
+  }
+
+  /**
+   * Serves the provider's books by HTTP and begins to notify. A port that is taken is no reason to refuse charges:
+   * they never go through it.
+   * @returns where it listens, or null.
+   */
+  async listen(): Promise<string | null> {
+    if (this.engine === null) return null;
+    this.engine.start();
+    const { port } = this.config.sandboxGateway;
+    const server = createSandboxGatewayServer(this.engine);
+    try {
+      const address = await server.listen({ port, host: SANDBOX_GATEWAY_HOST });
+      this.server = server;
+      return address;
+    } catch (error) {
+      await server.close();
+      const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+      this.logger.warn(
+        `cannot serve the sandbox gateway on port ${port} (${code}): charges work all the same, but its books are not ` +
+          `served by this process. Set SANDBOX_GATEWAY_PORT to another port, or SANDBOX_GATEWAY_URL to the gateway ` +
+          'that listens there',
+      );
+      return null;
+    }
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.server?.close();
+  }
+
+  /** After everybody who may still ask the gateway. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.engine?.close();
+  }
+}
+
+/** The provider on its books in a data folder. */
+export function openSandboxEngine(dataDir: string, settings: SandboxGatewayConfig): SandboxEngine {
+  const books = new SandboxBooks(join(dataDir, 'sandbox-gateway', 'books.sqlite'));
+  const { notifyUrl, webhookSecret, script } = settings;
+  const notifier =
+    notifyUrl === null || webhookSecret === null
+      ? null
+      : new SandboxNotifier(books, { url: notifyUrl, secret: webhookSecret });
+  return new SandboxEngine(books, notifier, script);
+}

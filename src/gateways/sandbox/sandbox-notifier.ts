@@ -1,0 +1,208 @@
+import { Logger } from '@nestjs/common';
+import { Webhook } from 'standardwebhooks';
+import type { DueNotification, NotificationPlan, RecordedCall, SandboxBooks } from './sandbox-books.js';
+import type { SandboxEffect, SandboxEffectKind } from './sandbox-books.js';
+import type { SandboxScriptRun } from './sandbox-script.js';
+
+/** How many notifications are on their way at a time. */
+const MAX_IN_FLIGHT = 8;
+const DELIVERY_TIMEOUT_MS = 5_000;
+/** A process that dies while it sends leaves its notifications to the next after this. */
+const TAKEN_FOR_MS = 2 * DELIVERY_TIMEOUT_MS;
+/** How long a notification waits for another one to overtake it, when none comes. */
+const REORDER_LIMIT_MS = 2_000;
+const FIRST_RETRY_MS = 250;
+const MAX_RETRY_MS = 60_000;
+/** About ten minutes of retries; then it is lost, as it is with providers, only sooner. */
+const MAX_TRIES = 16;
+/** The books may have notifications of another process that died. */
+const MAX_IDLE_MS = TAKEN_FOR_MS;
+
+export type SandboxNotificationType = `${SandboxEffectKind}.${'completed' | 'failed'}`;
+
+/** What is posted. `id` is the same however often it is sent, and is the `webhook-id` as well. */
+export interface SandboxNotification {
+  id: string;
+  type: SandboxNotificationType;
+  timestamp: string;
+  data: {
+    /** The provider's id of this very effect. */
+    reference: string;
+    /** The provider's id of the charge that it is about: of a charge, its own. */
+    charge_reference: string;
+    transaction_id: string;
+    refund_id?: string;
+    idempotency_key: string;
+    amount: number;
+    currency: string;
+    payment_method: string;
+    status: 'approved' | 'declined';
+    failure: { code: string; message: string } | null;
+  };
+}
+
+export interface NotifierSettings {
+  url: string;
+  /** `whsec_` and base64, as Standard Webhooks writes it. */
+  secret: string;
+}
+
+/**
+ * Tells of every answered call by a signed POST, at least once: what is still to be sent is in the books, written
+ * with the call itself, and is deleted when a 2xx has come back.
+ */
+export class SandboxNotifier {
+  private readonly logger = new Logger(SandboxNotifier.name);
+  private readonly webhook: Webhook;
+  /** The key whose notification waits to be overtaken. */
+  private held: string | null = null;
+  private inFlight = 0;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+  private readonly aborted = new AbortController();
+
+  constructor(
+    private readonly books: SandboxBooks,
+    private readonly settings: NotifierSettings,
+  ) {
+    this.webhook = new Webhook(settings.secret);
+  }
+
+  /** When a call's notification is to be sent: now, unless a script says otherwise. */
+  plan({ idempotencyKey }: SandboxEffect, run: SandboxScriptRun | null): NotificationPlan {
+    const nowMs = Date.now();
+    if (run === null) return { dueAtMs: nowMs, copies: 1 };
+    const { duplicate, lateMs, reorder } = run.nextNotification();
+    const isHeld = reorder && this.held === null;
+    if (isHeld) this.held = idempotencyKey;
+    return { dueAtMs: nowMs + (isHeld ? REORDER_LIMIT_MS : lateMs), copies: duplicate ? 2 : 1 };
+  }
+
+  /** Sends what earlier processes left, and from then on what is recorded. */
+  start(): void {
+    this.wake();
+  }
+
+  /** Something may be due. Sent after what runs now, so that a call never waits for its notification. */
+  wake(): void {
+    this.schedule(0);
+  }
+
+  /** Stops sending; what is on its way counts as not sent, and is sent again by the next process. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.aborted.abort();
+    while (this.inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  private schedule(delayMs: number): void {
+    if (this.stopped) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.sendDue(), delayMs);
+    // A retry alone keeps no process alive.
+    this.timer.unref();
+  }
+
+  private sendDue(): void {
+    try {
+      const nowMs = Date.now();
+      const room = MAX_IN_FLIGHT - this.inFlight;
+      if (room > 0) {
+        for (const due of this.books.takeDue(nowMs, nowMs + TAKEN_FOR_MS, room)) void this.send(due);
+      }
+      const nextMs = this.books.nextDueAtMs();
+      // While there is no room, whoever comes back wakes us.
+      if (this.inFlight < MAX_IN_FLIGHT) {
+        this.schedule(Math.min(Math.max((nextMs ?? Infinity) - nowMs, 0), MAX_IDLE_MS));
+      }
+    } catch (error) {
+      this.logger.error(
+        'could not read the notifications to send',
+        error instanceof Error ? error.stack : error,
+      );
+      this.schedule(FIRST_RETRY_MS);
+    }
+  }
+
+  private async send({ call, triesBefore }: DueNotification): Promise<void> {
+    this.inFlight += 1;
+    try {
+      const problem = await this.post(call);
+      if (problem === null) this.arrived(call);
+      else if (!this.stopped) this.failed(call, triesBefore + 1, problem);
+    } catch (error) {
+      this.logger.error('could not note a delivery', error instanceof Error ? error.stack : error);
+    } finally {
+      this.inFlight -= 1;
+      this.wake();
+    }
+  }
+
+  /** @returns null when it has arrived, else why it has not. */
+  private async post(call: RecordedCall): Promise<string | null> {
+    const notification = toNotification(call);
+    const body = JSON.stringify(notification);
+    const sentAt = new Date();
+    try {
+      const answer = await fetch(this.settings.url, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          'webhook-id': notification.id,
+          'webhook-timestamp': String(Math.floor(sentAt.getTime() / 1_000)),
+          'webhook-signature': this.webhook.sign(notification.id, sentAt, body),
+        },
+        body,
+        redirect: 'error',
+        signal: AbortSignal.any([this.aborted.signal, AbortSignal.timeout(DELIVERY_TIMEOUT_MS)]),
+      });
+      await answer.body?.cancel();
+      return answer.ok ? null : `status ${answer.status}`;
+    } catch (error) {
+      const { cause = error } = error as { cause?: unknown };
+      const { code, name } = cause as { code?: unknown; name?: unknown };
+      return String(code ?? name ?? cause);
+    }
+  }
+
+  private arrived(call: RecordedCall): void {
+    const nowMs = Date.now();
+    this.books.delivered(call.sequence, nowMs);
+    const { held } = this;
+    if (held === null) return;
+    this.held = null;
+    if (held !== call.idempotencyKey) this.books.hasten(held, nowMs);
+  }
+
+  private failed(call: RecordedCall, tries: number, problem: string): void {
+    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (tries - 1), MAX_RETRY_MS);
+    const isLast = tries >= MAX_TRIES;
+    this.books.postpone(call.sequence, isLast ? null : Date.now() + retryMs);
+    if (tries > 1 && !isLast) return;
+    this.logger.warn(
+      `notification ${toNotification(call).id} did not arrive (${problem}): ` +
+        (isLast ? `given up after ${tries} tries` : 'it will be sent again'),
+    );
+  }
+}
+
+export function toNotification(call: RecordedCall): SandboxNotification {
+  return {
+    id: `evt_${call.reference}`,
+    type: `${call.kind}.${call.failure === null ? 'completed' : 'failed'}`,
+    timestamp: call.at.toISOString(),
+    data: {
+      reference: call.reference,
+      charge_reference: call.chargeReference ?? call.reference,
+      transaction_id: call.transactionId,
+      ...(call.refundId !== null && { refund_id: call.refundId }),
+      idempotency_key: call.idempotencyKey,
+      amount: Number(call.amountMinor),
+      currency: call.currency,
+      payment_method: call.paymentMethod,
+      status: call.failure === null ? 'approved' : 'declined',
+      failure: call.failure,
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import { DECLINE_CODES, type DeclineCode } from '../../domain/errors.js';
+import type { PaymentFailure } from '../../domain/payment.js';
+import type { RecordedCall } from './sandbox-books.js';
+
+/** The sandbox provider's own wire, which has nothing to do with the service's: JSON, one key a call. */
+
+export const KEY_HEADER = 'idempotency-key';
+/** A script in JSON for this call alone. */
+export const SCRIPT_HEADER = 'sandbox-script';
+
+export interface WireCharge {
+  transaction_id: string;
+  amount: number;
+  currency: string;
+  payment_method: string;
+  capture_method: 'automatic' | 'manual';
+}
+
+export interface WireCapture {
+  transaction_id: string;
+  amount: number;
+  currency: string;
+}
+
+export interface WireVoid {
+  transaction_id: string;
+}
+
+export interface WireRefund extends WireCapture {
+  refund_id: string;
+}
+
+/** An answered call. A declined one has a `failure`, and answers 402. */
+export interface WireCall {
+  reference: string;
+  kind: string;
+  status: 'approved' | 'declined';
+  failure: { code: string; message: string } | null;
+  charge_reference: string | null;
+  transaction_id: string;
+  refund_id: string | null;
+  idempotency_key: string;
+  amount: number;
+  currency: string;
+  payment_method: string;
+  at: string;
+}
+
+/** What a call itself answers, short: who wants to know more looks it up. */
+export type WireAnswer =
+  | { reference: string; status: 'approved' }
+  | { reference: string; status: 'declined'; failure: PaymentFailure };
+
+/** `effect` is `none` where this call surely did nothing. */
+export interface WireError {
+  error: { code: string; message: string; effect: 'none' | 'unknown' };
+}
+
+export type WireResolution = WireAnswer | { status: 'absent' };
+
+export function callToWire(call: RecordedCall): WireCall {
+  return {
+    reference: call.reference,
+    kind: call.kind,
+    status: call.failure === null ? 'approved' : 'declined',
+    failure: call.failure,
+    charge_reference: call.chargeReference,
+    transaction_id: call.transactionId,
+    refund_id: call.refundId,
+    idempotency_key: call.idempotencyKey,
+    amount: Number(call.amountMinor),
+    currency: call.currency,
+    payment_method: call.paymentMethod,
+    at: call.at.toISOString(),
+  };
+}
+
+/** An effect as `GET /books` lists it. */
+export function effectToWire(call: RecordedCall): Omit<WireCall, 'status' | 'failure'> {
+  const { status: _status, failure: _failure, ...effect } = callToWire(call);
+  return effect;
+}
+
+/** A decline as it came over the wire; a reason that is not among ours is still a decline. */
+export function failureFromWire({ code, message }: { code: string; message: string }): PaymentFailure {
+  const known = DECLINE_CODES.find((candidate): candidate is DeclineCode => candidate === code);
+  return { code: known ?? 'card_declined', message };
+}

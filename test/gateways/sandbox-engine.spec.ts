@@ -1,0 +1,360 @@
+import { createServer, type Server } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { type Gateway, GatewayKeyReusedError } from '../../src/gateways/gateway.js';
+import { createSandboxGatewayServer } from '../../src/gateways/sandbox/sandbox-gateway.server.js';
+import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
+import { SandboxGateway } from '../../src/gateways/sandbox/sandbox.gateway.js';
+import {
+  captureRequest,
+  chargeRequest,
+  createSandbox,
+  patience,
+  queryOf,
+  refundRequest,
+  script,
+  type SandboxFixture,
+} from './sandbox-fixture.js';
+
+const PATIENCE_MS = 150;
+const UNKNOWN = { kind: 'unknown' };
+const UNAVAILABLE = { kind: 'unavailable' };
+const ABSENT = { kind: 'absent' };
+
+/** What holds behind the port holds whether the provider is in this process or behind HTTP. */
+describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
+  let sandbox: SandboxFixture;
+  let server: FastifyInstance | null = null;
+  let gateway: Gateway;
+
+  beforeAll(async () => {
+    sandbox = await createSandbox();
+    if (way === 'in process') {
+      gateway = new SandboxGateway(sandbox.engine);
+      return;
+    }
+    server = createSandboxGatewayServer(sandbox.engine);
+    gateway = new SandboxHttpGateway(await server.listen({ port: 0, host: '127.0.0.1' }));
+  });
+  afterEach(() => sandbox.engine.play(null));
+  afterAll(async () => {
+    await server?.close();
+    await sandbox.remove();
+  });
+
+  const effectsOf = (transactionId: string): string[] =>
+    sandbox.engine.books
+      .effects()
+      .filter((effect) => effect.transactionId === transactionId)
+      .map((effect) => effect.kind);
+
+  it('approves, and the books have the effect as it was asked for', async () => {
+    const request = chargeRequest();
+    const outcome = await gateway.charge(request, patience(1_000));
+    expect(outcome).toEqual({ kind: 'approved', reference: expect.stringMatching(/^sbx_[0-9a-f]{8}_\d+$/) });
+    const { captureMethod: _, ...effect } = request;
+    expect(sandbox.engine.books.effects().at(-1)).toMatchObject({
+      ...effect,
+      ...(outcome.kind === 'approved' && { reference: outcome.reference }),
+      kind: 'charge',
+    });
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+  });
+
+  it('authorizes, captures, voids and refunds, each under its own reference', async () => {
+    const request = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
+    const authorized = await approved(gateway.charge(request, patience(1_000)));
+    const captured = await approved(gateway.capture(captureRequest(request, authorized), patience(1_000)));
+    const refunded = await approved(gateway.refund(refundRequest(request, authorized), patience(1_000)));
+    expect(new Set([authorized, captured, refunded]).size).toBe(3);
+    expect(effectsOf(request.transactionId)).toEqual(['authorization', 'capture', 'refund']);
+
+    const other = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
+    const reference = await approved(gateway.charge(other, patience(1_000)));
+    await approved(gateway.cancel(captureRequest(other, reference), patience(1_000)));
+    expect(effectsOf(other.transactionId)).toEqual(['authorization', 'void']);
+    expect(sandbox.engine.books.effects().at(-1)).toMatchObject({
+      kind: 'void',
+      amountMinor: other.amountMinor,
+    });
+  });
+
+  it.each([
+    ['pm_card_declined', 'card_declined'],
+    ['pm_card_insufficient_funds', 'insufficient_funds'],
+    ['pm_card_expired', 'expired_card'],
+    ['pm_of_nobody', 'invalid_payment_method'],
+  ])('declines %s for good, without an effect, and remembers it', async (method, code) => {
+    const request = chargeRequest(method);
+    const outcome = await gateway.charge(request, patience(1_000));
+    expect(outcome).toMatchObject({ kind: 'declined', failure: { code } });
+    expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+    expect(effectsOf(request.transactionId)).toEqual([]);
+  });
+
+  it('declines a refund to a card that takes none, and anything on a charge that it does not know', async () => {
+    const request = chargeRequest('pm_card_refund_declined');
+    const reference = await approved(gateway.charge(request, patience(1_000)));
+    expect(await gateway.refund(refundRequest(request, reference), patience(1_000))).toMatchObject({
+      failure: { code: 'refund_declined' },
+    });
+    for (const unknown of ['sbx_00000000_1', 'sbx_of_nobody', '']) {
+      if (unknown === '' && way === 'by HTTP') continue;
+      expect(await gateway.capture(captureRequest(request, unknown), patience(1_000))).toMatchObject({
+        kind: 'declined',
+      });
+    }
+    expect(effectsOf(request.transactionId)).toEqual(['charge']);
+  });
+
+  it('answers pm_gateway_slow after three seconds, and unknown to who does not wait', async () => {
+    const patient = chargeRequest('pm_gateway_slow');
+    const hasty = chargeRequest('pm_gateway_slow');
+    const startedAt = performance.now();
+    const [slow, lost] = await Promise.all([
+      gateway.charge(patient, patience(5_000)),
+      gateway.charge(hasty, patience(PATIENCE_MS)),
+    ]);
+    expect(slow.kind).toBe('approved');
+    expect(performance.now() - startedAt).toBeGreaterThan(2_900);
+    expect(lost).toEqual(UNKNOWN);
+    expect(effectsOf(hasty.transactionId)).toEqual(['charge']);
+  });
+
+  it('refuses pm_gateway_unavailable always and pm_gateway_flaky once, before any effect', async () => {
+    const unavailable = chargeRequest('pm_gateway_unavailable');
+    const flaky = chargeRequest('pm_gateway_flaky');
+    expect(await gateway.charge(unavailable, patience(1_000))).toEqual(UNAVAILABLE);
+    expect(await gateway.charge(unavailable, patience(1_000))).toEqual(UNAVAILABLE);
+    expect(await gateway.charge(flaky, patience(1_000))).toEqual(UNAVAILABLE);
+    expect(effectsOf(flaky.transactionId)).toEqual([]);
+    expect((await gateway.charge(flaky, patience(1_000))).kind).toBe('approved');
+    expect(effectsOf(flaky.transactionId)).toEqual(['charge']);
+    expect(effectsOf(unavailable.transactionId)).toEqual([]);
+  });
+
+  it.each(['pm_gateway_timeout_after_charge', 'pm_gateway_error_after_charge'])(
+    '%s takes the money once and does not say so; a lookup does',
+    async (method) => {
+      const request = chargeRequest(method);
+      expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      expect(effectsOf(request.transactionId)).toEqual(['charge']);
+      expect((await gateway.find(queryOf(request), patience(1_000))).kind).toBe('approved');
+    },
+  );
+
+  it('pm_gateway_timeout_before_charge took nothing and never answers; a lookup says absent', async () => {
+    const request = chargeRequest('pm_gateway_timeout_before_charge');
+    expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(effectsOf(request.transactionId)).toEqual([]);
+  });
+
+  it('acts once for any number of calls under one key, at once or later', async () => {
+    const request = chargeRequest();
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, () => gateway.charge(request, patience(2_000))),
+    );
+    outcomes.push(await gateway.charge(request, patience(1_000)));
+    expect(new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size).toBe(1);
+    expect(effectsOf(request.transactionId)).toEqual(['charge']);
+  });
+
+  it.each([
+    ['amount', { amountMinor: 2_000n }],
+    ['currency', { currency: 'USD' }],
+    ['payment', { transactionId: 'another' }],
+    ['method', { paymentMethod: 'pm_card_refund_declined' }],
+    ['capture', { captureMethod: 'manual' }],
+  ] as const)(
+    'refuses a key that comes again with another %s, as a fault of its caller',
+    async (_, change) => {
+      const request = chargeRequest();
+      const outcome = await gateway.charge(request, patience(1_000));
+      await expect(gateway.charge({ ...request, ...change }, patience(1_000))).rejects.toThrow(
+        GatewayKeyReusedError,
+      );
+      expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
+      expect(effectsOf('another')).toEqual([]);
+    },
+  );
+
+  it('refuses the first call with a key that it has said to be absent', async () => {
+    const request = chargeRequest();
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.charge(request, patience(1_000))).toEqual(UNAVAILABLE);
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(effectsOf(request.transactionId)).toEqual([]);
+  });
+
+  it('keeps absent true for a call that was held up on its way while it was said', async () => {
+    sandbox.engine.play(script({ arrival_ms: 300 }));
+    const request = chargeRequest();
+    expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(effectsOf(request.transactionId)).toEqual([]);
+  });
+
+  it('lets a call arrive that its client has given up', async () => {
+    sandbox.engine.play(script({ arrival_ms: 300 }));
+    const request = chargeRequest();
+    expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(effectsOf(request.transactionId)).toEqual(['charge']);
+    expect((await gateway.find(queryOf(request), patience(1_000))).kind).toBe('approved');
+  });
+
+  it.each([
+    ['refuse', UNAVAILABLE, false],
+    ['error_before', UNKNOWN, false],
+    ['error_after', UNKNOWN, true],
+    ['silence_before', UNKNOWN, false],
+    ['silence_after', UNKNOWN, true],
+    ['reset_before', UNKNOWN, false],
+    ['reset_after', UNKNOWN, true],
+  ])('plays the fault %s on captures, voids and refunds as well', async (fault, expected, hasEffect) => {
+    const request = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
+    const reference = await approved(gateway.charge(request, patience(1_000)));
+    sandbox.engine.play(script({ calls: ['capture', 'void', 'refund'], faults: { [fault]: 1 } }));
+    const outcomes = await Promise.all([
+      gateway.capture(captureRequest(request, reference), patience(PATIENCE_MS)),
+      gateway.cancel(captureRequest(request, reference), patience(PATIENCE_MS)),
+      gateway.refund(refundRequest(request, reference), patience(PATIENCE_MS)),
+    ]);
+    expect(outcomes).toEqual([expected, expected, expected]);
+    const effects = ['authorization', ...(hasEffect ? ['capture', 'void', 'refund'] : [])];
+    expect(effectsOf(request.transactionId).toSorted()).toEqual(effects.toSorted());
+  });
+
+  it.each(['refuse', 'error', 'silence', 'reset'])(
+    'says unknown, never absent, when a lookup meets %s',
+    async (fault) => {
+      const request = chargeRequest();
+      const outcome = await gateway.charge(request, patience(1_000));
+      sandbox.engine.play(script({ lookups: { faults: { [fault]: 1 } } }));
+      expect(await gateway.find(queryOf(request), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      sandbox.engine.play(null);
+      expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+    },
+  );
+
+  it('does not act for a caller that has given up before it asked', async () => {
+    const request = chargeRequest();
+    expect(await gateway.charge(request, AbortSignal.abort())).toEqual(UNAVAILABLE);
+    expect(effectsOf(request.transactionId)).toEqual([]);
+  });
+});
+
+describe('the books', () => {
+  it('let one of two processes act for a key', async () => {
+    const sandbox = await createSandbox();
+    const other = sandbox.reopen();
+    const { captureMethod: _, ...rest } = chargeRequest();
+    const effect = { ...rest, kind: 'charge', refundId: null, chargeReference: null } as const;
+    const first = sandbox.engine.books.record(effect, null, null);
+    expect(other.record(effect, null, null)).toEqual({ ...first, isNew: false });
+    expect(other.record({ ...effect, amountMinor: 1n }, null, null)).toEqual({ kind: 'reused' });
+    expect(other.findOrClose('never-sent')).toBeNull();
+    expect(sandbox.engine.books.record({ ...effect, idempotencyKey: 'never-sent' }, null, null)).toEqual({
+      kind: 'closed',
+    });
+    other.close();
+    await sandbox.remove();
+  });
+});
+
+/** What a network does, told apart by whether anything can have been sent. */
+describe('the HTTP client of the sandbox gateway', () => {
+  let server: Server;
+  let gateway: SandboxHttpGateway;
+  let respond: (socket: import('node:net').Socket) => void;
+
+  beforeAll(async () => {
+    server = createServer((request) => {
+      request.resume().once('end', () => respond(request.socket));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    gateway = new SandboxHttpGateway(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  const answers = (status: string, body: string): void => {
+    respond = (socket) =>
+      socket.write(
+        `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      );
+  };
+
+  it('says unavailable where the connection is refused: nothing was sent', async () => {
+    const free = createServer().listen(0, '127.0.0.1');
+    await once(free, 'listening');
+    const { port } = free.address() as AddressInfo;
+    free.close();
+    await once(free, 'close');
+    const nobody = new SandboxHttpGateway(`http://127.0.0.1:${port}`);
+    expect(await nobody.charge(chargeRequest(), patience(1_000))).toEqual(UNAVAILABLE);
+    expect(await nobody.find(queryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+  });
+
+  it('says unknown where the connection is reset after the request was sent', async () => {
+    respond = (socket) => socket.resetAndDestroy();
+    expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
+  });
+
+  it('says unknown where it is closed in the middle of the answer', async () => {
+    respond = (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"reference":');
+    expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
+  });
+
+  it('says unknown where nothing comes in time', async () => {
+    respond = () => undefined;
+    expect(await gateway.charge(chargeRequest(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    expect(await gateway.find(queryOf(chargeRequest()), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+  });
+
+  it.each([
+    ['500 Internal Server Error', '{}'],
+    ['502 Bad Gateway', '<html>'],
+    ['503 Service Unavailable', '<html>'],
+    ['503 Service Unavailable', '{"error":{"code":"overloaded"}}'],
+    ['200 OK', '{}'],
+    ['200 OK', 'null'],
+    ['404 Not Found', '<html>'],
+  ])('says unknown to %s %s: nobody has promised that nothing happened', async (status, body) => {
+    answers(status, body);
+    expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
+    expect(await gateway.find(queryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+  });
+
+  it('says unavailable where the gateway itself promises that there was no effect', async () => {
+    answers('503 Service Unavailable', '{"error":{"code":"unavailable","effect":"none"}}');
+    expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNAVAILABLE);
+  });
+
+  it('takes a decline for a reason of its own as a decline', async () => {
+    answers('402 Payment Required', '{"status":"declined","failure":{"code":"lost_card","message":"Lost."}}');
+    expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual({
+      kind: 'declined',
+      failure: { code: 'card_declined', message: 'Lost.' },
+    });
+  });
+
+  it('throws where the gateway does not understand us', async () => {
+    answers('400 Bad Request', '{"error":{"code":"invalid_request","message":"no amount"}}');
+    await expect(gateway.charge(chargeRequest(), patience(1_000))).rejects.toThrow('no amount');
+  });
+});
+
+async function approved(outcome: Promise<{ kind: string; reference?: string }>): Promise<string> {
+  const { kind, reference } = await outcome;
+  expect(kind).toBe('approved');
+  return reference ?? '';
+}

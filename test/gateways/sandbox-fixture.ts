@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type {
+  CaptureRequest,
+  ChargeRequest,
+  GatewayQuery,
+  RefundRequest,
+} from '../../src/gateways/gateway.js';
+import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
+import { SandboxEngine } from '../../src/gateways/sandbox/sandbox-engine.js';
+import { parseSandboxScript, type SandboxScript } from '../../src/gateways/sandbox/sandbox-script.js';
+import { createTemporaryFolder } from '../support/postgres.js';
+
+export interface SandboxFixture {
+  engine: SandboxEngine;
+  /** The same books as another process would open them. */
+  reopen(): SandboxBooks;
+  remove(): Promise<void>;
+}
+
+export async function createSandbox(): Promise<SandboxFixture> {
+  const folder = await createTemporaryFolder();
+  const path = join(folder.path, 'books.sqlite');
+  const engine = new SandboxEngine(new SandboxBooks(path));
+  return {
+    engine,
+    reopen: () => new SandboxBooks(path),
+    remove: async () => {
+      await engine.close();
+      await folder.remove();
+    },
+  };
+}
+
+export function chargeRequest(
+  paymentMethod = 'pm_card_visa',
+  change: Partial<ChargeRequest> = {},
+): ChargeRequest {
+  return {
+    idempotencyKey: randomUUID(),
+    transactionId: randomUUID(),
+    amountMinor: 1_999n,
+    currency: 'EUR',
+    paymentMethod,
+    captureMethod: 'automatic',
+    ...change,
+  };
+}
+
+export function captureRequest(charge: ChargeRequest, reference: string): CaptureRequest {
+  const { transactionId, amountMinor, currency } = charge;
+  return { idempotencyKey: randomUUID(), transactionId, reference, amountMinor, currency };
+}
+
+export function refundRequest(charge: ChargeRequest, reference: string): RefundRequest {
+  return { ...captureRequest(charge, reference), refundId: randomUUID() };
+}
+
+export function queryOf(charge: ChargeRequest): GatewayQuery {
+  return {
+    kind: 'charge',
+    idempotencyKey: charge.idempotencyKey,
+    transactionId: charge.transactionId,
+    refundId: null,
+    reference: null,
+    unknownSince: new Date(),
+  };
+}
+
+/** A client that has this much patience. */
+export function patience(ms: number): AbortSignal {
+  return AbortSignal.timeout(ms);
+}
+
+export function script(json: object): SandboxScript {
+  return parseSandboxScript(json);
+}
