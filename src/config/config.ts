@@ -1,12 +1,20 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import ms from 'ms';
+import {
+  parseSandboxScriptText,
+  SandboxScriptError,
+  type SandboxScript,
+} from '../gateways/sandbox/sandbox-script.js';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export const MISSING_KEY_POLICIES = ['reject', 'derive'] as const;
 export type MissingKeyPolicy = (typeof MISSING_KEY_POLICIES)[number];
+
+export const GATEWAY_NAMES = ['sandbox', 'stripe'] as const;
+export type GatewayName = (typeof GATEWAY_NAMES)[number];
 
 /** The whole configuration, validated and frozen. Durations are milliseconds. */
 export interface Config {
@@ -29,6 +37,17 @@ export interface Config {
   readonly idempotencyDerivedWindowMs: number;
   /** Deadline of one gateway call, always shorter than the lease (rule 8 of the design). */
   readonly gatewayTimeoutMs: number;
+  /** Time limit of one try of a gateway call, within its deadline. */
+  readonly gatewayTryTimeoutMs: number;
+  /** How often a gateway call is tried before it is given up, the first try included. */
+  readonly gatewayMaxTries: number;
+  /** How many calls one gateway may have in flight from this process; some more wait, and the rest is refused. */
+  readonly gatewayMaxConcurrent: number;
+  /** Which gateway moves the money; null for none, which refuses every charge. */
+  readonly gateway: GatewayName | null;
+  /** Set exactly when the gateway is `stripe`. */
+  readonly stripe: StripeConfig | null;
+  readonly sandboxGateway: SandboxGatewayConfig;
   /** Of one API key, in one process; null for none. */
   readonly rateLimit: RateLimit | null;
   /** The web pages that may call the API from a browser; empty for none, and `*` for all. */
@@ -36,6 +55,28 @@ export interface Config {
   /** Addresses and networks whose `X-Forwarded-For` is believed; empty for none. */
   readonly trustedProxies: readonly string[];
   readonly logLevel: LogLevel;
+}
+
+export interface StripeConfig {
+  readonly secretKey: string;
+  /** Where Stripe's API is; null means its own address. */
+  readonly apiBase: string | null;
+  /** Checks the signatures of incoming notifications; null until there are any. */
+  readonly webhookSecret: string | null;
+}
+
+/** The sandbox provider: as the service reaches it, and as it is served. */
+export interface SandboxGatewayConfig {
+  /** Where its own process listens; null means that it runs in the service's process. */
+  readonly url: string | null;
+  /** Where it is served by HTTP on this machine. */
+  readonly port: number;
+  /** What it plays from its start; null for none. */
+  readonly script: SandboxScript | null;
+  /** Where its notifications go; null means that it sends none. */
+  readonly notifyUrl: string | null;
+  /** Signs and checks its notifications; null outside the sandbox. */
+  readonly webhookSecret: string | null;
 }
 
 export interface RateLimit {
@@ -60,10 +101,27 @@ const DEFAULT_LEASE_MS = 60_000;
 const DEFAULT_GATEWAY_TIMEOUT_MS = 30_000;
 /** The part of a lease that a gateway call may use; what is left is for settling. */
 const GATEWAY_SHARE_OF_LEASE = 0.8;
+/** A try that is given up early leaves time for another one, which asks for the outcome under the same key. */
+const TRY_SHARE_OF_GATEWAY_TIMEOUT = 2 / 3;
+const MAX_GATEWAY_TRIES = 10;
+const DEFAULT_GATEWAY_TRIES = 3;
+/** In the sandbox each disaster is to reach whoever rehearses it, rather than be retried away. */
+const SANDBOX_GATEWAY_TRIES = 1;
+const DEFAULT_MAX_CONCURRENT_CALLS = 256;
+const MAX_CONCURRENT_CALLS = 10_000;
+/** A secret key, or one that is restricted to some calls. Never a publishable one (`pk_`). */
+const STRIPE_KEY = /^[sr]k_[\x21-\x7e]{8,250}$/;
+const STRIPE_LIVE_KEY = /^[sr]k_live_/;
+const STRIPE_WEBHOOK_SECRET = /^whsec_[\x21-\x7e]{8,250}$/;
+const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 /** Far more than a shop needs, and far less than what one client can do to all others. */
 const DEFAULT_RATE_LIMIT: RateLimit = { requests: 1_000, windowSeconds: 1 };
 const RATE_WINDOW_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 const DEFAULT_SANDBOX_API_KEY = 'sk_sandbox_hapax';
+/** As public as the sandbox's API key, and accepted in the sandbox alone. */
+const DEFAULT_SANDBOX_WEBHOOK_SECRET = `whsec_${Buffer.from('hapax-sandbox-gateway-not-secret').toString('base64')}`;
+/** Standard Webhooks: 24 to 64 bytes in base64. */
+const STANDARD_WEBHOOKS_SECRET = /^whsec_[A-Za-z0-9+/]{32,86}={0,2}$/;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -87,6 +145,18 @@ export function loadConfig(env: Environment): Config {
         'otherwise a retry could take a charge over while its first try still runs',
     );
   }
+  const gatewayTryTimeoutMs = read.duration(
+    'GATEWAY_TRY_TIMEOUT',
+    Math.max(1, Math.floor(gatewayTimeoutMs * TRY_SHARE_OF_GATEWAY_TIMEOUT)),
+    1,
+  );
+  if (gatewayTryTimeoutMs > gatewayTimeoutMs) {
+    read.problems.push(
+      `GATEWAY_TRY_TIMEOUT (${ms(gatewayTryTimeoutMs)}) must not be longer than GATEWAY_TIMEOUT (${ms(gatewayTimeoutMs)}), ` +
+        'which limits all tries together',
+    );
+  }
+  const gateway = readGateway(read, sandbox);
   if (!sandbox && databaseUrl === null) {
     read.problems.push(
       'DATABASE_URL is required when SANDBOX is false: the embedded PostgreSQL is for the sandbox',
@@ -109,6 +179,22 @@ export function loadConfig(env: Environment): Config {
     idempotencyMissingKey: read.oneOf('IDEMPOTENCY_MISSING_KEY', MISSING_KEY_POLICIES, 'reject'),
     idempotencyDerivedWindowMs: read.duration('IDEMPOTENCY_DERIVED_WINDOW', 3_600_000, 100),
     gatewayTimeoutMs,
+    gatewayTryTimeoutMs,
+    gatewayMaxTries: read.integer(
+      'GATEWAY_TRIES',
+      gateway === 'sandbox' ? SANDBOX_GATEWAY_TRIES : DEFAULT_GATEWAY_TRIES,
+      1,
+      MAX_GATEWAY_TRIES,
+    ),
+    gatewayMaxConcurrent: read.integer(
+      'GATEWAY_MAX_CONCURRENT',
+      DEFAULT_MAX_CONCURRENT_CALLS,
+      1,
+      MAX_CONCURRENT_CALLS,
+    ),
+    gateway,
+    stripe: gateway === 'stripe' ? readStripe(read, sandbox) : null,
+    sandboxGateway: readSandboxGateway(read, sandbox),
     rateLimit: read.rateLimit('RATE_LIMIT', sandbox ? null : DEFAULT_RATE_LIMIT),
     corsOrigins: read.origins('CORS_ORIGINS'),
     trustedProxies: read.networks('TRUSTED_PROXIES'),
@@ -116,6 +202,66 @@ export function loadConfig(env: Environment): Config {
   };
   if (read.problems.length > 0) throw new ConfigError(read.problems);
   return Object.freeze(config);
+}
+
+function readGateway(read: EnvironmentReader, sandbox: boolean): GatewayName | null {
+  const gateway = read.oneOf('GATEWAY', GATEWAY_NAMES, sandbox ? 'sandbox' : null);
+  if (gateway === 'sandbox' && !sandbox) {
+    read.problems.push('GATEWAY=sandbox is only for the sandbox: set GATEWAY=stripe, or set SANDBOX=true');
+  }
+  return gateway;
+}
+
+function readStripe(read: EnvironmentReader, sandbox: boolean): StripeConfig {
+  const secretKey = read.secret('STRIPE_SECRET_KEY', STRIPE_KEY, "one of Stripe's secret keys, sk_… or rk_…");
+  const apiBase = read.httpUrl('STRIPE_API_BASE');
+  if (secretKey === null && !read.has('STRIPE_SECRET_KEY')) {
+    read.problems.push('STRIPE_SECRET_KEY is required with GATEWAY=stripe');
+  }
+  if (sandbox && secretKey !== null && STRIPE_LIVE_KEY.test(secretKey)) {
+    read.problems.push(
+      "STRIPE_SECRET_KEY is a live key, and the sandbox accepts a well-known API key: use one of Stripe's test keys",
+    );
+  }
+  if (apiBase !== null && !isApiBase(new URL(apiBase))) {
+    read.problems.push(
+      'STRIPE_API_BASE must be scheme, host and port alone, and https unless the host is this machine: it is sent the secret key',
+    );
+  }
+  const webhookSecret = read.secret(
+    'STRIPE_WEBHOOK_SECRET',
+    STRIPE_WEBHOOK_SECRET,
+    'a signing secret, whsec_…',
+  );
+  return Object.freeze({ secretKey: secretKey ?? '', apiBase, webhookSecret });
+}
+
+function isApiBase({ protocol, hostname, pathname, search, username }: URL): boolean {
+  return (
+    pathname === '/' &&
+    search === '' &&
+    username === '' &&
+    (protocol === 'https:' || LOOPBACK_HOST.test(hostname))
+  );
+}
+
+function readSandboxGateway(read: EnvironmentReader, sandbox: boolean): SandboxGatewayConfig {
+  const url = read.httpUrl('SANDBOX_GATEWAY_URL');
+  if (url !== null && !sandbox) {
+    read.problems.push('SANDBOX_GATEWAY_URL is only for the sandbox: unset it, or set SANDBOX=true');
+  }
+  const secret = read.secret(
+    'SANDBOX_GATEWAY_WEBHOOK_SECRET',
+    STANDARD_WEBHOOKS_SECRET,
+    'whsec_ and 24 to 64 bytes in base64',
+  );
+  return Object.freeze({
+    url,
+    port: read.integer('SANDBOX_GATEWAY_PORT', 3001, 0, 65_535),
+    script: read.sandboxScript('SANDBOX_GATEWAY_SCRIPT'),
+    notifyUrl: read.httpUrl('SANDBOX_GATEWAY_NOTIFY_URL'),
+    webhookSecret: sandbox ? (secret ?? DEFAULT_SANDBOX_WEBHOOK_SECRET) : null,
+  });
 }
 
 /** Reads one variable at a time and collects what is wrong, so that one start tells all of it. */
@@ -198,7 +344,11 @@ class EnvironmentReader {
     );
   }
 
-  oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
+  oneOf<T extends string, Fallback extends T | null>(
+    name: string,
+    allowed: readonly T[],
+    fallback: Fallback,
+  ): T | Fallback {
     const value = this.value(name);
     if (value === undefined) return fallback;
     const found = allowed.find((candidate) => candidate === value);
@@ -229,6 +379,31 @@ class EnvironmentReader {
     if (/^[\x21-\x7e]{8,255}$/.test(value)) return value;
     this.problems.push(`${name} must be 8 to 255 visible ASCII characters`);
     return fallback;
+  }
+
+  sandboxScript(name: string): SandboxScript | null {
+    const value = this.value(name);
+    if (value === undefined) return null;
+    try {
+      return parseSandboxScriptText(value);
+    } catch (error) {
+      if (!(error instanceof SandboxScriptError)) throw error;
+      this.problems.push(...error.problems.map((problem) => `${name}: ${problem}`));
+      return null;
+    }
+  }
+
+  /** A credential. It is not echoed. */
+  secret(name: string, pattern: RegExp, expected: string): string | null {
+    const value = this.value(name);
+    if (value === undefined) return null;
+    if (pattern.test(value)) return value;
+    this.problems.push(`${name} must be ${expected}`);
+    return null;
+  }
+
+  has(name: string): boolean {
+    return this.value(name) !== undefined;
   }
 
   private url(name: string, protocols: readonly string[], expected: string): string | null {

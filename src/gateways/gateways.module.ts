@@ -1,24 +1,49 @@
-import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { Gateway } from './gateway.js';
-import { SandboxBooks } from './sandbox/sandbox-books.js';
+import { GatewayMetrics } from './gateway-metrics.js';
+import { ResilientGateway } from './resilient.gateway.js';
+import { SandboxGatewayHost } from './sandbox/sandbox-gateway.host.js';
+import { SandboxHttpGateway } from './sandbox/sandbox-http.gateway.js';
 import { SandboxGateway } from './sandbox/sandbox.gateway.js';
+import { StripeGateway } from './stripe/stripe.gateway.js';
 import { UnconfiguredGateway } from './unconfigured.gateway.js';
 
 /** Which gateway moves the money. Outside the sandbox none is assumed: money never goes to a pretend provider. */
 @Global()
 @Module({
   providers: [
+    GatewayMetrics,
+    SandboxGatewayHost,
     {
       provide: Gateway,
-      inject: [CONFIG],
-      useFactory: (config: Config): Gateway => {
-        if (!config.sandbox) return new UnconfiguredGateway();
-        return new SandboxGateway(new SandboxBooks(join(config.dataDir, 'sandbox-gateway', 'books.sqlite')));
+      inject: [CONFIG, GatewayMetrics, SandboxGatewayHost],
+      useFactory: (config: Config, metrics: GatewayMetrics, sandbox: SandboxGatewayHost): Gateway => {
+        const gateway = configuredGateway(config, sandbox);
+        if (gateway === null) return new UnconfiguredGateway();
+        return new ResilientGateway(gateway, resilience(config), metrics);
       },
     },
   ],
-  exports: [Gateway],
+  exports: [Gateway, GatewayMetrics, SandboxGatewayHost],
 })
 export class GatewaysModule {}
+
+function configuredGateway(
+  { gateway, stripe, sandboxGateway }: Config,
+  { engine }: SandboxGatewayHost,
+): Gateway | null {
+  if (gateway === 'stripe' && stripe !== null) return new StripeGateway(stripe);
+  if (engine !== null) return new SandboxGateway(engine);
+  if (gateway === 'sandbox' && sandboxGateway.url !== null) return new SandboxHttpGateway(sandboxGateway.url);
+  return null;
+}
+
+function resilience(config: Config) {
+  return {
+    timeoutMs: config.gatewayTimeoutMs,
+    tryTimeoutMs: config.gatewayTryTimeoutMs,
+    maxTries: config.gatewayMaxTries,
+    maxConcurrent: config.gatewayMaxConcurrent,
+  };
+}

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { Gateway, type GatewayOutcome } from './gateway.js';
+import { Gateway, type GatewayFinding, type GatewayOutcome } from './gateway.js';
 
 /** Outside the sandbox, before a provider is configured: every charge is refused before it has any effect. */
 export class UnconfiguredGateway extends Gateway {
@@ -16,6 +16,11 @@ export class UnconfiguredGateway extends Gateway {
   capture = unavailable;
   cancel = unavailable;
   refund = unavailable;
+
+  /** What an earlier configuration sent cannot be asked for. */
+  find(): Promise<GatewayFinding> {
+    return Promise.resolve({ kind: 'unknown' });
+  }
 }
 
 function unavailable(): Promise<GatewayOutcome> {

@@ -1,46 +1,86 @@
-import { charge, chargeUntilFinal, newKey, SLOW } from '../support/client.js';
+import { AUTOMATIC, get, post } from '../support/api.js';
+import { charge, chargeBody, newKey } from '../support/client.js';
+import { eventually } from '../support/eventually.js';
 import { expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE, type ServiceProcess } from '../support/service-process.js';
 import { WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
 
-describe('a gateway that takes the money and does not say so in time', () => {
+const AFTER = chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' });
+const ERROR_AFTER = chargeBody({ payment_method: 'pm_gateway_error_after_charge' });
+const BEFORE = chargeBody({ payment_method: 'pm_gateway_timeout_before_charge' });
+
+describe('a gateway that does not say what it did', () => {
   let fleet: ServiceFleet;
-  /** Listens to the gateway for less than `pm_gateway_slow` takes. */
-  let impatient: ServiceProcess;
-  let patient: ServiceProcess;
+  /** Resolves nothing unless it is asked. */
+  let passive: ServiceProcess;
 
   beforeAll(async () => {
-    fleet = await ServiceFleet.create();
-    [impatient, patient] = await Promise.all([
-      fleet.start({
-        program: CRASHING_SERVICE,
-        env: { ...WITHOUT_RECOVERY_WORKER, IDEMPOTENCY_LEASE: '5s', GATEWAY_TIMEOUT: '500ms' },
-      }),
-      fleet.start({ program: CRASHING_SERVICE, env: WITHOUT_RECOVERY_WORKER }),
-    ]);
+    fleet = await ServiceFleet.create({ IDEMPOTENCY_LEASE: '5s', GATEWAY_TIMEOUT: '500ms' });
+    passive = await fleet.start({ program: CRASHING_SERVICE, env: WITHOUT_RECOVERY_WORKER });
   });
+  afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
-  it('leaves the payment pending, is asked again under the same key, and in the end has charged once', async () => {
-    const key = newKey();
-    for (let tries = 1; tries <= 2; tries += 1) {
-      const reply = await charge(impatient, key, { body: SLOW });
-      expect(reply.status).toBe(202);
-      expect(reply.json).toMatchObject({ status: 'pending', amount_captured: 0, failure: null });
-      expect(reply.headers.get('idempotent-replayed')).toBe('false');
-      expect(reply.headers.get('location')).toBe(`/v1/payments/${String(reply.json['transaction_id'])}`);
+  it.each([AFTER, ERROR_AFTER])(
+    'leaves the payment pending, and the retry finds that it was charged, once: %j',
+    async (body) => {
+      const key = newKey();
+      const first = await charge(passive, key, { body });
+      expect(first).toMatchObject({
+        status: 202,
+        json: { status: 'pending', amount_captured: 0, failure: null },
+      });
+      expect(first.headers.get('idempotent-replayed')).toBe('false');
       expect(await fleet.evidence.payments(key)).toMatchObject([{ status: 'pending' }]);
-      expect(await fleet.evidence.effects(key)).toHaveLength(1);
-      // Whoever asks next may find out: the claim is not kept until its lease would have ended.
-      expect(await fleet.evidence.claim(key)).toMatchObject({ status: 'in_progress', lease_expired: true });
-    }
+      expect(await unknownOutcomes()).toBeGreaterThan(0);
 
-    const answer = await chargeUntilFinal(patient, key, { body: SLOW });
-    expect(answer.status).toBe(201);
-    const replay = await charge(impatient, key, { body: SLOW });
-    expect([replay.status, replay.body]).toEqual([201, answer.body]);
-    await expectChargedOnce(fleet.evidence, key);
-    await expectBooksToAgree(fleet.evidence);
+      const answer = await charge(passive, key, { body });
+      expect(answer).toMatchObject({ status: 201, json: { status: 'completed' } });
+      expect(answer.json['transaction_id']).toBe(first.json['transaction_id']);
+      expect(await charge(passive, key, { body })).toMatchObject({ status: 201, body: answer.body });
+      await expectChargedOnce(fleet.evidence, key);
+      expect(await unknownOutcomes()).toBe(0);
+    },
+  );
+
+  it('and did nothing: the retry finds that out, the answer is final, and a late call has no effect', async () => {
+    const key = newKey();
+    expect(await charge(passive, key, { body: BEFORE })).toMatchObject({ status: 202 });
+    const answer = await charge(passive, key, { body: BEFORE });
+    expect(answer).toMatchObject({
+      status: 402,
+      json: { code: 'not_processed', effect: 'none', retry: 'new_key' },
+    });
+    expect(await charge(passive, key, { body: BEFORE })).toMatchObject({ status: 402, body: answer.body });
+    expect(await fleet.evidence.payments(key)).toMatchObject([{ status: 'failed' }]);
+    expect(await fleet.evidence.effects(key)).toEqual([]);
   });
+
+  it('is asked by the recovery worker, when the client never comes back', async () => {
+    const keys = [newKey(), newKey()] as const;
+    await charge(passive, keys[0], { body: AFTER });
+    await charge(passive, keys[1], { body: BEFORE });
+    const worker = await fleet.start();
+    await eventually('both are known', async () => (await unknownOutcomes()) === 0);
+    await expectChargedOnce(fleet.evidence, keys[0]);
+    expect(await fleet.evidence.payments(keys[1])).toMatchObject([{ status: 'failed' }]);
+    await worker.kill();
+  });
+
+  it('is not asked again about a refusal that came before any effect', async () => {
+    const key = newKey();
+    const body = { ...AUTOMATIC, payment_method: 'pm_gateway_unavailable' };
+    expect(await post(passive, '/v1/payments', { key, body })).toMatchObject({
+      status: 503,
+      json: { effect: 'none' },
+    });
+    expect(await unknownOutcomes()).toBe(0);
+  });
+
+  /** As an operator sees it. */
+  async function unknownOutcomes(): Promise<number> {
+    const { json } = await get(passive, '/health/ready');
+    return (json['unknown_outcomes'] as { count: number }).count;
+  }
 });

@@ -145,7 +145,7 @@ describe('claims', () => {
       const { lost } = await lostClaim();
       expect(await complete(lost, '"late"')).toBe(false);
       expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost], 60_000)])).toEqual([0]);
-      await db.claims.expireLease(lost);
+      await db.claims.postpone(lost, true);
       expect(await stateOf(lost)).toEqual(WORKED_ON);
     });
 
@@ -166,8 +166,8 @@ describe('claims', () => {
 
     it('control: without the attempt, the late owner ends the lease of the other', async () => {
       const { lost } = await lostClaim();
-      const control = unguardedClaims(without('claims.expire_lease', 'AND k.attempt = i.attempt'));
-      await control.expireLease(lost);
+      const control = unguardedClaims(without('claims.postpone', 'AND k.attempt = i.attempt'));
+      await control.postpone(lost, true);
       expect((await stateOf(lost)).leaseExpired).toBe(true);
     });
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Pool } from 'pg';
-import { SandboxBooks, type RecordedEffect } from '../../src/gateways/sandbox/sandbox-books.js';
+import { SandboxBooks, type RecordedCall } from '../../src/gateways/sandbox/sandbox-books.js';
 import { AMOUNT } from './client.js';
 
 export interface PaymentRow {
@@ -49,12 +49,12 @@ export class Evidence {
   }
 
   /** Of all payments that were ever made under a key. */
-  async effects(key: string): Promise<RecordedEffect[]> {
+  async effects(key: string): Promise<RecordedCall[]> {
     const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
     return this.books.effects().filter((effect) => ids.has(effect.transactionId));
   }
 
-  allEffects(): RecordedEffect[] {
+  allEffects(): RecordedCall[] {
     return this.books.effects();
   }
 

@@ -1,0 +1,65 @@
+import type { Stripe } from 'stripe';
+import type { DeclineCode } from '../../domain/errors.js';
+import type { GatewayFinding, GatewayOutcome } from '../gateway.js';
+import { declineOf, inOurWords } from './stripe.errors.js';
+
+/** Where our ids are kept at Stripe, for lookups and for whoever reads its dashboard. */
+export const TRANSACTION_ID = 'transaction_id';
+export const REFUND_ID = 'refund_id';
+export const CHARGE_KEY = 'idempotency_key';
+export const CAPTURE_KEY = 'capture_idempotency_key';
+
+export const UNKNOWN = { kind: 'unknown' } as const;
+export const ABSENT = { kind: 'absent' } as const;
+
+/** A charge's outcome by its intent. `unknown` while Stripe itself is not done with it. */
+export function chargeOutcome(intent: Stripe.PaymentIntent): GatewayOutcome {
+  switch (intent.status) {
+    case 'succeeded':
+    case 'requires_capture':
+      return approved(intent.id);
+    case 'canceled':
+      return declined('card_declined');
+    case 'requires_payment_method': {
+      // The state of a new intent and of a declined one; only the latter has an error.
+      const error = intent.last_payment_error;
+      if (error === null) return UNKNOWN;
+      const reasons = { code: error.code ?? null, declineCode: error.decline_code ?? null };
+      return { kind: 'declined', failure: declineOf(reasons, 'charge') };
+    }
+    // Underway at Stripe, waiting for the customer, or in a state that this service never asks for.
+    case 'processing':
+    case 'requires_action':
+    case 'requires_confirmation':
+    default:
+      return UNKNOWN;
+  }
+}
+
+export function capturedOutcome(intent: Stripe.PaymentIntent, idempotencyKey: string): GatewayFinding {
+  if (intent.status === 'processing') return UNKNOWN;
+  const ours = intent.status === 'succeeded' && intent.metadata[CAPTURE_KEY] === idempotencyKey;
+  return ours ? approved(intent.id) : ABSENT;
+}
+
+export function refundOutcome({ id, status }: Stripe.Refund): GatewayOutcome {
+  switch (status) {
+    case 'succeeded':
+      return approved(id);
+    case 'failed':
+    case 'canceled':
+      return declined('refund_declined');
+    // `pending` and `requires_action`: on its way, or not yet.
+    case null:
+    default:
+      return UNKNOWN;
+  }
+}
+
+export function approved(reference: string): GatewayOutcome {
+  return { kind: 'approved', reference };
+}
+
+export function declined(code: DeclineCode, message?: string): GatewayOutcome {
+  return { kind: 'declined', failure: { ...inOurWords(code), ...(message !== undefined && { message }) } };
+}

@@ -1,0 +1,288 @@
+import { Logger } from '@nestjs/common';
+import { Stripe } from 'stripe';
+import type { StripeConfig } from '../../config/config.js';
+import {
+  Gateway,
+  type CancelRequest,
+  type CaptureRequest,
+  type ChargeRequest,
+  type GatewayCallKind,
+  type GatewayFinding,
+  type GatewayOutcome,
+  type GatewayQuery,
+  type RefundRequest,
+} from '../gateway.js';
+import { toStripeAmount } from './stripe-amounts.js';
+import { StripeHttpClient } from './stripe-http-client.js';
+import { StripeLookups, type StripeQuery } from './stripe-lookups.js';
+import {
+  approved,
+  CAPTURE_KEY,
+  capturedOutcome,
+  CHARGE_KEY,
+  chargeOutcome,
+  declined,
+  REFUND_ID,
+  refundOutcome,
+  TRANSACTION_ID,
+  UNKNOWN,
+} from './stripe-outcomes.js';
+import { AUTHENTICATION_REQUIRED, declineOf, stripeErrorRow, toStripeFailure } from './stripe.errors.js';
+
+/** What our types and tests know. Another version is a decision, made together with the SDK's. */
+const API_VERSION = '2026-10-28.endive';
+
+/**
+ * Stripe forgets an idempotency key when it is at least 24 hours old, and would then charge again. An hour is for
+ * clocks that differ, and for a request that is long on its way.
+ */
+const KEY_LIFETIME_MS = 23 * 3_600_000;
+/**
+ * Stripe's payment intents behind the port. Cards and card wallets only: other methods end days later, or on a page of
+ * somebody else's.
+ *
+ * Our idempotency key is Stripe's, for as long as Stripe keeps it: to send the same call again is the surest way to
+ * learn what became of it. A call that is older than that is looked up first and sent only where Stripe has no trace.
+ */
+export class StripeGateway extends Gateway {
+  readonly name = 'stripe';
+  private readonly logger = new Logger(StripeGateway.name);
+  private readonly stripe: Stripe;
+  private readonly lookups: StripeLookups;
+
+  constructor(
+    { secretKey, apiBase }: Pick<StripeConfig, 'secretKey' | 'apiBase'>,
+    private readonly client = new StripeHttpClient(),
+    now: () => number = Date.now,
+  ) {
+    super();
+    this.stripe = new Stripe(secretKey, {
+      apiVersion: API_VERSION,
+      // Retries are the service's: it knows the deadline, and counts them.
+      maxNetworkRetries: 0,
+      telemetry: false,
+      httpClient: client,
+      appInfo: { name: 'Hapax' },
+      ...(apiBase !== null && hostOf(apiBase)),
+    });
+    this.lookups = new StripeLookups(this.stripe, now);
+  }
+
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    const { idempotencyKey, transactionId, paymentMethod, captureMethod, currency } = request;
+    const amount = toStripeAmount(request.amountMinor, currency);
+    if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
+    const query: StripeQuery = {
+      kind: 'charge',
+      idempotencyKey,
+      transactionId,
+      refundId: null,
+      reference: null,
+    };
+    return this.sendOnce(query, transactionId, signal, async () => {
+      const intent = await this.stripe.paymentIntents.create(
+        {
+          amount,
+          currency: currency.toLowerCase(),
+          payment_method: paymentMethod,
+          allowed_payment_method_types: ['card'],
+          capture_method: captureMethod,
+          confirm: true,
+          error_on_requires_action: true,
+          metadata: { [TRANSACTION_ID]: transactionId, [CHARGE_KEY]: idempotencyKey },
+        },
+        { idempotencyKey },
+      );
+      return this.settledCharge(intent, idempotencyKey);
+    });
+  }
+
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    const { idempotencyKey, reference, currency } = request;
+    const amount = toStripeAmount(request.amountMinor, currency);
+    if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
+    const query: StripeQuery = { ...request, kind: 'capture', refundId: null };
+    return this.ask(query, signal, async () => {
+      const intent = await this.stripe.paymentIntents.capture(
+        reference,
+        { amount_to_capture: amount, metadata: { [CAPTURE_KEY]: idempotencyKey } },
+        { idempotencyKey },
+      );
+      const outcome = capturedOutcome(intent, idempotencyKey);
+      return outcome.kind === 'approved' ? outcome : UNKNOWN;
+    });
+  }
+
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    const { idempotencyKey, reference } = request;
+    const query: StripeQuery = { ...request, kind: 'cancel', refundId: null };
+    return this.ask(query, signal, async () => {
+      const intent = await this.stripe.paymentIntents.cancel(reference, {}, { idempotencyKey });
+      return intent.status === 'canceled' ? approved(intent.id) : UNKNOWN;
+    });
+  }
+
+  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+    const { idempotencyKey, transactionId, refundId, reference, currency } = request;
+    const amount = toStripeAmount(request.amountMinor, currency);
+    if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
+    return this.sendOnce({ ...request, kind: 'refund' }, refundId, signal, async () => {
+      const refund = await this.stripe.refunds.create(
+        {
+          payment_intent: reference,
+          amount,
+          metadata: { [TRANSACTION_ID]: transactionId, [REFUND_ID]: refundId },
+        },
+        { idempotencyKey },
+      );
+      const outcome = refundOutcome(refund);
+      // Stripe may have repeated an answer of hours ago: what the refund is by now says more.
+      return outcome.kind === 'unknown'
+        ? refundOutcome(await this.stripe.refunds.retrieve(refund.id))
+        : outcome;
+    });
+  }
+
+  /**
+   * `absent` is said only where Stripe's record is complete, and an hour after the call was last sent, when it cannot
+   * be executed any more. For a charge without a reference that is when neither the search nor the list of the latest
+   * hour has it.
+   */
+  find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
+    return this.lookUp(signal, () => this.lookups.find(query));
+  }
+
+  /** For our own decisions about a call under a key that Stripe would recognise again. */
+  private onRecord(query: StripeQuery, signal: AbortSignal): Promise<GatewayFinding> {
+    return this.lookUp(signal, () => this.lookups.onRecord(query));
+  }
+
+  private lookUp(signal: AbortSignal, ask: () => Promise<GatewayFinding>): Promise<GatewayFinding> {
+    return this.client.within(signal, async () => {
+      try {
+        return await ask();
+      } catch (error) {
+        return this.cannotLookUp(error);
+      }
+    });
+  }
+
+  /**
+   * Sends a call that creates something, unless its idempotency key may be too old for Stripe to know: then Stripe
+   * would do it a second time, so it is looked up first. The age is that of our id, which is older than any try.
+   */
+  private async sendOnce(
+    query: StripeQuery,
+    id: string,
+    signal: AbortSignal,
+    send: () => Promise<GatewayOutcome>,
+  ): Promise<GatewayOutcome> {
+    if (this.lookups.ageMs(id) < KEY_LIFETIME_MS) return this.ask(query, signal, send);
+    const finding = await this.onRecord(query, signal);
+    if (finding.kind === 'absent') return this.ask(query, signal, send);
+    // That it could not be looked up does not mean that it had no effect.
+    return finding.kind === 'unavailable' ? UNKNOWN : finding;
+  }
+
+  /** Sends a call, and reads an error by the table. */
+  private ask(
+    query: StripeQuery,
+    signal: AbortSignal,
+    send: () => Promise<GatewayOutcome>,
+  ): Promise<GatewayOutcome> {
+    return this.client.within(signal, async () => {
+      try {
+        return await send();
+      } catch (error) {
+        return this.outcomeOfError(query, error, signal);
+      }
+    });
+  }
+
+  private async outcomeOfError(
+    query: StripeQuery,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<GatewayOutcome> {
+    const failed = toStripeFailure(error);
+    if (failed === null) throw error;
+    const row = stripeErrorRow(failed);
+    this.log(row.log, `${query.kind}: ${row.name}`, error);
+    switch (row.verdict) {
+      case 'declined':
+        return { kind: 'declined', failure: declineOf(failed, query.kind, row.code) };
+      case 'unavailable':
+      case 'unknown':
+        return { kind: row.verdict };
+      case 'look':
+        return this.standing(query, signal);
+    }
+  }
+
+  /** What Stripe has on record, after it refused a call for the state of its object. */
+  private async standing(query: StripeQuery, signal: AbortSignal): Promise<GatewayOutcome> {
+    const finding = await this.onRecord(query, signal);
+    switch (finding.kind) {
+      case 'absent':
+        return declined(
+          query.kind === 'refund' ? 'refund_declined' : 'card_declined',
+          STATE_MESSAGES[query.kind],
+        );
+      case 'unavailable':
+        return UNKNOWN;
+      case 'approved':
+      case 'declined':
+      case 'unknown':
+        return finding;
+    }
+  }
+
+  /** The outcome of a confirmed intent; one that waits for its customer is given up first. */
+  private async settledCharge(intent: Stripe.PaymentIntent, idempotencyKey: string): Promise<GatewayOutcome> {
+    const outcome = chargeOutcome(intent);
+    if (outcome.kind !== 'unknown') return outcome;
+    // Stripe may have repeated an answer of hours ago: what the intent is by now says more.
+    const current = await this.stripe.paymentIntents.retrieve(intent.id);
+    if (current.status !== 'requires_action') return chargeOutcome(current);
+    /*
+     * `error_on_requires_action` should have made this an error. A declined payment must not be able to succeed later,
+     * and this intent still could, so it is declined only once it is canceled; the key makes the cancel repeatable.
+     */
+    const canceled = await this.stripe.paymentIntents.cancel(
+      intent.id,
+      {},
+      { idempotencyKey: `${idempotencyKey}-cancel` },
+    );
+    return canceled.status === 'canceled' ? { kind: 'declined', failure: AUTHENTICATION_REQUIRED } : UNKNOWN;
+  }
+
+  /** `unavailable` when Stripe could not be asked, which says nothing about the call that was asked about. */
+  private cannotLookUp(error: unknown): GatewayFinding {
+    const failed = toStripeFailure(error);
+    if (failed === null) throw error;
+    const row = stripeErrorRow(failed);
+    this.log(row.log, `find: ${row.name}`, error);
+    return { kind: 'unavailable' };
+  }
+
+  /** Never the message of an error: Stripe repeats parameters in it, and a part of a wrong key. */
+  private log(level: 'error' | 'warn' | undefined, what: string, error: unknown): void {
+    if (level === undefined || !(error instanceof Stripe.errors.StripeError)) return;
+    const { type, code, param, statusCode, requestId } = error;
+    const details = { type, code, param, status: statusCode, request: requestId };
+    this.logger[level](`${what} ${JSON.stringify(details)}`);
+  }
+}
+
+const STATE_MESSAGES: Readonly<Record<GatewayCallKind, string>> = {
+  charge: 'The card was declined.',
+  capture: 'The authorization is not valid any more.',
+  cancel: 'The authorization cannot be given up any more.',
+  refund: 'There is nothing left to give back.',
+};
+
+function hostOf(apiBase: string): { host: string; port: string; protocol: 'http' | 'https' } {
+  const { hostname, port, protocol } = new URL(apiBase);
+  const secure = protocol === 'https:';
+  return { host: hostname, port: port || (secure ? '443' : '80'), protocol: secure ? 'https' : 'http' };
+}

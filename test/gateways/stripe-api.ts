@@ -1,0 +1,296 @@
+import { randomBytes } from 'node:crypto';
+
+/** A decoded form body or query: `a[b]=c` is `{ a: { b: 'c' } }`, and every leaf is a string. */
+export type Form = { [name: string]: string | Form };
+
+export interface ApiAnswer {
+  status: number;
+  body: object;
+  /** False for what is refused before the endpoint starts, which Stripe does not keep under the idempotency key. */
+  kept: boolean;
+}
+
+export interface Intent {
+  id: string;
+  object: 'payment_intent';
+  amount: number;
+  amount_received: number;
+  amount_capturable: number;
+  currency: string;
+  capture_method: string;
+  created: number;
+  last_payment_error: object | null;
+  livemode: boolean;
+  metadata: Record<string, string>;
+  payment_method: string | null;
+  status: string;
+}
+
+export interface RefundObject {
+  id: string;
+  object: 'refund';
+  amount: number;
+  created: number;
+  currency: string;
+  metadata: Record<string, string>;
+  payment_intent: string;
+  status: string;
+}
+
+/** Stripe's own test tokens, and what becomes of them. */
+const DECLINES: Readonly<Record<string, { code: string; decline_code?: string }>> = {
+  pm_card_visa_chargeDeclined: { code: 'card_declined', decline_code: 'generic_decline' },
+  pm_card_visa_chargeDeclinedInsufficientFunds: { code: 'card_declined', decline_code: 'insufficient_funds' },
+  pm_card_visa_chargeDeclinedStolenCard: { code: 'card_declined', decline_code: 'stolen_card' },
+  pm_card_chargeDeclinedExpiredCard: { code: 'expired_card' },
+  pm_card_chargeDeclinedIncorrectCvc: { code: 'incorrect_cvc' },
+  pm_card_chargeDeclinedProcessingError: { code: 'processing_error' },
+  pm_card_authenticationRequired: {
+    code: 'authentication_required',
+    decline_code: 'authentication_required',
+  },
+};
+
+const CREATE_PARAMETERS = new Set([
+  'amount',
+  'currency',
+  'payment_method',
+  'allowed_payment_method_types',
+  'capture_method',
+  'confirm',
+  'error_on_requires_action',
+  'metadata',
+]);
+const CANCELABLE = new Set(['requires_payment_method', 'requires_capture', 'requires_action', 'processing']);
+const MIN_AMOUNT = 50;
+
+/** What Stripe keeps, and its endpoints without HTTP. */
+export class StripeApi {
+  readonly intents = new Map<string, Intent>();
+  readonly refunds = new Map<string, RefundObject>();
+  /** Ids that the search knows: new ones only once somebody indexes them, or at once. */
+  private readonly indexed = new Set<string>();
+  indexAtOnce = true;
+
+  index(): void {
+    for (const id of this.intents.keys()) this.indexed.add(id);
+  }
+
+  handle(method: string, path: string, form: Form): ApiAnswer {
+    const [resource, id = '', action] = path.replace(/^\/v1\//, '').split('/');
+    if (resource === 'payment_intents') {
+      if (method === 'GET') return this.readIntents(id, form);
+      if (id === '') return this.createIntent(form);
+      if (action === 'confirm') return this.confirm(this.require(id), form);
+      if (action === 'capture') return this.capture(this.require(id), form);
+      if (action === 'cancel') return this.cancel(this.require(id));
+    }
+    if (resource === 'refunds') {
+      if (method === 'GET') return this.readRefunds(id, form);
+      if (id === '') return this.createRefund(form);
+    }
+    return refused(404, { message: `Unrecognized request URL (${method}: ${path}).` });
+  }
+
+  private createIntent(form: Form): ApiAnswer {
+    if ('payment_method_types' in form) {
+      return refused(400, {
+        code: 'payment_method_types_no_longer_supported',
+        param: 'payment_method_types',
+      });
+    }
+    const unknown = Object.keys(form).find((name) => !CREATE_PARAMETERS.has(name));
+    if (unknown !== undefined) return refused(400, { code: 'parameter_unknown', param: unknown });
+    const amount = Number(form['amount']);
+    if (!Number.isInteger(amount) || amount < 1) {
+      return refused(400, { code: 'parameter_invalid_integer', param: 'amount' });
+    }
+    const method = text(form['payment_method']);
+    if (!method.startsWith('pm_')) {
+      return refused(400, { code: 'resource_missing', param: 'payment_method' });
+    }
+    if (amount < MIN_AMOUNT) return failed(400, { code: 'amount_too_small', param: 'amount' });
+    const intent: Intent = {
+      id: `pi_${token()}`,
+      object: 'payment_intent',
+      amount,
+      amount_received: 0,
+      amount_capturable: 0,
+      currency: text(form['currency']),
+      capture_method: text(form['capture_method'] ?? 'automatic'),
+      created: Math.floor(Date.now() / 1_000),
+      last_payment_error: null,
+      livemode: false,
+      metadata: (form['metadata'] ?? {}) as Record<string, string>,
+      payment_method: method,
+      status: 'requires_confirmation',
+    };
+    this.intents.set(intent.id, intent);
+    if (this.indexAtOnce) this.indexed.add(intent.id);
+    return form['confirm'] === 'true' ? this.confirm(intent, form) : ok(intent);
+  }
+
+  private confirm(intent: Intent, form: Form): ApiAnswer {
+    if (!['requires_confirmation', 'requires_payment_method'].includes(intent.status)) {
+      return unexpectedState(intent, 'confirmed');
+    }
+    const method = text(form['payment_method'] ?? intent.payment_method);
+    const decline = DECLINES[method];
+    if (decline !== undefined) {
+      intent.status = 'requires_payment_method';
+      intent.payment_method = null;
+      intent.last_payment_error = { type: 'card_error', message: 'Your card was declined.', ...decline };
+      return cardError(intent, decline);
+    }
+    if (method === 'pm_processing') intent.status = 'processing';
+    else if (method === 'pm_requires_action') intent.status = 'requires_action';
+    else if (intent.capture_method === 'manual') {
+      intent.status = 'requires_capture';
+      intent.amount_capturable = intent.amount;
+    } else {
+      intent.status = 'succeeded';
+      intent.amount_received = intent.amount;
+    }
+    return ok(intent);
+  }
+
+  private capture(intent: Intent, form: Form): ApiAnswer {
+    if (intent.status !== 'requires_capture') return unexpectedState(intent, 'captured');
+    const amount = Number(form['amount_to_capture'] ?? intent.amount);
+    if (amount > intent.amount_capturable) {
+      return failed(400, { code: 'amount_too_large', param: 'amount_to_capture' });
+    }
+    intent.status = 'succeeded';
+    intent.amount_received = amount;
+    intent.amount_capturable = 0;
+    Object.assign(intent.metadata, form['metadata']);
+    return ok(intent);
+  }
+
+  private cancel(intent: Intent): ApiAnswer {
+    if (!CANCELABLE.has(intent.status)) return unexpectedState(intent, 'canceled');
+    intent.status = 'canceled';
+    intent.amount_capturable = 0;
+    return ok(intent);
+  }
+
+  private createRefund(form: Form): ApiAnswer {
+    const intent = this.require(text(form['payment_intent']));
+    const left = intent.amount_received - this.refunded(intent.id);
+    const amount = Number(form['amount'] ?? left);
+    if (left === 0) return failed(400, { code: 'charge_already_refunded' });
+    if (amount > left) return failed(400, { param: 'amount', message: 'Refund amount is too large.' });
+    const refund: RefundObject = {
+      id: `re_${token()}`,
+      object: 'refund',
+      amount,
+      created: Math.floor(Date.now() / 1_000),
+      currency: intent.currency,
+      metadata: (form['metadata'] ?? {}) as Record<string, string>,
+      payment_intent: intent.id,
+      status: intent.payment_method === 'pm_card_pendingRefund' ? 'pending' : 'succeeded',
+    };
+    this.refunds.set(refund.id, refund);
+    return ok(refund);
+  }
+
+  private readIntents(id: string, form: Form): ApiAnswer {
+    if (id === 'search') {
+      const [, name = '', value = ''] = /^metadata\['([^']+)'\]:'([^']+)'$/.exec(text(form['query'])) ?? [];
+      const data = [...this.intents.values()].filter(
+        (intent) => this.indexed.has(intent.id) && intent.metadata[name] === value,
+      );
+      return ok({
+        object: 'search_result',
+        data,
+        has_more: false,
+        next_page: null,
+        url: '/v1/payment_intents/search',
+      });
+    }
+    if (id !== '') return ok(this.require(id));
+    const since = Number((form['created'] as Form | undefined)?.['gte'] ?? 0);
+    return list(
+      [...this.intents.values()].filter(({ created }) => created >= since),
+      form,
+    );
+  }
+
+  private readRefunds(id: string, form: Form): ApiAnswer {
+    if (id === '') {
+      return list(
+        [...this.refunds.values()].filter((refund) => refund.payment_intent === form['payment_intent']),
+        form,
+      );
+    }
+    const refund = this.refunds.get(id);
+    return refund === undefined ? missing('refund', id) : ok(refund);
+  }
+
+  private refunded(intentId: string): number {
+    const refunds = [...this.refunds.values()].filter(({ payment_intent }) => payment_intent === intentId);
+    return refunds.reduce((sum, { amount }) => sum + amount, 0);
+  }
+
+  private require(id: string): Intent {
+    const intent = this.intents.get(id);
+    if (intent === undefined) throw new Missing(missing('intent', id));
+    return intent;
+  }
+}
+
+/** Thrown for an object that is not there. */
+export class Missing extends Error {
+  constructor(readonly answer: ApiAnswer) {
+    super('resource_missing');
+  }
+}
+
+export function errorBody(error: Record<string, unknown>): object {
+  return {
+    error: { type: 'invalid_request_error', message: 'Something is wrong with the request.', ...error },
+  };
+}
+
+function ok(body: object): ApiAnswer {
+  return { status: 200, body: structuredClone(body), kept: true };
+}
+
+function refused(status: number, error: Record<string, unknown>): ApiAnswer {
+  return { status, body: errorBody(error), kept: false };
+}
+
+function failed(status: number, error: Record<string, unknown>): ApiAnswer {
+  return { status, body: structuredClone(errorBody(error)), kept: true };
+}
+
+function cardError(intent: Intent, decline: object): ApiAnswer {
+  return failed(402, { type: 'card_error', charge: `ch_${token()}`, payment_intent: intent, ...decline });
+}
+
+function unexpectedState(intent: Intent, action: string): ApiAnswer {
+  const message = `This PaymentIntent could not be ${action} because it has a status of ${intent.status}.`;
+  return failed(400, { code: 'payment_intent_unexpected_state', message, payment_intent: intent });
+}
+
+function missing(param: string, id: string): ApiAnswer {
+  return failed(404, { code: 'resource_missing', param, message: `No such ${param}: '${id}'` });
+}
+
+/** Newest first, in pages, as all of Stripe's lists. */
+function list(all: readonly { id: string }[], form: Form): ApiAnswer {
+  const newestFirst = all.toReversed();
+  const limit = Number(form['limit'] ?? 10);
+  const start = newestFirst.findIndex(({ id }) => id === form['starting_after']) + 1;
+  const data = newestFirst.slice(start, start + limit);
+  return ok({ object: 'list', data, has_more: start + limit < newestFirst.length, url: '/v1/list' });
+}
+
+/** A leaf; a branch where one belongs is no value at all. */
+function text(value: string | Form | null | undefined): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function token(): string {
+  return randomBytes(12).toString('hex');
+}
