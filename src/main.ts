@@ -20,15 +20,18 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   const logger = createLogger(config);
   const embedded = config.databaseUrl === null ? await startEmbeddedPostgres(config.dataDir) : null;
+  let app: NestFastifyApplication | undefined;
   try {
     const databaseUrl = config.databaseUrl ?? embedded?.url ?? '';
     await prepareDatabase(config, databaseUrl);
-    const app = await createApp(config, databaseUrl, logger);
+    app = await createApp(config, databaseUrl, logger);
     await app.listen({ port: config.port, host: config.host });
     const sandboxGateway = await app.get(SandboxGatewayHost).listen();
     stopOnSignal(app, embedded, logger);
     process.stdout.write(welcome(app, config, sandboxGateway));
   } catch (error) {
+    // Before its database: else the log tells of a lost connection where the reason is another.
+    await app?.close();
     await embedded?.stop();
     throw explain(error, config);
   }

@@ -145,9 +145,17 @@ export function loadConfig(env: Environment): Config {
         'otherwise a retry could take a charge over while its first try still runs',
     );
   }
+  const gateway = readGateway(read, sandbox);
+  const gatewayMaxTries = read.integer(
+    'GATEWAY_TRIES',
+    gateway === 'sandbox' ? SANDBOX_GATEWAY_TRIES : DEFAULT_GATEWAY_TRIES,
+    1,
+    MAX_GATEWAY_TRIES,
+  );
+  const tryShare = gatewayMaxTries === 1 ? 1 : TRY_SHARE_OF_GATEWAY_TIMEOUT;
   const gatewayTryTimeoutMs = read.duration(
     'GATEWAY_TRY_TIMEOUT',
-    Math.max(1, Math.floor(gatewayTimeoutMs * TRY_SHARE_OF_GATEWAY_TIMEOUT)),
+    Math.max(1, Math.floor(gatewayTimeoutMs * tryShare)),
     1,
   );
   if (gatewayTryTimeoutMs > gatewayTimeoutMs) {
@@ -156,7 +164,6 @@ export function loadConfig(env: Environment): Config {
         'which limits all tries together',
     );
   }
-  const gateway = readGateway(read, sandbox);
   if (!sandbox && databaseUrl === null) {
     read.problems.push(
       'DATABASE_URL is required when SANDBOX is false: the embedded PostgreSQL is for the sandbox',
@@ -180,12 +187,7 @@ export function loadConfig(env: Environment): Config {
     idempotencyDerivedWindowMs: read.duration('IDEMPOTENCY_DERIVED_WINDOW', 3_600_000, 100),
     gatewayTimeoutMs,
     gatewayTryTimeoutMs,
-    gatewayMaxTries: read.integer(
-      'GATEWAY_TRIES',
-      gateway === 'sandbox' ? SANDBOX_GATEWAY_TRIES : DEFAULT_GATEWAY_TRIES,
-      1,
-      MAX_GATEWAY_TRIES,
-    ),
+    gatewayMaxTries,
     gatewayMaxConcurrent: read.integer(
       'GATEWAY_MAX_CONCURRENT',
       DEFAULT_MAX_CONCURRENT_CALLS,

@@ -36,8 +36,20 @@ export const PREFERENCE_HEADER = {
   },
 } as const;
 
+export const DERIVED_KEY_HEADER = {
+  'Idempotency-Key': {
+    description: 'The key that was derived for a request that brought none, where the service does that.',
+    schema: { ...STRING, example: 'bb3bb3fa86c3a0a1d2d2ac1d0f9c9d0e7e6d2b6d1d5f0d8c7f0a6a9d6f1e4c52' },
+  },
+} as const;
+
 /** Of every answer of a keyed route that is not a problem. */
-export const KEYED_HEADERS = { ...REQUEST_ID_HEADER, ...REPLAYED_HEADER, ...PREFERENCE_HEADER } as const;
+export const KEYED_HEADERS = {
+  ...REQUEST_ID_HEADER,
+  ...REPLAYED_HEADER,
+  ...PREFERENCE_HEADER,
+  ...DERIVED_KEY_HEADER,
+} as const;
 
 export const LOCATION_HEADER = {
   Location: {

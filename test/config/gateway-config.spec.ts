@@ -80,7 +80,8 @@ it('never repeats a secret, however wrong it is', () => {
   expect(problemsOf({ ...STRIPE, ...secrets }).join()).not.toContain('doNotRepeat');
 });
 
-it('gives a try two thirds of the time of all', () => {
-  expect(loadConfig({ GATEWAY_TIMEOUT: '30s' }).gatewayTryTimeoutMs).toBe(20_000);
+it('gives a try two thirds of the time of all, and an only one all of it', () => {
+  expect(loadConfig({ GATEWAY_TIMEOUT: '30s', GATEWAY_TRIES: '2' }).gatewayTryTimeoutMs).toBe(20_000);
+  expect(loadConfig({ GATEWAY_TIMEOUT: '30s', GATEWAY_TRIES: '1' }).gatewayTryTimeoutMs).toBe(30_000);
   expect(loadConfig({ GATEWAY_TIMEOUT: '1ms' }).gatewayTryTimeoutMs).toBe(1);
 });
