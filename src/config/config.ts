@@ -1,11 +1,7 @@
-import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import ms from 'ms';
-import {
-  parseSandboxScriptText,
-  SandboxScriptError,
-  type SandboxScript,
-} from '../gateways/sandbox/sandbox-script.js';
+import type { SandboxScript } from '../gateways/sandbox/sandbox-script.js';
+import { EnvironmentReader, type Environment } from './environment-reader.js';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -116,14 +112,11 @@ const STRIPE_WEBHOOK_SECRET = /^whsec_[\x21-\x7e]{8,250}$/;
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 /** Far more than a shop needs, and far less than what one client can do to all others. */
 const DEFAULT_RATE_LIMIT: RateLimit = { requests: 1_000, windowSeconds: 1 };
-const RATE_WINDOW_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 const DEFAULT_SANDBOX_API_KEY = 'sk_sandbox_hapax';
 /** As public as the sandbox's API key, and accepted in the sandbox alone. */
 const DEFAULT_SANDBOX_WEBHOOK_SECRET = `whsec_${Buffer.from('hapax-sandbox-gateway-not-secret').toString('base64')}`;
 /** Standard Webhooks: 24 to 64 bytes in base64. */
 const STANDARD_WEBHOOKS_SECRET = /^whsec_[A-Za-z0-9+/]{32,86}={0,2}$/;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the environment.
@@ -264,185 +257,4 @@ function readSandboxGateway(read: EnvironmentReader, sandbox: boolean): SandboxG
     notifyUrl: read.httpUrl('SANDBOX_GATEWAY_NOTIFY_URL'),
     webhookSecret: sandbox ? (secret ?? DEFAULT_SANDBOX_WEBHOOK_SECRET) : null,
   });
-}
-
-/** Reads one variable at a time and collects what is wrong, so that one start tells all of it. */
-class EnvironmentReader {
-  readonly problems: string[] = [];
-
-  constructor(private readonly env: Environment) {}
-
-  text(name: string, fallback: string): string {
-    return this.value(name) ?? fallback;
-  }
-
-  integer(name: string, fallback: number, min: number, max: number): number {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    const parsed = Number(value);
-    if (/^\d+$/.test(value) && parsed >= min && parsed <= max) return parsed;
-    return this.wrong(name, value, `a whole number from ${min} to ${max}`, fallback);
-  }
-
-  boolean(name: string, fallback: boolean): boolean {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    if (value === 'true' || value === 'false') return value === 'true';
-    return this.wrong(name, value, 'true or false', fallback);
-  }
-
-  /** A number with its unit, such as `500ms`, `60s` or `24h`; the unit is required, since `60` could be either. */
-  duration(name: string, fallback: number, min: number): number {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    const parsed = /^\d+(\.\d+)? ?[a-z]+$/i.test(value) ? ms(value as ms.StringValue) : undefined;
-    if (parsed !== undefined && Number.isFinite(parsed) && parsed >= min) return Math.round(parsed);
-    return this.wrong(
-      name,
-      value,
-      `a duration of at least ${ms(min)} with its unit, such as 500ms, 60s or 24h`,
-      fallback,
-    );
-  }
-
-  /** A number of requests and their time, such as `1000/s`, or `off`. */
-  rateLimit(name: string, fallback: RateLimit | null): RateLimit | null {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    if (value === 'off') return null;
-    const [, count, unit = ''] = /^([1-9]\d{0,8})\/([smh])$/.exec(value) ?? [];
-    const windowSeconds = RATE_WINDOW_SECONDS[unit];
-    if (windowSeconds !== undefined) return { requests: Number(count), windowSeconds };
-    return this.wrong(
-      name,
-      value,
-      'a number of requests a second, minute or hour, such as 1000/s, 600/m or 5000/h, or off',
-      fallback,
-    );
-  }
-
-  /** What browsers send as `Origin`: scheme, host and port, and nothing after them. */
-  origins(name: string): string[] {
-    const origins = this.list(name);
-    const wrong = origins.find((origin) => !isOrigin(origin));
-    if (wrong === undefined) return origins;
-    return this.wrong(
-      name,
-      wrong,
-      'a list of origins such as https://shop.example.com, separated by commas, without a path; or *',
-      [],
-    );
-  }
-
-  networks(name: string): string[] {
-    const networks = this.list(name);
-    const wrong = networks.find((network) => !isNetwork(network));
-    if (wrong === undefined) return networks;
-    return this.wrong(
-      name,
-      wrong,
-      'a list of addresses and networks such as 10.0.0.0/8, separated by commas',
-      [],
-    );
-  }
-
-  oneOf<T extends string, Fallback extends T | null>(
-    name: string,
-    allowed: readonly T[],
-    fallback: Fallback,
-  ): T | Fallback {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    const found = allowed.find((candidate) => candidate === value);
-    return found ?? this.wrong(name, value, `one of ${allowed.join(', ')}`, fallback);
-  }
-
-  postgresUrl(name: string): string | null {
-    return this.url(
-      name,
-      ['postgres:', 'postgresql:'],
-      'a URL such as postgres://user:password@host:5432/database',
-    );
-  }
-
-  httpUrl(name: string): string | null {
-    return (
-      this.url(name, ['http:', 'https:'], 'a URL such as https://payments.example.com')?.replace(
-        /\/+$/,
-        '',
-      ) ?? null
-    );
-  }
-
-  apiKey(name: string, fallback: string): string {
-    const value = this.value(name);
-    if (value === undefined) return fallback;
-    // The value is a credential: it is not echoed.
-    if (/^[\x21-\x7e]{8,255}$/.test(value)) return value;
-    this.problems.push(`${name} must be 8 to 255 visible ASCII characters`);
-    return fallback;
-  }
-
-  sandboxScript(name: string): SandboxScript | null {
-    const value = this.value(name);
-    if (value === undefined) return null;
-    try {
-      return parseSandboxScriptText(value);
-    } catch (error) {
-      if (!(error instanceof SandboxScriptError)) throw error;
-      this.problems.push(...error.problems.map((problem) => `${name}: ${problem}`));
-      return null;
-    }
-  }
-
-  /** A credential. It is not echoed. */
-  secret(name: string, pattern: RegExp, expected: string): string | null {
-    const value = this.value(name);
-    if (value === undefined) return null;
-    if (pattern.test(value)) return value;
-    this.problems.push(`${name} must be ${expected}`);
-    return null;
-  }
-
-  has(name: string): boolean {
-    return this.value(name) !== undefined;
-  }
-
-  private url(name: string, protocols: readonly string[], expected: string): string | null {
-    const value = this.value(name);
-    if (value === undefined) return null;
-    if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value;
-    // A URL may hold a password: it is not echoed.
-    this.problems.push(`${name} must be ${expected}`);
-    return null;
-  }
-
-  private list(name: string): string[] {
-    const items = (this.value(name) ?? '').split(',').map((item) => item.trim());
-    return items.filter((item) => item !== '');
-  }
-
-  /** An empty variable counts as unset, as compose files and CI systems write it. */
-  private value(name: string): string | undefined {
-    return this.env[name]?.trim() || undefined;
-  }
-
-  private wrong<T>(name: string, value: string, expected: string, fallback: T): T {
-    this.problems.push(`${name} must be ${expected}, not ${JSON.stringify(value)}`);
-    return fallback;
-  }
-}
-
-/** An IP address, or a network in CIDR notation. */
-function isNetwork(text: string): boolean {
-  const [address = '', prefix, ...rest] = text.split('/');
-  const version = isIP(address);
-  if (version === 0 || rest.length > 0) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
-}
-
-/** What a browser would send, to the letter; or everything. */
-function isOrigin(text: string): boolean {
-  if (text === '*') return true;
-  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
