@@ -1,9 +1,9 @@
-import { Controller, Get } from '@nestjs/common';
+import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { listCurrencies } from './currencies.js';
-import { CurrencyListDto } from './currency.dto.js';
+import { CurrencyListDto, ListCurrenciesDto } from './currency.dto.js';
 
 @ApiTags('Currencies')
 @ApiProblems('unauthorized', 'service_unavailable', 'internal_error')
@@ -17,7 +17,8 @@ export class CurrenciesController {
     operationId: 'listCurrencies',
   })
   @ApiOkResponse({ type: CurrencyListDto, headers: REQUEST_ID_HEADER })
-  list(): CurrencyListDto {
+  @ApiProblems('validation_failed')
+  list(@Query() _query: ListCurrenciesDto): CurrencyListDto {
     return { data: listCurrencies() };
   }
 }

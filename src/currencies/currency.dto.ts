@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { Currency } from './currencies.js';
 
 export class CurrencyDto implements Currency {
@@ -28,3 +28,7 @@ export class CurrencyListDto {
   })
   data: CurrencyDto[];
 }
+
+/** The query of the list of currencies: no parameter is known, so each is a 400. */
+@ApiSchema({ description: 'Nothing.' })
+export class ListCurrenciesDto {}
