@@ -7,6 +7,7 @@ import { DerivedKeyEntity } from '../idempotency/derived-key.entity.js';
 import { LedgerEntryEntity } from '../ledger/ledger-entry.entity.js';
 import { PaymentEntity } from '../payments/payment.entity.js';
 import { RefundEntity } from '../payments/refund.entity.js';
+import { ReversalEntity } from '../payments/reversal.entity.js';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
@@ -36,6 +37,7 @@ export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSo
       DerivedKeyEntity,
       PaymentEntity,
       RefundEntity,
+      ReversalEntity,
       LedgerEntryEntity,
       EventEntity,
     ],

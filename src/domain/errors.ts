@@ -18,6 +18,8 @@ export type Refusal =
   | { code: 'rate_limited'; retryAfterSeconds: number }
   | { code: 'idempotency_key_in_progress'; retryAfterSeconds: number }
   | { code: 'idempotency_key_reused' }
+  | { code: 'idempotency_key_reversed' }
+  | { code: 'idempotency_key_not_reversible'; message: string }
   | { code: DeclineCode; transactionId: string; refundId?: string; message: string }
   | { code: 'payment_not_capturable' | 'payment_not_cancelable' | 'payment_not_refundable'; status: string }
   | { code: 'amount_too_large'; available: string }

@@ -1,6 +1,7 @@
 import { registerDecorator } from 'class-validator';
 import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
+import { isIdempotencyKey } from '../idempotency/idempotency-key.js';
 import { isSafeText } from './safe-text.js';
 
 const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
@@ -23,6 +24,14 @@ export function IsAmount(): PropertyDecorator {
   return field('isAmount', {
     accepts: (value) => Number.isInteger(value) && MIN_AMOUNT <= Number(value) && Number(value) <= MAX_AMOUNT,
     expected: `must be a whole number from ${MIN_AMOUNT} to ${MAX_AMOUNT}, in the currency's minor unit`,
+  });
+}
+
+/** A key as the `Idempotency-Key` header would carry it. */
+export function IsIdempotencyKey(): PropertyDecorator {
+  return field('isIdempotencyKey', {
+    accepts: (value) => typeof value === 'string' && isIdempotencyKey(value),
+    expected: 'must be an idempotency key of 1 to 255 visible ASCII characters',
   });
 }
 

@@ -34,6 +34,8 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
     // The order in which the Swagger UI shows them: what people come for is on top.
     .addTag('Payments')
+    .addTag('Refunds')
+    .addTag('Reversals')
     .addTag('Idempotency keys')
     .addTag('Service', 'Health, metrics and problem types. No API key is needed.')
     // The same origin as the page: any other would need CORS.

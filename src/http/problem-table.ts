@@ -25,6 +25,7 @@ export interface ProblemKind<Code extends RefusalCode = RefusalCode> {
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
+const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 const EXAMPLE_REFUND_ID = '019b2f6f-01b4-7a5d-8c11-0d4e5f6a7b8c';
 
 /** Every code of {@link Refusal}, on the wire. The compiler refuses a code that is missing here. */
@@ -87,6 +88,22 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
     description:
       'The key was first used with another operation, path or body. This request did nothing; the first one is not changed.',
     example: { code: 'idempotency_key_reused' },
+  },
+  idempotency_key_reversed: {
+    ...wire(409, 'Idempotency-Key was reversed', 'none', 'none'),
+    detail: () =>
+      'This Idempotency-Key was reversed before this request arrived. Nothing was done, and nothing will be.',
+    description:
+      'A reversal has closed the key before a request with it had an effect, so that a late one has none either. ' +
+      'This is final: use a new key for a new intent.',
+    example: { code: 'idempotency_key_reversed' },
+  },
+  idempotency_key_not_reversible: {
+    ...wire(409, 'Idempotency-Key cannot be reversed', 'none', 'none'),
+    detail: (refusal) => refusal.message,
+    description:
+      'Only a key under which a payment was asked for can be reversed; this one belongs to something else. Nothing was done.',
+    example: { code: 'idempotency_key_not_reversible', message: NOT_A_PAYMENT },
   },
   unauthorized: {
     ...wire(401, 'Unauthorized', 'none', 'none'),

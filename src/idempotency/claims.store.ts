@@ -42,7 +42,8 @@ export interface Claim extends ScopedKey {
 
 /** What a key stands for, as another request sees it. */
 export interface ClaimState extends Claim {
-  status: 'in_progress' | 'completed' | 'released';
+  /** `reversed` for a key that was closed before a request with it had arrived, or after it was given back. */
+  status: 'in_progress' | 'completed' | 'released' | 'reversed';
   /** By the database's clock. */
   leaseExpired: boolean;
   leaseRemainingMs: number;
@@ -68,7 +69,7 @@ export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
  * Written so that the planner cannot answer it from the partial index on leases: without statistics it takes that one
  * for the smaller, and then reads all claims in progress for each claim of a group.
  */
-const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released')`;
+const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
 
 const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
@@ -200,14 +201,15 @@ export class ClaimsStore {
     });
   }
 
-  /** How many calls have no known outcome, and the age of the oldest. */
+  /** How many gateway calls have no known outcome, and the age of the oldest. A reversal only waits for such calls. */
   async unknownOutcomes(): Promise<UnknownOutcomes> {
     const [row] = await this.transactions.read<UnknownOutcomes>({
       name: 'claims.unknown_outcomes',
       text: `
         SELECT count(*)::int AS count,
           coalesce(extract(epoch FROM clock_timestamp() - min(unknown_since)), 0)::float8 AS "oldestSeconds"
-        FROM idempotency_keys WHERE status = 'in_progress' AND unknown_since IS NOT NULL`,
+        FROM idempotency_keys
+        WHERE status = 'in_progress' AND unknown_since IS NOT NULL AND operation <> 'reversal'`,
       values: [],
     });
     return row ?? { count: 0, oldestSeconds: 0 };
@@ -248,6 +250,24 @@ export class ClaimsStore {
         RETURNING ${CLAIM_COLUMNS}`,
       values: [leaseMs, limit],
     });
+  }
+
+  /** Takes one claim over whose lease ran out, at once: whoever asks for it by name does not wait for a pause to end. */
+  async takeExpiredKey(
+    { merchantId, idempotencyKey }: ScopedKey,
+    leaseMs: number,
+  ): Promise<Claim | undefined> {
+    const [claim] = await this.transactions.read<Claim>({
+      name: 'claims.take_expired_key',
+      text: `
+        UPDATE idempotency_keys k
+        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond'
+        WHERE k.merchant_id = $1 AND k.idempotency_key = $2
+          AND ${STILL_IN_PROGRESS} AND k.lease_expires_at <= clock_timestamp()
+        RETURNING ${CLAIM_COLUMNS}`,
+      values: [merchantId, idempotencyKey, leaseMs],
+    });
+    return claim;
   }
 
   /** Deletes stored answers and released keys past their lifetime, and returns how many. What was made keeps its key. */

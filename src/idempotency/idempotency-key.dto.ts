@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired'] as const;
+export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired', 'reversed'] as const;
 
 /** What a key stands for. */
 export class IdempotencyKeyDto {
@@ -12,7 +12,8 @@ export class IdempotencyKeyDto {
     example: 'completed',
     description:
       '`in_progress`: being worked on. `completed`: the answer is stored. `released`: the last try had no effect, send it ' +
-      'again. `expired`: the stored answer is gone, and what it created answers in its present state.',
+      'again. `expired`: the stored answer is gone, and what it created answers in its present state. `reversed`: closed ' +
+      'before a request with it had an effect, and refused for ever.',
   })
   state: (typeof KEY_STATES)[number];
 

@@ -34,6 +34,16 @@ export function parseIdempotencyKey(value: string): string {
   return key;
 }
 
+/** True for whatever {@link parseIdempotencyKey} takes. */
+export function isIdempotencyKey(value: string): boolean {
+  try {
+    parseIdempotencyKey(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function parseQuoted(value: string): string {
   let item: unknown;
   try {

@@ -5,6 +5,10 @@ import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client
 const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const GROUP_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
+/** Why a key is refused to a request. */
+export type KeyConflict =
+  'idempotency_key_in_progress' | 'idempotency_key_reused' | 'idempotency_key_reversed';
+
 /** What is counted. Every label comes from a closed set, never from a client. One registry an app: tests boot many. */
 @Injectable()
 export class Metrics {
@@ -79,7 +83,7 @@ export class Metrics {
     this.replays.inc({ source });
   }
 
-  conflicted(code: 'idempotency_key_in_progress' | 'idempotency_key_reused'): void {
+  conflicted(code: KeyConflict): void {
     this.conflicts.inc({ code });
   }
 

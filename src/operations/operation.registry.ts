@@ -8,7 +8,7 @@ import type { AnyOperation } from './operation.js';
 /** Every operation by the name that is stored with its claims, for those who find a claim without its request. */
 @Injectable()
 export class OperationRegistry {
-  private readonly operations: ReadonlyMap<string, AnyOperation>;
+  private readonly operations = new Map<string, AnyOperation>();
 
   constructor(
     charge: ChargeOperation,
@@ -16,8 +16,12 @@ export class OperationRegistry {
     cancel: CancelOperation,
     refund: RefundOperation,
   ) {
-    const operations: AnyOperation[] = [charge, capture, cancel, refund];
-    this.operations = new Map(operations.map((operation) => [operation.name, operation]));
+    for (const operation of [charge, capture, cancel, refund]) this.register(operation);
+  }
+
+  /** For an operation that is carried out by others of these, and so needs the runner, which needs this registry. */
+  register(operation: AnyOperation): void {
+    this.operations.set(operation.name, operation);
   }
 
   /** Undefined for an operation of a newer version, whose process will recover it. */

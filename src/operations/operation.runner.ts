@@ -10,7 +10,7 @@ import { ClaimsStore, type Claim, type ClaimRequest, type ClaimState } from '../
 import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
 import { fingerprint } from '../idempotency/fingerprint.js';
 import { cacheKey, ReplayCache } from '../idempotency/replay-cache.js';
-import { Metrics } from '../metrics/metrics.js';
+import { type KeyConflict, Metrics } from '../metrics/metrics.js';
 import { Clock } from './clock.js';
 import type { Answer, AnyOperation, OperationCall, OperationRequest, Reserved } from './operation.js';
 import { isTransient, OperationExecutor, outcomeUnknown, RETRY_AFTER_SECONDS } from './operation.executor.js';
@@ -202,6 +202,7 @@ export class OperationRunner {
     const [state] = await this.claims.find([request]);
     // Deleted or released since: the next look claims it.
     if (state === undefined) return null;
+    if (state.status === 'reversed') throw this.conflict('idempotency_key_reversed');
     if (state.fingerprint !== request.fingerprint) {
       if (state.status === 'completed') throw this.conflict('idempotency_key_reused');
       await this.refuseUnlessOriginal(operation, request);
@@ -289,7 +290,7 @@ export class OperationRunner {
     });
   }
 
-  private conflict(code: 'idempotency_key_in_progress' | 'idempotency_key_reused'): RefusedError {
+  private conflict(code: KeyConflict): RefusedError {
     this.metrics.conflicted(code);
     return new RefusedError(
       code === 'idempotency_key_in_progress' ? { code, retryAfterSeconds: RETRY_AFTER_SECONDS } : { code },

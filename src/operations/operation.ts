@@ -6,6 +6,7 @@ import type { KeyedRequest } from '../idempotency/keyed-request.js';
 import type { LedgerTransaction } from '../ledger/ledger.store.js';
 import type { PaymentChange } from '../payments/payments.store.js';
 import type { RefundChange } from '../payments/refunds.store.js';
+import type { ReversalChange } from '../payments/reversals.store.js';
 
 export type { EventType };
 
@@ -44,6 +45,7 @@ export interface Settlement {
   replayed: boolean;
   payment?: PaymentChange;
   refund?: RefundChange;
+  reversal?: ReversalChange;
   ledger?: LedgerTransaction;
   event?: NewEvent;
 }

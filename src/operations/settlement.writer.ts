@@ -9,6 +9,7 @@ import { LedgerStore } from '../ledger/ledger.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { PaymentsStore } from '../payments/payments.store.js';
 import { RefundsStore } from '../payments/refunds.store.js';
+import { ReversalsStore } from '../payments/reversals.store.js';
 import type { AnyOperation, Settlement } from './operation.js';
 
 /** Writes outcomes, many operations' in one transaction. */
@@ -22,6 +23,7 @@ export class SettlementWriter {
     private readonly claims: ClaimsStore,
     private readonly payments: PaymentsStore,
     private readonly refunds: RefundsStore,
+    private readonly reversals: ReversalsStore,
     private readonly ledger: LedgerStore,
     private readonly events: EventsStore,
     metrics: Metrics,
@@ -61,6 +63,9 @@ export class SettlementWriter {
       payment ? [{ claim, change: payment, event: event !== undefined }] : [],
     );
     const refunds = sorted.flatMap(({ claim, refund }) => (refund ? [{ claim, change: refund }] : []));
+    const reversals = sorted.flatMap(({ claim, reversal }) =>
+      reversal ? [{ claim, change: reversal }] : [],
+    );
     const ledger = sorted.flatMap((settlement) =>
       settlement.ledger ? [{ claim: settlement.claim, ledger: settlement.ledger }] : [],
     );
@@ -70,6 +75,7 @@ export class SettlementWriter {
       this.claims.complete(tx, sorted, this.config.idempotencyRetentionMs),
       this.payments.settle(tx, payments),
       this.refunds.settle(tx, refunds),
+      this.reversals.settle(tx, reversals),
       this.ledger.append(tx, ledger),
       this.events.append(tx, events),
     ]);

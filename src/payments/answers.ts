@@ -2,11 +2,13 @@ import { Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
 import type { Payment } from '../domain/payment.js';
 import type { Refund } from '../domain/refund.js';
+import type { Reversal } from '../domain/reversal.js';
 import { PROBLEM_MEDIA_TYPE, renderProblem } from '../http/problem-table.js';
 import { PublicUrl } from '../http/public-url.js';
 import type { StoredAnswer } from '../idempotency/claims.store.js';
 import { paymentToWire } from './payment.dto.js';
 import { refundToWire } from './refund.dto.js';
+import { reversalToWire } from './reversal.dto.js';
 
 const JSON_MEDIA_TYPE = 'application/json; charset=utf-8';
 
@@ -31,6 +33,15 @@ export class Answers {
       contentType: JSON_MEDIA_TYPE,
       location: `/v1/refunds/${refund.refundId}`,
       body: JSON.stringify(refundToWire(refund)),
+    };
+  }
+
+  reversal(status: 201 | 202, reversal: Reversal): StoredAnswer {
+    return {
+      status,
+      contentType: JSON_MEDIA_TYPE,
+      location: `/v1/reversals/${reversal.reversalId}`,
+      body: JSON.stringify(reversalToWire(reversal)),
     };
   }
 

@@ -60,5 +60,12 @@ function originToWire(idempotencyKey: string, { payment }: PaymentOrigin): Idemp
 
 /** What an operation makes or changes. */
 function resourcePath(operation: string, resourceId: string): string {
-  return operation === 'refund' ? `/v1/refunds/${resourceId}` : `/v1/payments/${resourceId}`;
+  switch (operation) {
+    case 'refund':
+      return `/v1/refunds/${resourceId}`;
+    case 'reversal':
+      return `/v1/reversals/${resourceId}`;
+    default:
+      return `/v1/payments/${resourceId}`;
+  }
 }

@@ -6,6 +6,7 @@ import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js
 @Entity({ name: 'payments' })
 @Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
+@Index('payments_closed_by', ['merchantId', 'closedByKey'], { where: 'closed_by_key IS NOT NULL' })
 export class PaymentEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })
   merchantId: string;

@@ -11,6 +11,7 @@ import { MetricsModule } from '../metrics/metrics.module.js';
 import { Clock } from '../operations/clock.js';
 import { OperationExecutor } from '../operations/operation.executor.js';
 import { OperationRegistry } from '../operations/operation.registry.js';
+import { OperationResumer } from '../operations/operation.resumer.js';
 import { OperationRunner } from '../operations/operation.runner.js';
 import { SettlementWriter } from '../operations/settlement.writer.js';
 import { RecoveryWorker } from '../recovery/recovery.worker.js';
@@ -25,17 +26,21 @@ import { PaymentsStore } from './payments.store.js';
 import { RefundOperation } from './refund.operation.js';
 import { RefundsController } from './refunds.controller.js';
 import { RefundsStore } from './refunds.store.js';
+import { ReversalOperation } from './reversal.operation.js';
+import { ReversalsController } from './reversals.controller.js';
+import { ReversalsStore } from './reversals.store.js';
 
 /** Everything that moves money: one module, because its parts make sense only together. */
 @Module({
   imports: [HttpModule, MetricsModule],
-  controllers: [PaymentsController, RefundsController, IdempotencyKeysController],
+  controllers: [PaymentsController, RefundsController, ReversalsController, IdempotencyKeysController],
   providers: [
     Clock,
     ClaimsStore,
     DerivedKeysStore,
     PaymentsStore,
     RefundsStore,
+    ReversalsStore,
     LedgerStore,
     EventsStore,
     ReplayCache,
@@ -44,11 +49,13 @@ import { RefundsStore } from './refunds.store.js';
     OperationExecutor,
     OperationRunner,
     OperationRegistry,
+    OperationResumer,
     Answers,
     ChargeOperation,
     CaptureOperation,
     CancelOperation,
     RefundOperation,
+    ReversalOperation,
     RecoveryWorker,
     UnknownOutcomesReport,
     RetentionWorker,

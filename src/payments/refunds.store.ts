@@ -139,6 +139,16 @@ export class RefundsStore {
     return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, refund: entity.toRefund() };
   }
 
+  /** The keys of a payment's refunds whose outcome is open. */
+  async pendingKeys(merchantId: string, transactionId: string): Promise<string[]> {
+    const entities = await this.dataSource.manager.findBy(RefundEntity, {
+      merchantId,
+      transactionId,
+      status: 'pending',
+    });
+    return entities.map(({ idempotencyKey }) => idempotencyKey);
+  }
+
   /** A payment's refunds, newest first. */
   async list(
     merchantId: string,

@@ -1,18 +1,11 @@
 import {
   Inject,
   Injectable,
-  Logger,
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
 } from '@nestjs/common';
-import { uuidv7 } from '../ids/uuidv7.js';
 import { CONFIG, type Config } from '../config/config.js';
-import { RefusedError } from '../domain/errors.js';
-import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
-import { Metrics } from '../metrics/metrics.js';
-import { Clock } from '../operations/clock.js';
-import { OperationExecutor } from '../operations/operation.executor.js';
-import { OperationRegistry } from '../operations/operation.registry.js';
+import { OperationResumer } from '../operations/operation.resumer.js';
 import { Periodic } from './periodic.js';
 
 /** How many lost claims one run takes over: few enough that each is called well within its lease. */
@@ -28,16 +21,11 @@ const LOOKS_A_LEASE = 6;
  */
 @Injectable()
 export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly logger = new Logger(RecoveryWorker.name);
   private readonly schedule: Periodic;
 
   constructor(
-    @Inject(CONFIG) private readonly config: Config,
-    private readonly claims: ClaimsStore,
-    private readonly operations: OperationRegistry,
-    private readonly executor: OperationExecutor,
-    private readonly clock: Clock,
-    private readonly metrics: Metrics,
+    @Inject(CONFIG) config: Config,
+    private readonly resumer: OperationResumer,
   ) {
     const intervalMs = config.idempotencyLeaseMs / LOOKS_A_LEASE;
     this.schedule = new Periodic(
@@ -56,26 +44,7 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
   }
 
   /** Takes over the claims whose lease has run out, carries each to its end, and returns how many it took. */
-  async runOnce(): Promise<number> {
-    const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.claims.takeExpired(this.config.idempotencyLeaseMs, BATCH_SIZE);
-    await Promise.all(claims.map((claim) => this.recover(claim, leasedAtMs)));
-    return claims.length;
-  }
-
-  private async recover(claim: Claim, leasedAtMs: number): Promise<void> {
-    this.metrics.claimTakenOver('recovery');
-    const operation = this.operations.find(claim.operation);
-    if (operation === undefined) return;
-    const requestId = uuidv7();
-    try {
-      const next = await operation.resume(claim, requestId);
-      const answer = await this.executor.execute(operation, { claim, requestId, leasedAtMs }, next);
-      this.logger.log(`recovered claim ${claim.claimId}, attempt ${claim.attempt}: answer ${answer.status}`);
-    } catch (error) {
-      // Whatever it is, the lease runs out again, and the next run tries again.
-      const reason = error instanceof RefusedError ? error.refusal.code : String(error);
-      this.logger.warn(`could not recover claim ${claim.claimId}, attempt ${claim.attempt}: ${reason}`);
-    }
+  runOnce(): Promise<number> {
+    return this.resumer.resumeExpired(BATCH_SIZE);
   }
 }

@@ -16,13 +16,19 @@ interface Shop {
   /** Completed, authorized, and refunded in part. */
   payments: string[];
   refundId: string;
+  reversalId: string;
 }
 
 /** A well-formed id of nothing. */
 const UNKNOWN = '019b2f6e-0000-7000-8000-000000000000';
 const UNKNOWN_KEY = 'nobody-has-sent-this';
 /** Both shops use the same keys, for different requests. */
-const KEYS = { completed: 'order-1', authorized: 'order-2', refund: 'order-1-refund' } as const;
+const KEYS = {
+  completed: 'order-1',
+  authorized: 'order-2',
+  refund: 'order-1-refund',
+  neverSent: 'order-3',
+} as const;
 
 /** Every route that names something of a merchant, and what of the other shop's to put into its address. */
 const ROUTES_WITH_IDS: readonly {
@@ -67,6 +73,12 @@ const ROUTES_WITH_IDS: readonly {
     path: (id) => `/v1/refunds/${id}`,
     theirs: ({ refundId }) => refundId,
   },
+  {
+    route: 'get /v1/reversals/{reversal_id}',
+    method: 'GET',
+    path: (id) => `/v1/reversals/${id}`,
+    theirs: ({ reversalId }) => reversalId,
+  },
 ];
 
 /** Routes that name nothing, and the one whose name is the caller's own; each has a test below. */
@@ -75,6 +87,7 @@ const OTHER_ROUTES = [
   'post /v1/payments',
   'get /v1/idempotency-keys/{key}',
   'get /v1/currencies',
+  'post /v1/reversals',
 ];
 
 function completed({ payments: [first = ''] }: Shop): string {
@@ -128,7 +141,7 @@ describe('merchants are apart', () => {
   async function openShop(name: string, amount: number): Promise<Shop> {
     const keys = new KeyManagement(app.get(DataSource), true);
     const { merchantId, apiKey } = await keys.createMerchant(name);
-    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '' };
+    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '', reversalId: '' };
     const charge = { amount, currency: 'EUR', payment_method: 'pm_card_visa' };
     const first = await send(shop, 'POST', '/v1/payments', charge, KEYS.completed);
     const manual = { ...charge, capture_method: 'manual' };
@@ -143,6 +156,9 @@ describe('merchants are apart', () => {
     );
     expect([first.statusCode, second.statusCode, refund.statusCode]).toEqual([201, 201, 201]);
     shop.refundId = refund.json().refund_id;
+    const reversal = await send(shop, 'POST', '/v1/reversals', { idempotency_key: KEYS.neverSent });
+    expect(reversal.statusCode).toBe(201);
+    shop.reversalId = reversal.json().reversal_id;
     return shop;
   }
 
@@ -173,10 +189,12 @@ describe('merchants are apart', () => {
       'get /v1/payments/{transaction_id}': 'payments:read',
       'get /v1/payments/{transaction_id}/refunds': 'payments:read',
       'get /v1/refunds/{refund_id}': 'payments:read',
+      'get /v1/reversals/{reversal_id}': 'payments:read',
       'post /v1/payments': 'payments:write',
       'post /v1/payments/{transaction_id}/cancel': 'payments:write',
       'post /v1/payments/{transaction_id}/capture': 'payments:write',
       'post /v1/payments/{transaction_id}/refunds': 'refunds:write',
+      'post /v1/reversals': 'payments:write',
     });
   });
 
@@ -242,6 +260,17 @@ describe('merchants are apart', () => {
     expect(ours.headers['idempotent-replayed']).toBe('false');
   });
 
+  it('reverses only what is ours, under the same key', async () => {
+    const payment = { amount: 1, currency: 'EUR', payment_method: 'pm_card_visa' };
+    const theirs = await send(shops.theirs, 'POST', '/v1/payments', payment, 'theirs-to-keep');
+    const before = await rowsOf(shops.theirs);
+    const reversal = await send(shops.ours, 'POST', '/v1/reversals', { idempotency_key: 'theirs-to-keep' });
+    expect(reversal.json()).toMatchObject({ outcome: 'prevented', transaction_id: null });
+    expect(await rowsOf(shops.theirs)).toEqual(before);
+    const replay = await send(shops.theirs, 'POST', '/v1/payments', payment, 'theirs-to-keep');
+    expect([replay.statusCode, replay.body]).toEqual([201, theirs.body]);
+  });
+
   it('lists only what is ours, whatever the filter and the cursor', async () => {
     const theirFirstPage = (await send(shops.theirs, 'GET', '/v1/payments?limit=1')).json();
     for (const query of [
@@ -301,7 +330,14 @@ describe('merchants are apart', () => {
   /** All that the database holds of a shop, as text. */
   async function rowsOf({ merchantId }: Shop): Promise<string[]> {
     const rows: string[] = [];
-    for (const table of ['payments', 'refunds', 'idempotency_keys', 'ledger_entries', 'events']) {
+    for (const table of [
+      'payments',
+      'refunds',
+      'reversals',
+      'idempotency_keys',
+      'ledger_entries',
+      'events',
+    ]) {
       const found = await app
         .get(DataSource)
         .query<{ row: string }[]>(`SELECT t::text AS row FROM ${table} t WHERE merchant_id = $1 ORDER BY 1`, [

@@ -7,7 +7,7 @@ import { writeSync } from 'node:fs';
 import { createApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config/config.js';
 import { EventsStore } from '../../src/events/events.store.js';
-import { Gateway } from '../../src/gateways/gateway.js';
+import { Gateway, type RefundRequest } from '../../src/gateways/gateway.js';
 import { createLogger } from '../../src/http/logger.js';
 import { PublicUrl } from '../../src/http/public-url.js';
 import { ClaimsStore } from '../../src/idempotency/claims.store.js';
@@ -92,6 +92,20 @@ gateway.charge = async (request, signal) => {
   await strikeWhenAllArrive('in the gateway call, after its effect', key);
   return outcome;
 };
+
+const strikeAt = (at: StrikePoint): void => {
+  if (at === strikePoint) strike();
+};
+
+for (const undo of ['cancel', 'refund'] as const) {
+  const call = gateway[undo].bind(gateway);
+  gateway[undo] = async (request: RefundRequest, signal: AbortSignal) => {
+    strikeAt('in the call that undoes, before its effect');
+    const outcome = await call(request, signal);
+    strikeAt('in the call that undoes, after its effect');
+    return outcome;
+  };
+}
 
 const settlements = app.get(SettlementWriter);
 const settle = settlements.settle.bind(settlements);

@@ -9,7 +9,13 @@ export const STRIKE_POINTS = [
   'in the middle of the settle’s transaction',
   'after the settle, before the answer',
 ] as const;
-export type StrikePoint = (typeof STRIKE_POINTS)[number];
+
+/** The points of a cancel or a refund, whatever its key: a reversal runs them under keys of its own. */
+export const UNDO_STRIKE_POINTS = [
+  'in the call that undoes, before its effect',
+  'in the call that undoes, after its effect',
+] as const;
+export type StrikePoint = (typeof STRIKE_POINTS)[number] | (typeof UNDO_STRIKE_POINTS)[number];
 
 /** What the service prints when it is about to be struck. */
 export const STRIKING = 'now at the strike point';

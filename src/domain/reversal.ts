@@ -1,0 +1,55 @@
+import type { DeclineCode } from './errors.js';
+import type { Payment } from './payment.js';
+
+export const REVERSAL_STATUSES = ['pending', 'completed', 'failed'] as const;
+export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
+
+/**
+ * How a payment has not happened: it never arrived and never will (`prevented`), the gateway had refused it
+ * (`failed`), its authorization was given up (`canceled`), or its money went back (`refunded`).
+ */
+export const REVERSAL_OUTCOMES = ['prevented', 'failed', 'canceled', 'refunded'] as const;
+export type ReversalOutcome = (typeof REVERSAL_OUTCOMES)[number];
+
+/** Why a payment could not be undone. */
+export interface ReversalFailure {
+  code: DeclineCode | 'idempotency_key_not_reversible';
+  message: string;
+}
+
+/** The wish that whatever was asked for under a key has not happened. */
+export interface Reversal {
+  reversalId: string;
+  merchantId: string;
+  /** The key of the payment that is to be undone. */
+  reversedKey: string;
+  status: ReversalStatus;
+  /** Null until the reversal is completed. */
+  outcome: ReversalOutcome | null;
+  /** The payment that the key had made; null for none. */
+  transactionId: string | null;
+  failure: ReversalFailure | null;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+/** `resolve` and `wait` are for a payment that somebody else is still working on. */
+export type UndoStep =
+  { step: 'end'; outcome: ReversalOutcome } | { step: 'resolve' | 'cancel' | 'refund' | 'wait' };
+
+/** What a payment still needs until it counts as not having happened. */
+export function nextUndoStep(payment: Payment, refundsUnderWay: boolean): UndoStep {
+  switch (payment.status) {
+    case 'pending':
+      return { step: 'resolve' };
+    case 'failed':
+    case 'canceled':
+      return { step: 'end', outcome: payment.status };
+    case 'authorized':
+      return { step: payment.hold === null ? 'cancel' : 'wait' };
+    case 'completed':
+      if (payment.amountRefunded < payment.amountCaptured) return { step: 'refund' };
+      // A refund that is refused after all gives its amount back, and that must be refunded then.
+      return refundsUnderWay ? { step: 'wait' } : { step: 'end', outcome: 'refunded' };
+  }
+}

@@ -1,0 +1,63 @@
+import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
+import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
+
+/** A reversal's row, for plain reads and for the schema. It is written by `reversals.store.ts`. */
+@Entity({ name: 'reversals' })
+@Unique('reversals_idempotency_key', ['merchantId', 'idempotencyKey'])
+export class ReversalEntity {
+  @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'reversals_pkey' })
+  merchantId: string;
+
+  @PrimaryColumn('uuid', { name: 'reversal_id', primaryKeyConstraintName: 'reversals_pkey' })
+  reversalId: string;
+
+  /** Of the reversal itself. */
+  @Column('text', { name: 'idempotency_key' })
+  idempotencyKey: string;
+
+  @Column('uuid', { name: 'claim_id' })
+  claimId: string;
+
+  @Column('text')
+  fingerprint: string;
+
+  /** Of the payment that is to be undone. */
+  @Column('text', { name: 'reversed_key' })
+  reversedKey: string;
+
+  @Column('text')
+  status: ReversalStatus;
+
+  @Column('text', { nullable: true })
+  outcome: ReversalOutcome | null;
+
+  @Column('uuid', { name: 'transaction_id', nullable: true })
+  transactionId: string | null;
+
+  @Column('text', { name: 'failure_code', nullable: true })
+  failureCode: ReversalFailure['code'] | null;
+
+  @Column('text', { name: 'failure_message', nullable: true })
+  failureMessage: string | null;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt: Date;
+
+  @Column('timestamptz', { name: 'updated_at' })
+  updatedAt: Date;
+
+  toReversal(): Reversal {
+    return {
+      reversalId: this.reversalId,
+      merchantId: this.merchantId,
+      reversedKey: this.reversedKey,
+      status: this.status,
+      outcome: this.outcome,
+      transactionId: this.transactionId,
+      failure:
+        this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
+      createdAt: this.createdAt,
+      updatedAt: this.updatedAt,
+    };
+  }
+}

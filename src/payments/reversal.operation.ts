@@ -1,0 +1,291 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Transaction } from '../database/pipelined-transactions.js';
+import { RefusedError, type Refusal } from '../domain/errors.js';
+import type { Payment } from '../domain/payment.js';
+import {
+  nextUndoStep,
+  type Reversal,
+  type ReversalFailure,
+  type ReversalOutcome,
+} from '../domain/reversal.js';
+import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
+import { ClaimsStore, type Claim, type ScopedKey, type StoredAnswer } from '../idempotency/claims.store.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { Clock } from '../operations/clock.js';
+import type {
+  Answer,
+  FinalOutcome,
+  NextStep,
+  Operation,
+  OperationRequest,
+  Reserved,
+  Settlement,
+} from '../operations/operation.js';
+import { OperationRegistry } from '../operations/operation.registry.js';
+import { OperationResumer } from '../operations/operation.resumer.js';
+import { OperationRunner } from '../operations/operation.runner.js';
+import { Answers } from './answers.js';
+import { PaymentsStore } from './payments.store.js';
+import { RefundsStore } from './refunds.store.js';
+import { ReversalsStore } from './reversals.store.js';
+
+/** How often a payment that others still work on is looked at: soon at first, then less. */
+const FIRST_LOOK_MS = 25;
+const MAX_LOOK_MS = 1_000;
+
+const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
+
+export interface ReversalCommand {
+  /** The key of the payment that is to be undone. */
+  reversedKey: string;
+}
+
+/** How a payment was undone, or why it could not be. */
+type ReversalEnd =
+  | { outcome: ReversalOutcome; transactionId: string | null }
+  | { failure: ReversalFailure; transactionId: string | null };
+
+interface ReversalWork {
+  reversal: Reversal;
+  /** Found by the call, written by the settlement. */
+  end: ReversalEnd | null;
+}
+
+/**
+ * Makes a payment not have happened, whatever became of its request. It asks the gateway nothing itself: it runs
+ * cancels and refunds under keys that follow from its own, so that a reversal which is carried on by another process
+ * finds again what it has done, and each of its steps happens once like anybody else's.
+ */
+@Injectable()
+export class ReversalOperation implements Operation<ReversalCommand, ReversalWork>, OnModuleInit {
+  readonly name = 'reversal';
+
+  constructor(
+    private readonly registry: OperationRegistry,
+    private readonly runner: OperationRunner,
+    private readonly resumer: OperationResumer,
+    private readonly claims: ClaimsStore,
+    private readonly reversals: ReversalsStore,
+    private readonly payments: PaymentsStore,
+    private readonly refunds: RefundsStore,
+    private readonly clock: Clock,
+    private readonly answers: Answers,
+  ) {}
+
+  onModuleInit(): void {
+    this.registry.register(this);
+  }
+
+  /** Its time is the reversal's `created_at`, so that the order of ids is the order of creation. */
+  newResourceId({ receivedAt }: OperationRequest<ReversalCommand>): string {
+    return uuidv7(receivedAt.getTime());
+  }
+
+  async reserve(
+    tx: Transaction,
+    requests: readonly OperationRequest<ReversalCommand>[],
+  ): Promise<Reserved[]> {
+    const inserted = await this.reversals.insertPending(
+      tx,
+      requests.map(({ merchantId, idempotencyKey, receivedAt, command }) => ({
+        merchantId,
+        idempotencyKey,
+        receivedAt,
+        reversedKey: command.reversedKey,
+      })),
+    );
+    return inserted.map((key) => ({ ...key, inserted: true }));
+  }
+
+  proceed(claim: Claim, { requestId }: OperationRequest<ReversalCommand>): Promise<NextStep<ReversalWork>> {
+    return this.resume(claim, requestId);
+  }
+
+  async originalFingerprint(request: OperationRequest<ReversalCommand>): Promise<string | null> {
+    return (await this.reversals.findByKey(request))?.fingerprint ?? null;
+  }
+
+  async resume(claim: Claim, requestId: string): Promise<NextStep<ReversalWork>> {
+    const origin = await this.reversals.findByKey(claim);
+    if (origin === null) throw new Error(`claim ${claim.claimId} has no reversal`);
+    const { reversal, fingerprint } = origin;
+    if (reversal.status === 'pending') return { step: 'call', work: { reversal, end: null } };
+    const original: Claim = { ...claim, fingerprint, resourceId: reversal.reversalId };
+    const answer = this.finalAnswer(reversal, requestId);
+    return { step: 'settle', settlement: { claim: original, answer, replayed: true } };
+  }
+
+  /** `unknown` while others have not ended what they do to the payment; the reversal goes on later. */
+  async call(work: ReversalWork, signal: AbortSignal): Promise<GatewayOutcome> {
+    work.end = await this.undo(work.reversal, signal);
+    return work.end === null
+      ? { kind: 'unknown' }
+      : { kind: 'approved', reference: work.reversal.reversalId };
+  }
+
+  /** Going on is the way to find out: each step is keyed. */
+  find(work: ReversalWork, _unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding> {
+    return this.call(work, signal);
+  }
+
+  settle(
+    claim: Claim,
+    { reversal, end }: ReversalWork,
+    _outcome: FinalOutcome,
+    requestId: string,
+  ): Settlement {
+    if (end === null) throw new Error(`reversal ${reversal.reversalId} has not come to its end`);
+    const ended = endedReversal(reversal, end, this.clock.now());
+    const { reversalId, status, outcome, transactionId, failure, updatedAt } = ended;
+    return {
+      claim: { ...claim, resourceId: reversalId },
+      answer: this.finalAnswer(ended, requestId),
+      replayed: false,
+      reversal: { reversalId, to: status, outcome, transactionId, failure, updatedAt },
+    };
+  }
+
+  release(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+    return this.reversals.undoPending(tx, claims);
+  }
+
+  pendingAnswer({ reversal }: ReversalWork): StoredAnswer {
+    return this.answers.reversal(202, reversal);
+  }
+
+  /** Step by step until the payment has not happened; null when that takes longer than it may. */
+  private async undo(reversal: Reversal, signal: AbortSignal): Promise<ReversalEnd | null> {
+    const steps = new ReversalSteps(reversal);
+    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
+      const end = await this.step(reversal, steps);
+      if (end !== null) return end;
+      await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return null;
+    }
+  }
+
+  /** Does what can be done now. Null where that was not the last of it. */
+  private async step(reversal: Reversal, steps: ReversalSteps): Promise<ReversalEnd | null> {
+    const { merchantId, reversedKey } = reversal;
+    const key = { merchantId, idempotencyKey: reversedKey };
+    const origin = await this.payments.findByKey(key);
+    if (origin === null) return this.prevent(reversal, key);
+    const { payment } = origin;
+    const pendingRefunds = await this.refunds.pendingKeys(merchantId, payment.transactionId);
+    const next = nextUndoStep(payment, pendingRefunds.length > 0);
+    switch (next.step) {
+      case 'end':
+        return { outcome: next.outcome, transactionId: payment.transactionId };
+      case 'resolve':
+        await this.resumer.resumeKey(key);
+        return null;
+      case 'cancel':
+      case 'refund':
+        return this.run(next.step, payment, steps);
+      case 'wait':
+        // Others' steps are carried on by whoever began them, or by recovery; ours may have lost its process.
+        for (const idempotencyKey of [...pendingRefunds, steps.key('cancel')]) {
+          await this.resumer.resumeKey({ merchantId, idempotencyKey });
+        }
+        return null;
+    }
+  }
+
+  /** There is no payment: from now on there cannot be one. */
+  private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | null> {
+    if (await this.reversals.closeKey(key, reversalId)) return { outcome: 'prevented', transactionId: null };
+    const [claim] = await this.claims.find([key]);
+    if (claim?.operation === 'charge') return null;
+    // Without a claim there may still be a payment that was made in between.
+    if (claim === undefined && (await this.payments.findByKey(key)) !== null) return null;
+    return {
+      failure: { code: 'idempotency_key_not_reversible', message: NOT_A_PAYMENT },
+      transactionId: null,
+    };
+  }
+
+  private async run(
+    operation: 'cancel' | 'refund',
+    { merchantId, transactionId }: Payment,
+    steps: ReversalSteps,
+  ): Promise<ReversalEnd | null> {
+    const idempotencyKey = steps.key(operation);
+    const answer = await this.answerOf(operation, merchantId, transactionId, idempotencyKey);
+    // Not to be had now, or not known yet: the same key is asked again.
+    if (answer === null || answer.status === 202) return null;
+    steps.done(operation);
+    // What follows is decided by the payment as it is now, also where the step lost a race against another change.
+    if (answer.status < 300 || answer.status === 409) return null;
+    return { failure: failureOf(answer), transactionId };
+  }
+
+  private async answerOf(
+    operation: 'cancel' | 'refund',
+    merchantId: string,
+    transactionId: string,
+    idempotencyKey: string,
+  ): Promise<Answer | null> {
+    const command = { transactionId, amountMinor: null };
+    try {
+      return await this.runner.run({
+        operation,
+        merchantId,
+        idempotencyKey,
+        params: { transactionId },
+        body: {},
+        command: operation === 'cancel' ? command : { ...command, reason: 'reversal' },
+        requestId: uuidv7(),
+        receivedAt: this.clock.now(),
+        waitMs: 0,
+        lifetimeMs: null,
+        announceKey: () => undefined,
+      });
+    } catch (error) {
+      if (error instanceof RefusedError) return null;
+      throw error;
+    }
+  }
+
+  private finalAnswer(reversal: Reversal, requestId: string): StoredAnswer {
+    if (reversal.failure === null) return this.answers.reversal(201, reversal);
+    return this.answers.problem(refusalOf(reversal.failure, reversal.transactionId), requestId);
+  }
+}
+
+/**
+ * The keys of a reversal's own steps: they follow from the reversal alone, so that whoever carries it on asks under the
+ * same ones. The blank keeps them apart from clients' keys, which have none.
+ */
+class ReversalSteps {
+  private readonly numbers = { cancel: 1, refund: 1 };
+
+  constructor(private readonly reversal: Reversal) {}
+
+  key(operation: 'cancel' | 'refund'): string {
+    return `reversal ${this.reversal.reversalId} ${operation} ${this.numbers[operation]}`;
+  }
+
+  /** The next one of this kind is another step. */
+  done(operation: 'cancel' | 'refund'): void {
+    this.numbers[operation] += 1;
+  }
+}
+
+function endedReversal(reversal: Reversal, end: ReversalEnd, updatedAt: Date): Reversal {
+  const { transactionId } = end;
+  return 'outcome' in end
+    ? { ...reversal, status: 'completed', outcome: end.outcome, transactionId, updatedAt }
+    : { ...reversal, status: 'failed', failure: end.failure, transactionId, updatedAt };
+}
+
+/** Of a problem document that is ours. */
+function failureOf({ body }: Answer): ReversalFailure {
+  const { code, detail } = JSON.parse(body) as { code: ReversalFailure['code']; detail: string };
+  return { code, message: detail };
+}
+
+function refusalOf({ code, message }: ReversalFailure, transactionId: string | null): Refusal {
+  if (code === 'idempotency_key_not_reversible') return { code, message };
+  return { code, message, transactionId: transactionId ?? '' };
+}

@@ -1,0 +1,157 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { ReversalEntity } from './reversal.entity.js';
+
+export interface NewReversal extends ScopedKey {
+  reversedKey: string;
+  receivedAt: Date;
+}
+
+export interface ReversalChange {
+  reversalId: string;
+  to: ReversalStatus;
+  outcome: ReversalOutcome | null;
+  transactionId: string | null;
+  failure: ReversalFailure | null;
+  updatedAt: Date;
+}
+
+/** The reversal that was made under a key, with the fingerprint of the request that made it. */
+export interface ReversalOrigin {
+  fingerprint: string;
+  reversal: Reversal;
+}
+
+/** The SQL of `reversals`, and of the keys that they close. */
+@Injectable()
+export class ReversalsStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly transactions: PipelinedTransactions,
+  ) {}
+
+  /** Inserts pending reversals for the claims that this transaction took; a key that has one already keeps it. */
+  async insertPending(tx: Transaction, reversals: readonly NewReversal[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
+      name: 'reversals.insert_pending',
+      text: `
+        INSERT INTO reversals AS r
+          (merchant_id, reversal_id, idempotency_key, claim_id, fingerprint, reversed_key, status, created_at, updated_at)
+        SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.fingerprint, i.reversed_key, 'pending',
+          i.created_at, i.created_at
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+          AS i(merchant_id, idempotency_key, reversed_key, created_at)
+        JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
+        RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
+      values: [
+        reversals.map((reversal) => reversal.merchantId),
+        reversals.map((reversal) => reversal.idempotencyKey),
+        reversals.map((reversal) => reversal.reversedKey),
+        reversals.map((reversal) => reversal.receivedAt),
+      ],
+    });
+    return rows;
+  }
+
+  /** Applies outcomes for the claims that this transaction completed. */
+  async settle(tx: Transaction, changes: readonly { claim: Claim; change: ReversalChange }[]): Promise<void> {
+    if (changes.length === 0) return;
+    await tx.query({
+      name: 'reversals.settle',
+      text: `
+        WITH settled AS MATERIALIZED (
+          SELECT i.*
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
+            $9::timestamptz[])
+            AS i(merchant_id, idempotency_key, reversal_id, to_status, outcome, transaction_id, failure_code,
+              failure_message, updated_at)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE reversals r
+        SET status = s.to_status, outcome = s.outcome, transaction_id = s.transaction_id,
+          failure_code = s.failure_code, failure_message = s.failure_message, updated_at = s.updated_at
+        FROM settled s
+        WHERE r.merchant_id = s.merchant_id AND r.reversal_id = s.reversal_id AND r.status = 'pending'`,
+      values: [
+        changes.map(({ claim }) => claim.merchantId),
+        changes.map(({ claim }) => claim.idempotencyKey),
+        changes.map(({ change }) => change.reversalId),
+        changes.map(({ change }) => change.to),
+        changes.map(({ change }) => change.outcome),
+        changes.map(({ change }) => change.transactionId),
+        changes.map(({ change }) => change.failure?.code ?? null),
+        changes.map(({ change }) => change.failure?.message ?? null),
+        changes.map(({ change }) => change.updatedAt),
+      ],
+    });
+  }
+
+  /** Removes the pending reversals of the claims that this transaction released. */
+  async undoPending(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+    await tx.query({
+      name: 'reversals.undo_pending',
+      text: `
+        WITH released AS MATERIALIZED (
+          SELECT k.merchant_id, k.resource_id
+          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        DELETE FROM reversals r
+        USING released k
+        WHERE r.merchant_id = k.merchant_id AND r.reversal_id = k.resource_id AND r.status = 'pending'`,
+      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+    });
+  }
+
+  /**
+   * Closes a key for ever, unless something stands under it: every later request with it is refused. The row is a claim
+   * that nobody holds, so that a late request and its reversal race for one row, and it never expires, because the
+   * request may be late by days. A key that was given back is closed too.
+   * @returns false where the key belongs to a request, which may have run to its end long ago.
+   */
+  async closeKey({ merchantId, idempotencyKey }: ScopedKey, reversalId: string): Promise<boolean> {
+    const rows = await this.transactions.read({
+      name: 'reversals.close_key',
+      text: `
+        INSERT INTO idempotency_keys AS k
+          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt,
+            lease_expires_at)
+        SELECT i.*, 'reversed', 1, clock_timestamp()
+        FROM (VALUES ($1::uuid, $2::text, $3::uuid, 'reversal', '', $4::uuid))
+          AS i(merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id)
+        WHERE NOT EXISTS (
+            SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.idempotency_key = i.idempotency_key)
+          AND NOT EXISTS (
+            SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.closed_by_key = i.idempotency_key)
+          AND NOT EXISTS (
+            SELECT FROM refunds r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
+          AND NOT EXISTS (
+            SELECT FROM reversals r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
+        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
+          SET status = 'reversed', claim_id = EXCLUDED.claim_id, operation = EXCLUDED.operation,
+            fingerprint = EXCLUDED.fingerprint, resource_id = EXCLUDED.resource_id, expires_at = NULL
+          WHERE k.status IN ('released', 'reversed')
+        RETURNING 1`,
+      values: [merchantId, idempotencyKey, uuidv7(), reversalId],
+    });
+    return rows.length > 0;
+  }
+
+  async find(merchantId: string, reversalId: string): Promise<Reversal | null> {
+    const entity = await this.dataSource.manager.findOneBy(ReversalEntity, { merchantId, reversalId });
+    return entity?.toReversal() ?? null;
+  }
+
+  async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<ReversalOrigin | null> {
+    const entity = await this.dataSource.manager.findOneBy(ReversalEntity, { merchantId, idempotencyKey });
+    return entity && { fingerprint: entity.fingerprint, reversal: entity.toReversal() };
+  }
+}
