@@ -210,9 +210,11 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
   },
   service_unavailable: {
     ...wire(503, 'Service unavailable', 'same_key', 'none'),
-    detail: () => 'The service is not available at the moment. Nothing was done: retry with the same key.',
+    detail: () =>
+      'The service is not available at the moment. This request did nothing: retry with the same key.',
     description:
-      'The database or the gateway cannot be reached, and nothing was done. Wait for `Retry-After`, then send the same request with the same key.',
+      'The database or the gateway cannot be reached, and this request did nothing. An earlier one with the same key may have had its effect: ' +
+      'wait for `Retry-After`, then send the same request with the same key, which finds out. Never use a new key here.',
     example: { code: 'service_unavailable', retryAfterSeconds: 1 },
   },
   outcome_unknown: {
