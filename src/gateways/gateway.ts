@@ -29,7 +29,8 @@ export abstract class Gateway {
    * `absent` has to be final, because money is decided by it: a provider that says it must refuse the call should it
    * still arrive, as one does that had been held up on its way. The sandbox closes the key by answering. A provider
    * that gives no such guarantee says `absent` only when the call cannot arrive any more; until then it is `unknown`.
-   * A finding is never `unavailable`: a gateway that cannot be asked has said nothing about the call, `unknown`.
+   * A gateway that cannot be asked has said nothing about the call: its `unavailable` speaks of the question, and counts
+   * against its health, but whoever asks through the resilient gateway hears `unknown`.
    */
   abstract find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding>;
 }

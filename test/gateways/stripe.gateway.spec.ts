@@ -250,6 +250,21 @@ describe('the life of a payment', () => {
     expect(await charge(request)).toEqual({ kind: 'approved', reference: intent?.id });
   });
 
+  it.each<Fault>([
+    { kind: 'rate_limit' },
+    { kind: 'answer', status: 404, error: { type: 'invalid_request_error', code: 'resource_missing' } },
+    { kind: 'answer', status: 402, error: { type: 'card_error', code: 'card_declined' } },
+  ])(
+    'takes %j, said of its second question, for no word about the charge or refund itself',
+    async (fault) => {
+      server.next(/^GET /, fault);
+      expect(await charge(chargeRequest({ paymentMethod: 'pm_processing' }))).toEqual(UNKNOWN);
+      const { refund } = await paid('automatic', { paymentMethod: 'pm_card_pendingRefund' });
+      server.next(/^GET /, fault);
+      expect(await gateway().refund(refund, within())).toEqual(UNKNOWN);
+    },
+  );
+
   it('leaves a pending refund open, and sees its end behind the stored answer', async () => {
     const { refund } = await paid('automatic', { paymentMethod: 'pm_card_pendingRefund' });
     expect(await gateway().refund(refund, within())).toEqual(UNKNOWN);

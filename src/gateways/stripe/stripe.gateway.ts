@@ -93,7 +93,7 @@ export class StripeGateway extends Gateway {
         },
         { idempotencyKey },
       );
-      return this.settledCharge(intent, idempotencyKey);
+      return this.afterActing(() => this.settledCharge(intent, idempotencyKey));
     });
   }
 
@@ -138,7 +138,7 @@ export class StripeGateway extends Gateway {
       const outcome = refundOutcome(refund);
       // Stripe may have repeated an answer of hours ago: what the refund is by now says more.
       return outcome.kind === 'unknown'
-        ? refundOutcome(await this.stripe.refunds.retrieve(refund.id))
+        ? this.afterActing(async () => refundOutcome(await this.stripe.refunds.retrieve(refund.id)))
         : outcome;
     });
   }
@@ -197,6 +197,16 @@ export class StripeGateway extends Gateway {
         return this.outcomeOfError(query, error, signal);
       }
     });
+  }
+
+  /** Stripe has taken the call: what goes wrong with a question after it does not mean that it had no effect. */
+  private async afterActing(ask: () => Promise<GatewayOutcome>): Promise<GatewayOutcome> {
+    try {
+      return await ask();
+    } catch (error) {
+      this.cannotLookUp(error);
+      return UNKNOWN;
+    }
   }
 
   private async outcomeOfError(
@@ -261,7 +271,7 @@ export class StripeGateway extends Gateway {
     const failed = toStripeFailure(error);
     if (failed === null) throw error;
     const row = stripeErrorRow(failed);
-    this.log(row.log, `find: ${row.name}`, error);
+    this.log(row.log, `look up: ${row.name}`, error);
     return { kind: 'unavailable' };
   }
 
