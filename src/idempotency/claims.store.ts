@@ -95,8 +95,9 @@ export class ClaimsStore {
    * Claims new keys, and takes over those whose lease ran out, if they carry the same fingerprint. A released key goes
    * to whoever asks next: the same request goes on under its claim id, which is the gateway's key, and another request
    * gets a claim of its own, since the first surely had no effect. A request whose first commit may have happened
-   * finds its own claim again. What is not returned belongs to somebody else or is completed: read it with
-   * {@link find}, in a later statement, because one statement sees neither its own conflict's row nor the other's.
+   * finds its own claim again, and whether another has worked on it since. What is not returned belongs to somebody
+   * else or is completed: read it with {@link find}, in a later statement, because one statement sees neither its own
+   * conflict's row nor the other's.
    */
   async take(tx: Transaction, requests: readonly ClaimRequest[], leaseMs: number): Promise<Claim[]> {
     const { rows } = await tx.query<Claim>({
@@ -109,7 +110,7 @@ export class ClaimsStore {
         FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[]) AS i
         ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
           SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at,
-            resumed = k.status = 'in_progress' AND k.claim_id <> EXCLUDED.claim_id,
+            resumed = k.status = 'in_progress' AND (k.resumed OR k.claim_id <> EXCLUDED.claim_id),
             operation = EXCLUDED.operation, fingerprint = EXCLUDED.fingerprint, lifetime_ms = EXCLUDED.lifetime_ms,
             claim_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.claim_id ELSE EXCLUDED.claim_id END,
             resource_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.resource_id ELSE EXCLUDED.resource_id END

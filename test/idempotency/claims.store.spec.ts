@@ -38,6 +38,13 @@ describe('claims', () => {
     expect(await db.take([request], LONG_LEASE_MS)).toEqual([{ ...first, attempt: 2 }]);
   });
 
+  it('tell that request that another has worked on its claim since, and may have called the gateway', async () => {
+    const request = claimRequest();
+    await db.take([request], NO_LEASE_MS);
+    await db.claims.takeExpiredKey(request, LONG_LEASE_MS);
+    expect(await db.take([request], LONG_LEASE_MS)).toMatchObject([{ attempt: 3, resumed: true }]);
+  });
+
   describe('the lease', () => {
     it('keeps a claim from everybody else while it runs', async () => {
       const request = claimRequest();
@@ -181,7 +188,10 @@ describe('claims', () => {
     it('control: without the state, a second completion replaces the answer', async () => {
       const { current } = await lostClaim();
       await complete(current, '"first"');
-      const unguarded = without('claims.complete', `AND k.status NOT IN ('completed', 'released')`);
+      const unguarded = without(
+        'claims.complete',
+        `AND k.status NOT IN ('completed', 'released', 'reversed')`,
+      );
       expect(await complete(current, '"second"', unguarded)).toBe(true);
       expect((await stateOf(current)).body).toBe('"second"');
     });
