@@ -32,6 +32,9 @@ export interface ClosingWork {
   gatewayKey: string;
 }
 
+/** The payment was pending when the route saw it, and its charge has been given back since: there is none to act on. */
+const GONE = { step: 'release' } as const;
+
 /**
  * What captures and cancels share: each takes the authorized payment for itself, so that of any number that race one
  * goes on and the others are refused, and ends the authorization for good.
@@ -80,7 +83,8 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
     claim: Claim,
     { command, requestId }: OperationRequest<ClosingCommand>,
   ): Promise<NextStep<ClosingWork>> {
-    const payment = await this.read(claim);
+    const payment = await this.payments.find(claim.merchantId, claim.resourceId);
+    if (payment === null) return GONE;
     const next = await this.next(claim, payment);
     if (next !== null) return next;
     // Who was held up by another that has just let go is refused all the same: the claim is taken, and asks once.
@@ -99,7 +103,9 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
    * any more, so the key is given back: nothing was reserved, and the next request with it hears the reason.
    */
   async resume(claim: Claim): Promise<NextStep<ClosingWork>> {
-    return (await this.next(claim, await this.read(claim))) ?? { step: 'release' };
+    const payment = await this.payments.find(claim.merchantId, claim.resourceId);
+    if (payment === null) return GONE;
+    return (await this.next(claim, payment)) ?? { step: 'release' };
   }
 
   settle(claim: Claim, work: ClosingWork, outcome: FinalOutcome, requestId: string): Settlement {
@@ -152,12 +158,6 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
 
   pendingAnswer({ payment }: ClosingWork): StoredAnswer {
     return this.answers.payment(202, payment);
-  }
-
-  private async read(claim: Claim): Promise<Payment> {
-    const payment = await this.payments.find(claim.merchantId, claim.resourceId);
-    if (payment === null) throw new Error(`claim ${claim.claimId} is for a payment that does not exist`);
-    return payment;
   }
 
   private async next(claim: Claim, payment: Payment): Promise<NextStep<ClosingWork> | null> {

@@ -79,7 +79,9 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     { command, requestId }: OperationRequest<RefundCommand>,
   ): Promise<NextStep<RefundWork>> {
     const origin = await this.refunds.findByKey(claim);
-    const payment = await this.read(claim.merchantId, command.transactionId);
+    const payment = await this.payments.find(claim.merchantId, command.transactionId);
+    // It was pending when the route saw it, and its charge has been given back since: there is none to act on.
+    if (payment === null) return { step: 'release' };
     if (origin !== null) return this.next(claim, origin, payment, requestId);
     const refusal = refundRefusal(payment, command.amountMinor) ?? leftOf(payment);
     return { step: 'settle', settlement: this.refused(claim, refusal, requestId) };
