@@ -37,8 +37,12 @@ export interface Reversal {
 export type UndoStep =
   { step: 'end'; outcome: ReversalOutcome } | { step: 'resolve' | 'cancel' | 'refund' | 'wait' };
 
-/** What a payment still needs until it counts as not having happened. */
-export function nextUndoStep(payment: Payment, refundsUnderWay: boolean): UndoStep {
+/**
+ * What a payment still needs until it counts as not having happened.
+ * @param givenBack by refunds that are completed, read after the payment: it only ever grows, while `amount_refunded`
+ * also counts refunds that may yet fail.
+ */
+export function nextUndoStep(payment: Payment, givenBack: bigint): UndoStep {
   switch (payment.status) {
     case 'pending':
       return { step: 'resolve' };
@@ -50,6 +54,6 @@ export function nextUndoStep(payment: Payment, refundsUnderWay: boolean): UndoSt
     case 'completed':
       if (payment.amountRefunded < payment.amountCaptured) return { step: 'refund' };
       // A refund that is refused after all gives its amount back, and that must be refunded then.
-      return refundsUnderWay ? { step: 'wait' } : { step: 'end', outcome: 'refunded' };
+      return givenBack < payment.amountCaptured ? { step: 'wait' } : { step: 'end', outcome: 'refunded' };
   }
 }

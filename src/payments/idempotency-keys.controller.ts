@@ -4,10 +4,19 @@ import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { RefusedError } from '../domain/errors.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { ClaimsStore, type ClaimState } from '../idempotency/claims.store.js';
+import { ClaimsStore, type ClaimState, type ScopedKey } from '../idempotency/claims.store.js';
 import { IdempotencyKeyDto } from '../idempotency/idempotency-key.dto.js';
 import { parseIdempotencyKey } from '../idempotency/idempotency-key.js';
-import { type PaymentOrigin, PaymentsStore } from './payments.store.js';
+import { PaymentsStore } from './payments.store.js';
+import { RefundsStore } from './refunds.store.js';
+import { ReversalsStore } from './reversals.store.js';
+
+/** What was made under a key whose stored answer is gone. */
+interface Made {
+  operation: string;
+  resourceId: string;
+  createdAt: Date;
+}
 
 @ApiTags('Idempotency keys')
 @ApiProblems('unauthorized', 'service_unavailable', 'internal_error')
@@ -16,6 +25,8 @@ export class IdempotencyKeysController {
   constructor(
     private readonly claims: ClaimsStore,
     private readonly payments: PaymentsStore,
+    private readonly refunds: RefundsStore,
+    private readonly reversals: ReversalsStore,
   ) {}
 
   @Get(':key')
@@ -28,9 +39,20 @@ export class IdempotencyKeysController {
     const scoped = { merchantId, idempotencyKey: parseIdempotencyKey(key) };
     const [claim] = await this.claims.find([scoped]);
     if (claim !== undefined) return claimToWire(claim);
-    const origin = await this.payments.findByKey(scoped);
-    if (origin !== null) return originToWire(scoped.idempotencyKey, origin);
+    const made = await this.madeUnder(scoped);
+    if (made !== null) return madeToWire(scoped.idempotencyKey, made);
     throw new RefusedError({ code: 'not_found', what: 'idempotency key' });
+  }
+
+  private async madeUnder(key: ScopedKey): Promise<Made | null> {
+    const payment = (await this.payments.findByKey(key))?.payment;
+    if (payment)
+      return { operation: 'charge', resourceId: payment.transactionId, createdAt: payment.createdAt };
+    const refund = (await this.refunds.findByKey(key))?.refund;
+    if (refund) return { operation: 'refund', resourceId: refund.refundId, createdAt: refund.createdAt };
+    const reversal = (await this.reversals.findByKey(key))?.reversal;
+    if (!reversal) return null;
+    return { operation: 'reversal', resourceId: reversal.reversalId, createdAt: reversal.createdAt };
   }
 }
 
@@ -39,21 +61,26 @@ function claimToWire(claim: ClaimState): IdempotencyKeyDto {
     idempotency_key: claim.idempotencyKey,
     state: claim.status,
     operation: claim.operation,
-    resource: claim.status === 'released' ? null : resourcePath(claim.operation, claim.resourceId),
+    resource: madeNothing(claim) ? null : resourcePath(claim.operation, claim.resourceId),
     response_status: claim.answer?.status ?? null,
     first_seen_at: claim.createdAt.toISOString(),
     expires_at: claim.expiresAt?.toISOString() ?? null,
   };
 }
 
-function originToWire(idempotencyKey: string, { payment }: PaymentOrigin): IdempotencyKeyDto {
+/** A refund that the payment did not allow was never made; what its payment's state forbids has a payment still. */
+function madeNothing({ status, operation, answer }: ClaimState): boolean {
+  return status === 'released' || (operation === 'refund' && answer?.status === 409);
+}
+
+function madeToWire(idempotencyKey: string, { operation, resourceId, createdAt }: Made): IdempotencyKeyDto {
   return {
     idempotency_key: idempotencyKey,
     state: 'expired',
-    operation: 'charge',
-    resource: resourcePath('charge', payment.transactionId),
+    operation,
+    resource: resourcePath(operation, resourceId),
     response_status: null,
-    first_seen_at: payment.createdAt.toISOString(),
+    first_seen_at: createdAt.toISOString(),
     expires_at: null,
   };
 }

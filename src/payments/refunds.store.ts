@@ -29,6 +29,12 @@ export interface RefundOrigin {
   refund: Refund;
 }
 
+/** How far a payment's refunds have come. */
+export interface RefundsStanding {
+  givenBack: bigint;
+  pendingKeys: string[];
+}
+
 /** The SQL of `refunds`. The amounts that it may hold are guarded by the payment's row: see `payments.store.ts`. */
 @Injectable()
 export class RefundsStore {
@@ -139,14 +145,14 @@ export class RefundsStore {
     return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, refund: entity.toRefund() };
   }
 
-  /** The keys of a payment's refunds whose outcome is open. */
-  async pendingKeys(merchantId: string, transactionId: string): Promise<string[]> {
-    const entities = await this.dataSource.manager.findBy(RefundEntity, {
-      merchantId,
-      transactionId,
-      status: 'pending',
-    });
-    return entities.map(({ idempotencyKey }) => idempotencyKey);
+  /** What a payment's refunds have given back for good, and the keys of those whose outcome is open. */
+  async standing(merchantId: string, transactionId: string): Promise<RefundsStanding> {
+    const entities = await this.dataSource.manager.findBy(RefundEntity, { merchantId, transactionId });
+    const of = (status: RefundStatus) => entities.filter((entity) => entity.status === status);
+    return {
+      givenBack: of('completed').reduce((sum, { amount }) => sum + BigInt(amount), 0n),
+      pendingKeys: of('pending').map(({ idempotencyKey }) => idempotencyKey),
+    };
   }
 
   /** A payment's refunds, newest first. */

@@ -33,6 +33,8 @@ import { ReversalsStore } from './reversals.store.js';
 /** How often a payment that others still work on is looked at: soon at first, then less. */
 const FIRST_LOOK_MS = 25;
 const MAX_LOOK_MS = 1_000;
+/** How long between two looks is too long for whoever asks again, or carries a reversal on among other claims. */
+const MAX_LOOK_AGAIN_MS = 100;
 
 const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 
@@ -45,6 +47,9 @@ export interface ReversalCommand {
 type ReversalEnd =
   | { outcome: ReversalOutcome; transactionId: string | null }
   | { failure: ReversalFailure; transactionId: string | null };
+
+/** What a step has left to do: the next one at once, or to look later at what others do. */
+type Unfinished = 'go on' | 'look later';
 
 interface ReversalWork {
   reversal: Reversal;
@@ -117,16 +122,16 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
   }
 
   /** `unknown` while others have not ended what they do to the payment; the reversal goes on later. */
-  async call(work: ReversalWork, signal: AbortSignal): Promise<GatewayOutcome> {
-    work.end = await this.undo(work.reversal, signal);
-    return work.end === null
-      ? { kind: 'unknown' }
-      : { kind: 'approved', reference: work.reversal.reversalId };
+  call(work: ReversalWork, signal: AbortSignal): Promise<GatewayOutcome> {
+    return this.carryOn(work, signal, Infinity);
   }
 
-  /** Going on is the way to find out: each step is keyed. */
+  /**
+   * Going on is the way to find out: each step is keyed. It does not stay to wait for others, which may take days, or
+   * the recovery worker would have no time for their claims.
+   */
   find(work: ReversalWork, _unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding> {
-    return this.call(work, signal);
+    return this.carryOn(work, signal, MAX_LOOK_AGAIN_MS);
   }
 
   settle(
@@ -154,51 +159,69 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     return this.answers.reversal(202, reversal);
   }
 
-  /** Step by step until the payment has not happened; null when that takes longer than it may. */
-  private async undo(reversal: Reversal, signal: AbortSignal): Promise<ReversalEnd | null> {
+  private async carryOn(work: ReversalWork, signal: AbortSignal, maxLookMs: number): Promise<GatewayOutcome> {
+    work.end = await this.undo(work.reversal, signal, maxLookMs);
+    return work.end === null
+      ? { kind: 'unknown' }
+      : { kind: 'approved', reference: work.reversal.reversalId };
+  }
+
+  /**
+   * Step by step until the payment has not happened; null when that takes longer than it may. Only others are waited
+   * for: whoever carries a reversal on passes all its ended steps again, and must come to the next one in time.
+   */
+  private async undo(
+    reversal: Reversal,
+    signal: AbortSignal,
+    maxLookMs: number,
+  ): Promise<ReversalEnd | null> {
     const steps = new ReversalSteps(reversal);
-    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
-      const end = await this.step(reversal, steps);
-      if (end !== null) return end;
-      await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+    for (let lookMs = FIRST_LOOK_MS; ;) {
+      const result = await this.step(reversal, steps);
+      if (typeof result === 'object') return result;
+      if (result === 'look later') {
+        if (lookMs > maxLookMs) return null;
+        await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+        lookMs = Math.min(lookMs * 2, MAX_LOOK_MS);
+      }
       if (signal.aborted) return null;
     }
   }
 
-  /** Does what can be done now. Null where that was not the last of it. */
-  private async step(reversal: Reversal, steps: ReversalSteps): Promise<ReversalEnd | null> {
+  /** Does what can be done now. */
+  private async step(reversal: Reversal, steps: ReversalSteps): Promise<ReversalEnd | Unfinished> {
     const { merchantId, reversedKey } = reversal;
     const key = { merchantId, idempotencyKey: reversedKey };
     const origin = await this.payments.findByKey(key);
     if (origin === null) return this.prevent(reversal, key);
     const { payment } = origin;
-    const pendingRefunds = await this.refunds.pendingKeys(merchantId, payment.transactionId);
-    const next = nextUndoStep(payment, pendingRefunds.length > 0);
+    const { givenBack, pendingKeys } = await this.refunds.standing(merchantId, payment.transactionId);
+    const next = nextUndoStep(payment, givenBack);
     switch (next.step) {
       case 'end':
         return { outcome: next.outcome, transactionId: payment.transactionId };
       case 'resolve':
         await this.resumer.resumeKey(key);
-        return null;
+        return 'look later';
       case 'cancel':
       case 'refund':
         return this.run(next.step, payment, steps);
       case 'wait':
         // Others' steps are carried on by whoever began them, or by recovery; ours may have lost its process.
-        for (const idempotencyKey of [...pendingRefunds, steps.key('cancel')]) {
+        for (const idempotencyKey of [...pendingKeys, steps.key('cancel')]) {
           await this.resumer.resumeKey({ merchantId, idempotencyKey });
         }
-        return null;
+        return 'look later';
     }
   }
 
   /** There is no payment: from now on there cannot be one. */
-  private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | null> {
+  private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
     if (await this.reversals.closeKey(key, reversalId)) return { outcome: 'prevented', transactionId: null };
     const [claim] = await this.claims.find([key]);
-    if (claim?.operation === 'charge') return null;
+    if (claim?.operation === 'charge') return 'look later';
     // Without a claim there may still be a payment that was made in between.
-    if (claim === undefined && (await this.payments.findByKey(key)) !== null) return null;
+    if (claim === undefined && (await this.payments.findByKey(key)) !== null) return 'look later';
     return {
       failure: { code: 'idempotency_key_not_reversible', message: NOT_A_PAYMENT },
       transactionId: null,
@@ -209,15 +232,17 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     operation: 'cancel' | 'refund',
     { merchantId, transactionId }: Payment,
     steps: ReversalSteps,
-  ): Promise<ReversalEnd | null> {
+  ): Promise<ReversalEnd | Unfinished> {
     const idempotencyKey = steps.key(operation);
     const answer = await this.answerOf(operation, merchantId, transactionId, idempotencyKey);
     // Not to be had now, or not known yet: the same key is asked again.
-    if (answer === null || answer.status === 202) return null;
+    if (answer === null || answer.status === 202) return 'look later';
     steps.done(operation);
     // What follows is decided by the payment as it is now, also where the step lost a race against another change.
-    if (answer.status < 300 || answer.status === 409) return null;
-    return { failure: failureOf(answer), transactionId };
+    if (answer.status < 300 || answer.status === 409) return 'go on';
+    const failure = failureOf(answer);
+    // Nobody has refused anything: the step got lost on its way, and is taken again under the next key.
+    return failure.code === 'not_processed' ? 'go on' : { failure, transactionId };
   }
 
   private async answerOf(

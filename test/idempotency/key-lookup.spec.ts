@@ -1,3 +1,4 @@
+import { post } from '../support/api.js';
 import { chargeBody, newKey, SLOW } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { TestApp } from '../support/test-app.js';
@@ -76,6 +77,38 @@ describe('GET /v1/idempotency-keys/{key}', () => {
       response_status: null,
       first_seen_at: answer.body.created_at,
       expires_at: null,
+    });
+  });
+
+  it('says expired of a refund and of a reversal, too', async () => {
+    const paid = await service.post(chargeBody());
+    for (const [operation, path, body] of [
+      ['refund', `/v1/payments/${paid.body.transaction_id}/refunds`, { amount: 1 }],
+      ['reversal', '/v1/reversals', { idempotency_key: newKey() }],
+    ] as const) {
+      const key = newKey();
+      const reply = await post({ baseUrl: await service.app.getUrl() }, path, { key, body });
+      await service.evidence.query('DELETE FROM idempotency_keys WHERE idempotency_key = $1', [key]);
+      expect((await read(key)).body).toMatchObject({
+        state: 'expired',
+        operation,
+        resource: reply.headers.get('location'),
+        first_seen_at: reply.json['created_at'],
+      });
+    }
+  });
+
+  it('names no refund where the payment did not allow one', async () => {
+    const paid = await service.post(chargeBody());
+    const key = newKey();
+    const path = `/v1/payments/${paid.body.transaction_id}/refunds`;
+    expect(
+      await post({ baseUrl: await service.app.getUrl() }, path, { key, body: { amount: 999_999 } }),
+    ).toMatchObject({ status: 409 });
+    expect((await read(key)).body).toMatchObject({
+      state: 'completed',
+      response_status: 409,
+      resource: null,
     });
   });
 
