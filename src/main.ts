@@ -26,7 +26,7 @@ async function main(): Promise<void> {
     await prepareDatabase(config, databaseUrl);
     app = await createApp(config, databaseUrl, logger);
     await app.listen({ port: config.port, host: config.host });
-    const sandboxGateway = await app.get(SandboxGatewayHost).listen();
+    const sandboxGateway = await app.get(SandboxGatewayHost).listen(app.getHttpServer().address());
     stopOnSignal(app, embedded, logger);
     process.stdout.write(welcome(app, config, sandboxGateway));
   } catch (error) {

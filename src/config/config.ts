@@ -57,7 +57,7 @@ export interface StripeConfig {
   readonly secretKey: string;
   /** Where Stripe's API is; null means its own address. */
   readonly apiBase: string | null;
-  /** Checks the signatures of incoming notifications; null until there are any. */
+  /** Checks the signatures of incoming notifications; null takes none in. */
   readonly webhookSecret: string | null;
 }
 
@@ -69,7 +69,7 @@ export interface SandboxGatewayConfig {
   readonly port: number;
   /** What it plays from its start; null for none. */
   readonly script: SandboxScript | null;
-  /** Where its notifications go; null means that it sends none. */
+  /** Where its notifications go; null leaves that to the service that it runs in. */
   readonly notifyUrl: string | null;
   /** Signs and checks its notifications; null outside the sandbox. */
   readonly webhookSecret: string | null;

@@ -2,6 +2,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { ApiKeyEntity } from '../auth/api-key.entity.js';
 import { MerchantEntity } from '../auth/merchant.entity.js';
 import { EventEntity } from '../events/event.entity.js';
+import { GatewayNotificationEntity } from '../gateways/gateway-notification.entity.js';
 import { ClaimEntity } from '../idempotency/claim.entity.js';
 import { DerivedKeyEntity } from '../idempotency/derived-key.entity.js';
 import { LedgerEntryEntity } from '../ledger/ledger-entry.entity.js';
@@ -40,6 +41,7 @@ export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSo
       ReversalEntity,
       LedgerEntryEntity,
       EventEntity,
+      GatewayNotificationEntity,
     ],
     migrationsTableName: 'migrations',
     synchronize: false,

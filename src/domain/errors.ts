@@ -8,6 +8,7 @@ export type Refusal =
   | { code: 'validation_failed'; errors: readonly FieldError[] }
   | { code: 'idempotency_key_missing' }
   | { code: 'idempotency_key_invalid'; reason: string }
+  | { code: 'notification_signature_invalid'; reason: string }
   | { code: 'unauthorized'; reason: string }
   | { code: 'forbidden'; reason: string }
   | { code: 'not_found'; what: string }

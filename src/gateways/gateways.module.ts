@@ -2,10 +2,13 @@ import { Global, Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { Gateway } from './gateway.js';
 import { GatewayMetrics } from './gateway-metrics.js';
+import { NotificationReader } from './notification-reader.js';
 import { ResilientGateway } from './resilient.gateway.js';
 import { SandboxGatewayHost } from './sandbox/sandbox-gateway.host.js';
+import { SandboxNotificationReader } from './sandbox/sandbox-notification-reader.js';
 import { SandboxHttpGateway } from './sandbox/sandbox-http.gateway.js';
 import { SandboxGateway } from './sandbox/sandbox.gateway.js';
+import { StripeNotificationReader } from './stripe/stripe-notification-reader.js';
 import { StripeGateway } from './stripe/stripe.gateway.js';
 import { UnconfiguredGateway } from './unconfigured.gateway.js';
 
@@ -24,8 +27,9 @@ import { UnconfiguredGateway } from './unconfigured.gateway.js';
         return new ResilientGateway(gateway, resilience(config), metrics);
       },
     },
+    { provide: NotificationReader, inject: [CONFIG], useFactory: notificationReader },
   ],
-  exports: [Gateway, GatewayMetrics, SandboxGatewayHost],
+  exports: [Gateway, GatewayMetrics, NotificationReader, SandboxGatewayHost],
 })
 export class GatewaysModule {}
 
@@ -36,6 +40,17 @@ function configuredGateway(
   if (gateway === 'stripe' && stripe !== null) return new StripeGateway(stripe);
   if (engine !== null) return new SandboxGateway(engine);
   if (gateway === 'sandbox' && sandboxGateway.url !== null) return new SandboxHttpGateway(sandboxGateway.url);
+  return null;
+}
+
+/** Only the gateway that moves the money is listened to, and only with a secret; null for none. */
+function notificationReader({ gateway, stripe, sandboxGateway }: Config): NotificationReader | null {
+  if (gateway === 'stripe' && stripe !== null && stripe.webhookSecret !== null) {
+    return new StripeNotificationReader(stripe.webhookSecret);
+  }
+  if (gateway === 'sandbox' && sandboxGateway.webhookSecret !== null) {
+    return new SandboxNotificationReader(sandboxGateway.webhookSecret);
+  }
   return null;
 }
 

@@ -10,6 +10,7 @@ import { clientErrorHandler } from './client-errors.js';
 import { allowOrigins } from './cors.js';
 import { renderProblem } from './problem-table.js';
 import { publicUrl } from './public-url.js';
+import type {} from './raw-body.js';
 import { refusalOf } from './refusal-of.js';
 import { routeTemplate } from './route-template.js';
 import { type SecurityHeaders, securityHeaders } from './security-headers.js';
@@ -85,7 +86,8 @@ function acceptOnlyJson(instance: FastifyInstance): void {
   // Refuses `__proto__` and `constructor.prototype` keys at any depth.
   const parseJson = instance.getDefaultJsonParser('error', 'error');
   instance.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
+    if (request.routeOptions.config.rawBody === true) done(null, body);
+    else if (body.length === 0) done(null, undefined);
     else if (!isUtf8(body)) {
       done(new RefusedError({ code: 'malformed_body', reason: 'The body is not valid UTF-8.' }));
     } else void parseJson(request, body.toString('utf8'), done);

@@ -105,6 +105,18 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
       'Only a key under which a payment was asked for can be reversed; this one belongs to something else. Nothing was done.',
     example: { code: 'idempotency_key_not_reversible', message: NOT_A_PAYMENT },
   },
+  notification_signature_invalid: {
+    ...wire(400, 'Signature of the notification is invalid', 'none', 'none'),
+    detail: ({ reason }) => reason,
+    description:
+      "A payment provider's notification has to carry the provider's signature over its very bytes, made less than five minutes ago with the " +
+      'secret that the service is configured with. Nothing was done.',
+    example: {
+      code: 'notification_signature_invalid',
+      reason:
+        'The notification is not signed with the secret of this gateway, or it was signed more than five minutes ago.',
+    },
+  },
   unauthorized: {
     ...wire(401, 'Unauthorized', 'none', 'none'),
     detail: ({ reason }) => reason,

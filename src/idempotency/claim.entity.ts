@@ -5,6 +5,9 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Index('idempotency_keys_unknown', ['unknownSince'], {
   where: `status = 'in_progress' AND unknown_since IS NOT NULL`,
 })
+@Index('idempotency_keys_waiting', ['resourceId'], {
+  where: `status = 'in_progress' AND recover_after IS NOT NULL`,
+})
 @Index('idempotency_keys_lease', ['leaseExpiresAt'], { where: `status = 'in_progress'` })
 @Index('idempotency_keys_expiry', ['expiresAt'], { where: `status <> 'in_progress'` })
 export class ClaimEntity {

@@ -5,6 +5,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
+import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { Periodic } from '../recovery/periodic.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
@@ -13,6 +14,11 @@ import { DerivedKeysStore } from './derived-keys.store.js';
 const BATCH_SIZE = 1_000;
 const MIN_INTERVAL_MS = 500;
 const MAX_INTERVAL_MS = 60_000;
+/**
+ * Longer than a provider sends an event again: Stripe tries for three days, and for thirty when it is told to. One that
+ * comes later still counts as new, and finds no call that waits for it.
+ */
+const NOTIFICATION_RETENTION_MS = 31 * 24 * 3_600_000;
 /** A stored answer outlives its time by at most this part of it. */
 const RUNS_A_LIFETIME = 10;
 
@@ -28,6 +34,7 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
     @Inject(CONFIG) config: Config,
     private readonly claims: ClaimsStore,
     private readonly derivedKeys: DerivedKeysStore,
+    private readonly notifications: GatewayNotificationsStore,
   ) {
     const intervalMs = config.idempotencyRetentionMs / RUNS_A_LIFETIME;
     this.schedule = new Periodic(
@@ -48,6 +55,7 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
   /** Reaps in batches until nothing is due, and returns how many answers it deleted. */
   async runOnce(): Promise<number> {
     await untilNothingIsDue(() => this.derivedKeys.reap(BATCH_SIZE));
+    await untilNothingIsDue(() => this.notifications.reap(NOTIFICATION_RETENTION_MS, BATCH_SIZE));
     return untilNothingIsDue(() => this.claims.reap(BATCH_SIZE));
   }
 }

@@ -7,6 +7,7 @@ import { CommitUnknownError } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { GatewayOutcome } from '../gateways/gateway.js';
 import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
+import { DueClaims } from '../idempotency/due-claims.js';
 import { ReplayCache } from '../idempotency/replay-cache.js';
 import { Clock } from './clock.js';
 import type { Answer, NextStep, Operation, Settlement } from './operation.js';
@@ -44,6 +45,7 @@ export class OperationExecutor {
     private readonly claims: ClaimsStore,
     private readonly cache: ReplayCache,
     private readonly clock: Clock,
+    private readonly dueClaims: DueClaims,
   ) {}
 
   /** @throws RefusedError where the outcome is no answer to store. */
@@ -95,9 +97,11 @@ export class OperationExecutor {
     work: Work,
     unknown: boolean,
   ): Promise<Answer> {
-    await this.claims
-      .postpone(claim, unknown)
-      .catch((error: unknown) => this.warn('could not end a lease', error));
+    const due = await this.settlements.postpone(claim, unknown).catch((error: unknown) => {
+      this.warn('could not end a lease', error);
+      return false;
+    });
+    if (due) this.dueClaims.announce();
     return { ...operation.pendingAnswer(work), replayed: false };
   }
 

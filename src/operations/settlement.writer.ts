@@ -57,6 +57,18 @@ export class SettlementWriter {
     return released > 0;
   }
 
+  /**
+   * Leaves a claim whose call has no known end to whoever asks next.
+   * @returns whether that should be at once, because the provider has told of it meanwhile.
+   */
+  async postpone(claim: Claim, unknown: boolean): Promise<boolean> {
+    const [, due] = await this.transactions.run((tx) => [
+      this.claims.lockResources(tx, [claim.resourceId]),
+      this.claims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
+    ]);
+    return due;
+  }
+
   private async commit(settlements: Settlement[]): Promise<boolean[]> {
     const sorted = settlements.toSorted(byKey);
     const payments = sorted.flatMap(({ claim, payment, event }) =>

@@ -143,7 +143,12 @@ export class PaymentDto {
   @ApiProperty({ type: 'integer', minimum: 0, example: 1999 })
   amount_captured: number;
 
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 0,
+    description: 'What was given back, refunds under way included.',
+  })
   amount_refunded: number;
 
   @ApiProperty({ example: 'EUR' })

@@ -1,7 +1,11 @@
 import { Module } from '@nestjs/common';
 import { EventsStore } from '../events/events.store.js';
+import { GatewayNotificationsController } from '../gateways/gateway-notifications.controller.js';
+import { GatewayNotifications } from '../gateways/gateway-notifications.js';
+import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { HttpModule } from '../http/http.module.js';
 import { ClaimsStore } from '../idempotency/claims.store.js';
+import { DueClaims } from '../idempotency/due-claims.js';
 import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
 import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.js';
 import { ReplayCache } from '../idempotency/replay-cache.js';
@@ -33,11 +37,18 @@ import { ReversalsStore } from './reversals.store.js';
 /** Everything that moves money: one module, because its parts make sense only together. */
 @Module({
   imports: [HttpModule, MetricsModule],
-  controllers: [PaymentsController, RefundsController, ReversalsController, IdempotencyKeysController],
+  controllers: [
+    PaymentsController,
+    RefundsController,
+    ReversalsController,
+    IdempotencyKeysController,
+    GatewayNotificationsController,
+  ],
   providers: [
     Clock,
     ClaimsStore,
     DerivedKeysStore,
+    DueClaims,
     PaymentsStore,
     RefundsStore,
     ReversalsStore,
@@ -56,6 +67,8 @@ import { ReversalsStore } from './reversals.store.js';
     CancelOperation,
     RefundOperation,
     ReversalOperation,
+    GatewayNotificationsStore,
+    GatewayNotifications,
     RecoveryWorker,
     UnknownOutcomesReport,
     RetentionWorker,

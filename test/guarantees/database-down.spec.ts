@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
 import { charge, chargeUntilFinal, newKey, SLOW } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { Evidence, expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
+import { notification, sendNotification } from '../support/notifications.js';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/postgres.js';
 import { ServiceProcess } from '../support/service-process.js';
 
@@ -102,6 +104,22 @@ describe('a service whose PostgreSQL is stopped', () => {
     expect(mayHaveEffect && reply.json['effect'] === 'none').toBe(false);
     expect((await chargeUntilFinal(service, key)).status).toBe(201);
     await expectChargedOnce(evidence, key);
+  });
+
+  it('answers a notification of the provider with 503, so that it is sent again, and then takes it in', async () => {
+    const told = notification({ transaction_id: randomUUID() });
+    await postgres.stop();
+    const refused = await sendNotification(service.baseUrl, told);
+    expect([refused.status, refused.code]).toEqual([503, 'service_unavailable']);
+    expect(refused.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+    await startAgain();
+    await eventually(
+      'it is taken in',
+      async () => (await sendNotification(service.baseUrl, told)).status === 204,
+    );
+    expect(
+      await evidence.query('SELECT FROM gateway_notifications WHERE event_id = $1', [told.id]),
+    ).toHaveLength(1);
   });
 
   it('survives the end of its connections between two requests', async () => {

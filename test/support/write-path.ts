@@ -38,6 +38,7 @@ export class WritePath {
 
   private constructor(
     readonly dataSource: DataSource,
+    readonly url: string,
     readonly close: () => Promise<void>,
   ) {
     this.transactions = new PipelinedTransactions(dataSource);
@@ -48,7 +49,7 @@ export class WritePath {
   static async open(): Promise<WritePath> {
     const database = await createTestDatabase();
     const dataSource = await createDataSource(database.url).initialize();
-    return new WritePath(dataSource, async () => {
+    return new WritePath(dataSource, database.url, async () => {
       await dataSource.destroy();
       await database.drop();
     });

@@ -161,9 +161,12 @@ export class SandboxEngine {
     return { verdict: call === null ? { kind: 'absent' } : { kind: 'found', call }, delayMs };
   }
 
-  /** Begins to send what an earlier process recorded and did not send. */
-  start(): void {
-    this.notifier?.start();
+  /**
+   * Begins to send what an earlier process recorded and did not send.
+   * @param notifyUrl where notifications go, unless that is configured.
+   */
+  start(notifyUrl: string | null = null): void {
+    this.notifier?.start(notifyUrl);
   }
 
   async close(): Promise<void> {

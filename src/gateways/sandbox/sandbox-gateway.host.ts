@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import {
   Inject,
@@ -23,17 +24,18 @@ export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicat
 
   constructor(@Inject(CONFIG) private readonly config: Config) {
     const runsHere = config.gateway === 'sandbox' && config.sandboxGateway.url === null;
-    this.engine = runsHere ? openSandboxEngine(config.dataDir, config.sandboxGateway) : null;
+    this.engine = runsHere ? openSandboxEngine(config.dataDir, config.sandboxGateway, true) : null;
   }
 
   /**
    * Serves the provider's books by HTTP and begins to notify. A port that is taken is no reason to refuse charges:
    * they never go through it.
+   * @param service what `server.address()` says of the service: it is notified unless the configuration says otherwise.
    * @returns where it listens, or null.
    */
-  async listen(): Promise<string | null> {
+  async listen(service: AddressInfo | string | null): Promise<string | null> {
     if (this.engine === null) return null;
-    this.engine.start();
+    this.engine.start(notificationsAt(service));
     const { port } = this.config.sandboxGateway;
     const server = createSandboxGatewayServer(this.engine);
     try {
@@ -62,12 +64,27 @@ export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicat
   }
 }
 
-/** The provider on its books in a data folder. */
-export function openSandboxEngine(dataDir: string, settings: SandboxGatewayConfig): SandboxEngine {
+/** On this machine: a service that listens at every address is reached at its own. */
+function notificationsAt(service: AddressInfo | string | null): string | null {
+  if (typeof service === 'string' || service === null) return null;
+  const { address, port } = service;
+  const host = address === '0.0.0.0' || address === '::' ? 'localhost' : address;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/v1/gateways/sandbox/notifications`;
+}
+
+/**
+ * The provider on its books in a data folder.
+ * @param notifiesService whether it may be told where to notify, when it is started, if that is not configured.
+ */
+export function openSandboxEngine(
+  dataDir: string,
+  settings: SandboxGatewayConfig,
+  notifiesService = false,
+): SandboxEngine {
   const books = new SandboxBooks(join(dataDir, 'sandbox-gateway', 'books.sqlite'));
   const { notifyUrl, webhookSecret, script } = settings;
   const notifier =
-    notifyUrl === null || webhookSecret === null
+    webhookSecret === null || (notifyUrl === null && !notifiesService)
       ? null
       : new SandboxNotifier(books, { url: notifyUrl, secret: webhookSecret });
   return new SandboxEngine(books, notifier, script);

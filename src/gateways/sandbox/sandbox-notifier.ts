@@ -42,18 +42,27 @@ export interface SandboxNotification {
 }
 
 export interface NotifierSettings {
-  url: string;
+  /** Null until {@link SandboxNotifier.start} says it. */
+  url: string | null;
   /** `whsec_` and base64, as Standard Webhooks writes it. */
   secret: string;
 }
 
+/** Payment methods of a provider that misbehaves, and of nobody who only wants to pay. */
+const MISBEHAVING = /^pm_gateway_/;
+
 /**
  * Tells of every answered call by a signed POST, at least once: what is still to be sent is in the books, written
  * with the call itself, and is deleted when a 2xx has come back.
+ *
+ * A notification costs the service a transaction. So one that is not configured, but told by the service that it runs
+ * in where to send, tells only of what somebody rehearses: the methods that misbehave, and all calls of a script.
  */
 export class SandboxNotifier {
   private readonly logger = new Logger(SandboxNotifier.name);
   private readonly webhook: Webhook;
+  private url: string | null;
+  private onlyRehearsals = false;
   /** The key whose notification waits to be overtaken. */
   private held: string | null = null;
   private inFlight = 0;
@@ -63,13 +72,19 @@ export class SandboxNotifier {
 
   constructor(
     private readonly books: SandboxBooks,
-    private readonly settings: NotifierSettings,
+    { url, secret }: NotifierSettings,
   ) {
-    this.webhook = new Webhook(settings.secret);
+    this.url = url;
+    this.webhook = new Webhook(secret);
   }
 
-  /** When a call's notification is to be sent: now, unless a script says otherwise. */
-  plan({ idempotencyKey }: SandboxEffect, run: SandboxScriptRun | null): NotificationPlan {
+  /** When a call's notification is to be sent: now, unless a script says otherwise; null for never. */
+  plan(
+    { idempotencyKey, paymentMethod }: SandboxEffect,
+    run: SandboxScriptRun | null,
+  ): NotificationPlan | null {
+    if (this.url === null) return null;
+    if (this.onlyRehearsals && run === null && !MISBEHAVING.test(paymentMethod)) return null;
     const nowMs = Date.now();
     if (run === null) return { dueAtMs: nowMs, copies: 1 };
     const { duplicate, lateMs, reorder } = run.nextNotification();
@@ -78,8 +93,15 @@ export class SandboxNotifier {
     return { dueAtMs: nowMs + (isHeld ? REORDER_LIMIT_MS : lateMs), copies: duplicate ? 2 : 1 };
   }
 
-  /** Sends what earlier processes left, and from then on what is recorded. */
-  start(): void {
+  /**
+   * Sends what earlier processes left, and from then on what is recorded.
+   * @param fallbackUrl where to, unless that is configured.
+   */
+  start(fallbackUrl: string | null): void {
+    if (this.url === null) {
+      this.url = fallbackUrl;
+      this.onlyRehearsals = true;
+    }
     this.wake();
   }
 
@@ -97,7 +119,7 @@ export class SandboxNotifier {
   }
 
   private schedule(delayMs: number): void {
-    if (this.stopped) return;
+    if (this.stopped || this.url === null) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.sendDue(), delayMs);
     // A retry alone keeps no process alive.
@@ -128,7 +150,7 @@ export class SandboxNotifier {
   private async send({ call, triesBefore }: DueNotification): Promise<void> {
     this.inFlight += 1;
     try {
-      const problem = await this.post(call);
+      const problem = await this.post(this.url ?? '', call);
       if (problem === null) this.arrived(call);
       else if (!this.stopped) this.failed(call, triesBefore + 1, problem);
     } catch (error) {
@@ -140,12 +162,12 @@ export class SandboxNotifier {
   }
 
   /** @returns null when it has arrived, else why it has not. */
-  private async post(call: RecordedCall): Promise<string | null> {
+  private async post(url: string, call: RecordedCall): Promise<string | null> {
     const notification = toNotification(call);
     const body = JSON.stringify(notification);
     const sentAt = new Date();
     try {
-      const answer = await fetch(this.settings.url, {
+      const answer = await fetch(url, {
         method: 'POST',
         headers: {
           'content-type': 'application/json',

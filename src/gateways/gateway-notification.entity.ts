@@ -1,0 +1,24 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+
+/** An event of the payment provider that has been acted on. */
+@Entity({ name: 'gateway_notifications' })
+@Index('gateway_notifications_resource', ['resourceId', 'receivedAt'])
+@Index('gateway_notifications_age', ['receivedAt'])
+export class GatewayNotificationEntity {
+  @PrimaryColumn('text', { primaryKeyConstraintName: 'gateway_notifications_pkey' })
+  gateway: string;
+
+  /** The provider's own id of the event, the same however often it is sent. */
+  @PrimaryColumn('text', { name: 'event_id', primaryKeyConstraintName: 'gateway_notifications_pkey' })
+  eventId: string;
+
+  @Column('text')
+  type: string;
+
+  /** The payment or refund that it is about. */
+  @Column('uuid', { name: 'resource_id' })
+  resourceId: string;
+
+  @Column('timestamptz', { name: 'received_at', default: () => 'clock_timestamp()' })
+  receivedAt: Date;
+}

@@ -1,0 +1,54 @@
+import { Injectable } from '@nestjs/common';
+import type { GatewayName } from '../config/config.js';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+
+/** A provider's event as it is remembered. */
+export interface ReceivedNotification {
+  gateway: GatewayName;
+  eventId: string;
+  type: string;
+  resourceId: string;
+}
+
+/** The SQL of `gateway_notifications`. What a notification does to a claim is in `claims.store.ts`. */
+@Injectable()
+export class GatewayNotificationsStore {
+  constructor(private readonly transactions: PipelinedTransactions) {}
+
+  /** Remembers events, and returns the ids of those that were new: of any number that are the same, one is. */
+  async insert(tx: Transaction, notifications: readonly ReceivedNotification[]): Promise<Set<string>> {
+    const { rows } = await tx.query<{ eventId: string }>({
+      name: 'gateway_notifications.insert',
+      text: `
+        INSERT INTO gateway_notifications AS n (gateway, event_id, type, resource_id)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])
+        ON CONFLICT (gateway, event_id) DO NOTHING
+        RETURNING n.event_id AS "eventId"`,
+      values: [
+        notifications.map(({ gateway }) => gateway),
+        notifications.map(({ eventId }) => eventId),
+        notifications.map(({ type }) => type),
+        notifications.map(({ resourceId }) => resourceId),
+      ],
+    });
+    return new Set(rows.map(({ eventId }) => eventId));
+  }
+
+  /** Forgets the oldest events that were received longer ago than this, and returns how many. */
+  async reap(retentionMs: number, limit: number): Promise<number> {
+    const rows = await this.transactions.read({
+      name: 'gateway_notifications.reap',
+      text: `
+        DELETE FROM gateway_notifications n
+        USING (
+          SELECT gateway, event_id FROM gateway_notifications
+          WHERE received_at <= clock_timestamp() - $1 * interval '1 millisecond'
+          ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) reaped
+        WHERE n.gateway = reaped.gateway AND n.event_id = reaped.event_id
+        RETURNING 1`,
+      values: [retentionMs, limit],
+    });
+    return rows.length;
+  }
+}
