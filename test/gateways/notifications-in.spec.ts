@@ -99,10 +99,10 @@ describe("the payment provider's notifications", () => {
     await eventually('it has acted again', async () => (await attempts(key)) === 3);
   });
 
-  /** Nobody works on it, and it is not due. */
+  /** Nobody works on it any more. */
   async function isWaiting(key: string): Promise<boolean> {
     const [claim] = await service.evidence.query<{ waiting: boolean }>(
-      `SELECT lease_expires_at <= clock_timestamp() AND recover_after > clock_timestamp() AS waiting
+      `SELECT lease_expires_at <= clock_timestamp() AS waiting
        FROM idempotency_keys WHERE idempotency_key = $1`,
       [key],
     );

@@ -82,11 +82,14 @@ describe('undoing, when something comes in between', () => {
     await pay(key, { ...AUTOMATIC, payment_method: 'pm_gateway_timeout_after_charge' });
     play({ lookups: { faults: { error: 1 } } });
     expect(await reverse(key, reversalKey)).toMatchObject({ status: 202 });
-    const tookMs = await eventually('it is carried on, and not by the recovery worker', async () => {
+    // On a busy machine one may take longer. One that stays never takes less than the gateway's whole time.
+    const reply = await eventually('it is carried on, and does not stay', async () => {
       const startedMs = performance.now();
-      return (await reverse(key, reversalKey)).status === 202 && performance.now() - startedMs;
+      const carriedOn = await reverse(key, reversalKey);
+      const stayed = performance.now() - startedMs > GATEWAY_TIMEOUT_MS / 2;
+      return carriedOn.status === 202 && !stayed && carriedOn;
     });
-    expect(tookMs).toBeLessThan(GATEWAY_TIMEOUT_MS / 2);
+    expect(reply.json).toMatchObject({ status: 'pending', outcome: null });
   });
 
   it.each(['capture', 'cancel', 'refund'] as const)(
