@@ -1,28 +1,73 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { DataSource } from 'typeorm';
 import { KeyManagement } from '../auth/key-management.js';
-import { loadConfig } from '../config/config.js';
+import { loadConfig, type Config } from '../config/config.js';
+import type { Environment } from '../config/environment-reader.js';
 import { StartupError } from '../config/startup-error.js';
 import { createDataSource } from '../database/data-source.js';
-import { findEmbeddedPostgres } from '../database/embedded-postgres.js';
+import { embeddedPostgresFiles } from '../database/embedded-postgres.files.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
 
 /** One command, one transaction at a time. */
 const POOL_SIZE = 1;
+
+export interface CliDatabase {
+  config: Config;
+  url: string;
+  dataSource: DataSource;
+}
 
 /**
  * Runs a command on the database that the service uses: DATABASE_URL, or without it the one of a sandbox that runs on
  * the data folder right now.
  */
 export async function withKeyManagement(use: (keys: KeyManagement) => Promise<void>): Promise<void> {
-  const { databaseUrl, dataDir, sandbox } = loadConfig(process.env);
-  const url = databaseUrl ?? (await findEmbeddedPostgres(dataDir));
-  if (url === null) {
-    throw new StartupError(
-      `There is no database: no sandbox runs on ${dataDir}. Start it with "npm start", or set DATABASE_URL.`,
-    );
+  const config = loadConfig(process.env);
+  const url = config.databaseUrl ?? (await findEmbeddedPostgres(config.dataDir));
+  if (url === null) throw noDatabase(config);
+  await withDataSource(url, (dataSource) => use(new KeyManagement(dataSource, config.sandbox)));
+}
+
+/** The same, but a sandbox's database is started for as long as it takes when no service runs it. */
+export async function withDatabase<Result>(
+  env: Environment,
+  use: (database: CliDatabase) => Promise<Result>,
+): Promise<Result> {
+  const config = loadConfig(env);
+  const running = config.databaseUrl ?? (await findEmbeddedPostgres(config.dataDir));
+  if (running !== null) return onDatabase(config, running, use);
+  if (!existsSync(embeddedPostgresFiles(resolve(config.dataDir)).cluster)) throw noDatabase(config);
+  const server = await startEmbeddedPostgres(config.dataDir);
+  try {
+    return await onDatabase(config, server.url, use);
+  } finally {
+    await server.stop();
   }
+}
+
+function onDatabase<Result>(
+  config: Config,
+  url: string,
+  use: (database: CliDatabase) => Promise<Result>,
+): Promise<Result> {
+  return withDataSource(url, (dataSource) => use({ config, url, dataSource }));
+}
+
+async function withDataSource<Result>(
+  url: string,
+  use: (dataSource: DataSource) => Promise<Result>,
+): Promise<Result> {
   const dataSource = await createDataSource(url, POOL_SIZE).initialize();
   try {
-    await use(new KeyManagement(dataSource, sandbox));
+    return await use(dataSource);
   } finally {
     await dataSource.destroy();
   }
+}
+
+function noDatabase({ dataDir }: Config): StartupError {
+  return new StartupError(
+    `There is no database: no sandbox runs on ${dataDir}. Start it with "npm start", or set DATABASE_URL.`,
+  );
 }

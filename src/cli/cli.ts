@@ -1,4 +1,4 @@
-/** `npm run cli -- …`: merchants and their API keys, for whoever runs the service. */
+/** `npm run cli -- …`: merchants, their API keys and the books, for whoever runs the service. */
 import { Command, CommanderError, Option } from 'commander';
 import type { KeyManagement } from '../auth/key-management.js';
 import { KeyManagementError } from '../auth/key-management-error.js';
@@ -6,13 +6,25 @@ import { type Scope, SCOPES } from '../auth/scopes.js';
 import { ConfigError } from '../config/config.js';
 import { StartupError } from '../config/startup-error.js';
 import { explainDatabaseError } from './cli-errors.js';
-import { lifetime, merchantName, overlap, scopeList, uuid } from './cli-arguments.js';
+import {
+  age,
+  lifetime,
+  merchantName,
+  moment,
+  overlap,
+  scopeList,
+  shownLines,
+  uuid,
+} from './cli-arguments.js';
 import { describeIssued, issuedToWire, keyToRow, keyToWire } from './cli-output.js';
 import { formatTable } from './table.js';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+const EXIT_DIFFERS = 1;
 const DEFAULT_OVERLAP_MS = 24 * 3_600_000;
+const DEFAULT_OPEN_AFTER_MS = 15 * 60_000;
+const DEFAULT_SHOWN_LINES = 100;
 const SHOWN_ONCE = 'Keep the API key: it is shown this once, and only its hash is stored.';
 
 interface Output {
@@ -38,9 +50,12 @@ async function main(): Promise<void> {
 function program(): Command {
   const cli = configured(new Command('cli'))
     .usage('<command> [options]')
-    .description("Merchants and their API keys, in the running sandbox's database or in DATABASE_URL's.");
+    .description(
+      "Merchants, their API keys and the books, in the running sandbox's database or in DATABASE_URL's.",
+    );
   cli.addCommand(merchantCommands());
   cli.addCommand(keyCommands());
+  addReconcile(cli);
   return cli;
 }
 
@@ -149,6 +164,54 @@ function addRevokeKey(parent: Command): void {
     );
 }
 
+interface ReconcileFlags extends Output {
+  from?: Date;
+  to?: Date;
+  merchant?: string;
+  openAfter: number;
+  limit: number;
+  repair?: boolean;
+}
+
+function addReconcile(parent: Command): void {
+  const command = subcommand(parent, 'reconcile', "Compare our books with the gateway's")
+    .option('--from <time>', 'only what was made at or after this time, as 2026-01-31T00:00:00Z', moment)
+    .option('--to <time>', 'only what was made before this time', moment)
+    .option('--merchant <id>', 'only the payments of one merchant', uuid)
+    .addOption(
+      new Option(
+        '--open-after <duration>',
+        'an operation that has been open for longer counts as a difference',
+      )
+        .argParser(age)
+        .default(DEFAULT_OPEN_AFTER_MS, '15m'),
+    )
+    .addOption(
+      new Option('--limit <lines>', 'how many of each list are shown')
+        .argParser(shownLines)
+        .default(DEFAULT_SHOWN_LINES),
+    )
+    .option('--repair', 'end what is open here and has happened there, then compare again')
+    .addHelpText('after', '\nExit code: 0 the books agree, 1 they differ, 2 they could not be compared');
+  command.action(async (flags: ReconcileFlags) => {
+    const { from = null, to = null, merchant = null, openAfter, limit, repair = false } = flags;
+    if (from !== null && to !== null && from >= to) command.error('error: --from must be before --to');
+    const options = { from, to, merchantId: merchant, openAfterMs: openAfter, shown: limit, repair };
+    try {
+      const { reconcile } = await import('./reconcile.js');
+      const { describeReconciled, reconciledToWire } = await import('./reconcile-output.js');
+      const reconciled = await reconcile(process.env, options);
+      if (flags.json) print(reconciledToWire(reconciled, options));
+      else printLines(...describeReconciled(reconciled, options));
+      process.exitCode = reconciled.report.agrees ? 0 : EXIT_DIFFERS;
+    } catch (error) {
+      // Not 1, which says that the books were compared and differ.
+      process.stderr.write(`${explanation(error)}\n`);
+      process.exitCode = EXIT_USAGE;
+    }
+  });
+}
+
 /** What speaks to a database is loaded when it is needed, so that help and a typing mistake are answered at once. */
 async function withKeyManagement(use: (keys: KeyManagement) => Promise<void>): Promise<void> {
   const database = await import('./cli-database.js');
@@ -182,6 +245,7 @@ function explanation(error: unknown): string {
   }
   return (
     explainDatabaseError(error) ??
+    (error instanceof Error ? explainDatabaseError(error.cause) : null) ??
     (error instanceof Error && error.stack !== undefined ? error.stack : String(error))
   );
 }

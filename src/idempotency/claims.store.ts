@@ -312,22 +312,19 @@ export class ClaimsStore {
     });
   }
 
-  /** Takes one claim over whose lease ran out, at once: whoever asks for it by name does not wait for a pause to end. */
-  async takeExpiredKey(
-    { merchantId, idempotencyKey }: ScopedKey,
-    leaseMs: number,
-  ): Promise<Claim | undefined> {
-    const [claim] = await this.transactions.read<Claim>({
-      name: 'claims.take_expired_key',
+  /** Takes over these claims where nobody's lease runs: whoever asks for one by name does not wait for its pause. */
+  takeIdle(keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
+    return this.transactions.read<Claim>({
+      name: 'claims.take_idle',
       text: `
         UPDATE idempotency_keys k
         SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond'
-        WHERE k.merchant_id = $1 AND k.idempotency_key = $2
+        FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND ${STILL_IN_PROGRESS} AND k.lease_expires_at <= clock_timestamp()
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [merchantId, idempotencyKey, leaseMs],
+      values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey), leaseMs],
     });
-    return claim;
   }
 
   /** Deletes stored answers and released keys past their lifetime, and returns how many. What was made keeps its key. */

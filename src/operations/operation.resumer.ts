@@ -8,6 +8,9 @@ import { Clock } from './clock.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
 
+/** How many claims are taken over at once: few enough that each is called well within its lease. */
+export const MAX_RESUMED = 20;
+
 /** Carries claims on whose owner was lost, or whose outcome is open. */
 @Injectable()
 export class OperationResumer {
@@ -22,19 +25,23 @@ export class OperationResumer {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Takes up to `limit` claims over whose lease has run out, carries each on, and returns how many there were. */
-  async resumeExpired(limit: number): Promise<number> {
+  /** Takes over up to {@link MAX_RESUMED} claims that are due, carries each on, and returns how many there were. */
+  async resumeExpired(): Promise<number> {
     const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.claims.takeExpired(this.config.idempotencyLeaseMs, limit);
+    const claims = await this.claims.takeExpired(this.config.idempotencyLeaseMs, MAX_RESUMED);
     await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
     return claims.length;
   }
 
-  /** Takes one claim over at once, if nobody runs it, and carries it on. */
-  async resumeKey(key: ScopedKey): Promise<void> {
+  /**
+   * The same for these claims alone, at once and without their pause. One that somebody is working on is left to them.
+   * @param keys at most {@link MAX_RESUMED}
+   */
+  async resumeNow(keys: readonly ScopedKey[]): Promise<void> {
+    if (keys.length > MAX_RESUMED) throw new RangeError(`more than ${MAX_RESUMED} claims at once`);
     const leasedAtMs = this.clock.monotonicMs();
-    const claim = await this.claims.takeExpiredKey(key, this.config.idempotencyLeaseMs);
-    if (claim !== undefined) await this.resume(claim, leasedAtMs);
+    const claims = await this.claims.takeIdle(keys, this.config.idempotencyLeaseMs);
+    await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
   }
 
   private async resume(claim: Claim, leasedAtMs: number): Promise<void> {

@@ -23,7 +23,7 @@ import type {
   Settlement,
 } from '../operations/operation.js';
 import { OperationRegistry } from '../operations/operation.registry.js';
-import { OperationResumer } from '../operations/operation.resumer.js';
+import { MAX_RESUMED, OperationResumer } from '../operations/operation.resumer.js';
 import { OperationRunner } from '../operations/operation.runner.js';
 import { Answers } from './answers.js';
 import { PaymentsStore } from './payments.store.js';
@@ -201,16 +201,18 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
       case 'end':
         return { outcome: next.outcome, transactionId: payment.transactionId };
       case 'resolve':
-        await this.resumer.resumeKey(key);
+        await this.resumer.resumeNow([key]);
         return 'look later';
       case 'cancel':
       case 'refund':
         return this.run(next.step, payment, steps);
       case 'wait':
         // Others' steps are carried on by whoever began them, or by recovery; ours may have lost its process.
-        for (const idempotencyKey of [...pendingKeys, steps.key('cancel')]) {
-          await this.resumer.resumeKey({ merchantId, idempotencyKey });
-        }
+        await this.resumer.resumeNow(
+          [steps.key('cancel'), ...pendingKeys]
+            .slice(0, MAX_RESUMED)
+            .map((idempotencyKey) => ({ merchantId, idempotencyKey })),
+        );
         return 'look later';
     }
   }

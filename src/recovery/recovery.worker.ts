@@ -7,11 +7,9 @@ import {
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { DueClaims } from '../idempotency/due-claims.js';
-import { OperationResumer } from '../operations/operation.resumer.js';
+import { MAX_RESUMED, OperationResumer } from '../operations/operation.resumer.js';
 import { Periodic } from './periodic.js';
 
-/** How many lost claims one run takes over: few enough that each is called well within its lease. */
-const BATCH_SIZE = 20;
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 5_000;
 /** Runs beside the regular ones; what more of them would take is taken when one of these ends. */
@@ -56,7 +54,7 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
 
   /** Takes over the claims whose lease has run out, carries each to its end, and returns how many it took. */
   runOnce(): Promise<number> {
-    return this.resumer.resumeExpired(BATCH_SIZE);
+    return this.resumer.resumeExpired();
   }
 
   /** A run at once, beside a regular one that may be waiting for a slow gateway. */
@@ -80,7 +78,7 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
 
   /** After a long outage there is more than one run's worth. */
   private async runWhileFull(): Promise<void> {
-    while ((await this.runOnce()) === BATCH_SIZE && !this.stopped);
+    while ((await this.runOnce()) === MAX_RESUMED && !this.stopped);
   }
 
   private warn(error: unknown): void {

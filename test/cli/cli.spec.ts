@@ -4,6 +4,7 @@ import { Client } from 'pg';
 import { hashApiKey } from '../../src/auth/api-key.js';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
 import { runMigrations } from '../../src/database/migrations.js';
+import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import {
   createTemporaryFolder,
   createTestDatabase,
@@ -276,5 +277,14 @@ describe('the command line beside a running sandbox', () => {
     expect(api_key).toMatch(/^hpx_test_/);
     const listed = await cli(folder, {}, 'merchants', 'list', '--json');
     expect(JSON.parse(listed.stdout)).toMatchObject({ data: [{ merchant_id, name: 'Shop B' }] });
+  });
+
+  it('has it started for as long as comparing the books takes, when no service runs it', async () => {
+    await server.stop();
+    const books = new SandboxBooks(join(folder.path, '.data', 'sandbox-gateway', 'books.sqlite'));
+    books.close();
+    const { code, stdout, stderr } = await cli(folder, {}, 'reconcile', '--json');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toMatchObject({ agrees: true, compared: { payments: 0, effects: 0 } });
   });
 });

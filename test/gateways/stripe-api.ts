@@ -20,6 +20,7 @@ export interface Intent {
   capture_method: string;
   created: number;
   last_payment_error: object | null;
+  latest_charge: string | null;
   livemode: boolean;
   metadata: Record<string, string>;
   payment_method: string | null;
@@ -34,6 +35,16 @@ export interface RefundObject {
   currency: string;
   metadata: Record<string, string>;
   payment_intent: string;
+  status: string;
+}
+
+interface ChargeObject {
+  id: string;
+  object: 'charge';
+  amount: number;
+  amount_captured: number;
+  captured: boolean;
+  paid: boolean;
   status: string;
 }
 
@@ -68,6 +79,7 @@ const MIN_AMOUNT = 50;
 export class StripeApi {
   readonly intents = new Map<string, Intent>();
   readonly refunds = new Map<string, RefundObject>();
+  private readonly charges = new Map<string, ChargeObject>();
   /** Ids that the search knows: new ones only once somebody indexes them, or at once. */
   private readonly indexed = new Set<string>();
   indexAtOnce = true;
@@ -120,6 +132,7 @@ export class StripeApi {
       capture_method: text(form['capture_method'] ?? 'automatic'),
       created: Math.floor(Date.now() / 1_000),
       last_payment_error: null,
+      latest_charge: null,
       livemode: false,
       metadata: (form['metadata'] ?? {}) as Record<string, string>,
       payment_method: method,
@@ -140,6 +153,7 @@ export class StripeApi {
       intent.status = 'requires_payment_method';
       intent.payment_method = null;
       intent.last_payment_error = { type: 'card_error', message: 'Your card was declined.', ...decline };
+      this.addCharge(intent, false);
       return cardError(intent, decline);
     }
     if (method === 'pm_processing') intent.status = 'processing';
@@ -147,11 +161,27 @@ export class StripeApi {
     else if (intent.capture_method === 'manual') {
       intent.status = 'requires_capture';
       intent.amount_capturable = intent.amount;
+      this.addCharge(intent, true);
     } else {
       intent.status = 'succeeded';
       intent.amount_received = intent.amount;
+      this.addCharge(intent, true);
     }
     return ok(intent);
+  }
+
+  private addCharge(intent: Intent, paid: boolean): void {
+    const charge: ChargeObject = {
+      id: `ch_${token()}`,
+      object: 'charge',
+      amount: intent.amount,
+      amount_captured: intent.amount_received,
+      captured: intent.amount_received > 0,
+      paid,
+      status: paid ? 'succeeded' : 'failed',
+    };
+    this.charges.set(charge.id, charge);
+    intent.latest_charge = charge.id;
   }
 
   private capture(intent: Intent, form: Form): ApiAnswer {
@@ -164,6 +194,8 @@ export class StripeApi {
     intent.amount_received = amount;
     intent.amount_capturable = 0;
     Object.assign(intent.metadata, form['metadata']);
+    const charge = this.charges.get(intent.latest_charge ?? '');
+    if (charge !== undefined) Object.assign(charge, { captured: true, amount_captured: amount });
     return ok(intent);
   }
 
@@ -208,18 +240,35 @@ export class StripeApi {
         url: '/v1/payment_intents/search',
       });
     }
-    if (id !== '') return ok(this.require(id));
-    const since = Number((form['created'] as Form | undefined)?.['gte'] ?? 0);
+    if (id !== '') return ok(this.expanded(this.require(id), form, 'latest_charge'));
     return list(
-      [...this.intents.values()].filter(({ created }) => created >= since),
+      [...this.intents.values()]
+        .filter((intent) => isCreatedWithin(intent, form))
+        .map((intent) => this.expanded(intent, form, 'data.latest_charge')),
       form,
     );
   }
 
+  /** The charge instead of its id, where the request says so. */
+  private expanded(intent: Intent, form: Form, path: string): Omit<Intent, 'latest_charge'> {
+    const charge = this.charges.get(intent.latest_charge ?? '');
+    const expanded = { ...intent, latest_charge: charge };
+    return charge !== undefined && isExpanded(form, path) ? expanded : intent;
+  }
+
   private readRefunds(id: string, form: Form): ApiAnswer {
     if (id === '') {
+      const of = form['payment_intent'];
+      const expands = isExpanded(form, 'data.payment_intent');
       return list(
-        [...this.refunds.values()].filter((refund) => refund.payment_intent === form['payment_intent']),
+        [...this.refunds.values()]
+          .filter(
+            (refund) => (of === undefined || refund.payment_intent === of) && isCreatedWithin(refund, form),
+          )
+          .map((refund) => ({
+            ...refund,
+            payment_intent: expands ? this.require(refund.payment_intent) : refund.payment_intent,
+          })),
         form,
       );
     }
@@ -284,6 +333,16 @@ function list(all: readonly { id: string }[], form: Form): ApiAnswer {
   const start = newestFirst.findIndex(({ id }) => id === form['starting_after']) + 1;
   const data = newestFirst.slice(start, start + limit);
   return ok({ object: 'list', data, has_more: start + limit < newestFirst.length, url: '/v1/list' });
+}
+
+function isCreatedWithin({ created }: { created: number }, form: Form): boolean {
+  const { gte = '0', lt = 'Infinity' } = (form['created'] ?? {}) as Record<string, string>;
+  return created >= Number(gte) && created < Number(lt);
+}
+
+/** `expand[0]=data.latest_charge` */
+function isExpanded(form: Form, path: string): boolean {
+  return Object.values((form['expand'] ?? {}) as Form).includes(path);
 }
 
 /** A leaf; a branch where one belongs is no value at all. */

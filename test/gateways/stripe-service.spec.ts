@@ -1,3 +1,5 @@
+import { reconcile } from '../../src/cli/reconcile.js';
+import { found } from '../reconciliation/two-books.js';
 import { API_KEY, charge, newKey, type Reply } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import {
@@ -142,6 +144,33 @@ describe('a service on Stripe', () => {
     ]);
     expect(stripe.api.intents.size).toBe(before);
     expect((await charge(service, key, { body: body() })).status).toBe(201);
+  });
+
+  it('has the same books as Stripe after all that, and sees what somebody does in the dashboard', async () => {
+    const env = {
+      DATABASE_URL: database.url,
+      DATA_DIR: folder.path,
+      SANDBOX: 'true',
+      GATEWAY: 'stripe',
+      STRIPE_SECRET_KEY: SECRET_KEY,
+      STRIPE_API_BASE: stripe.url,
+    };
+    const options = { from: null, to: null, merchantId: null, openAfterMs: 0, shown: 10, repair: false };
+    const agreed = await reconcile(env, options);
+    expect(found(agreed)).toEqual([]);
+    // All but the declined one, and of one a capture and a refund.
+    expect(agreed.compared).toMatchObject({ effects: stripe.api.intents.size + 1 });
+    expect(agreed.report.agrees).toBe(true);
+
+    const [refunded, lost] = [...stripe.api.intents.values()].filter(
+      ({ status, capture_method }) => status === 'succeeded' && capture_method === 'automatic',
+    );
+    stripe.api.handle('POST', '/v1/refunds', { payment_intent: refunded!.id, amount: '300' });
+    lost!.status = 'requires_payment_method';
+    expect(found(await reconcile(env, options))).toEqual([
+      'missing here: refund not_settled',
+      'missing there: charge',
+    ]);
   });
 
   it('shows in its metrics how Stripe does, and in its log no secret', async () => {

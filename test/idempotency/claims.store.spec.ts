@@ -41,7 +41,7 @@ describe('claims', () => {
   it('tell that request that another has worked on its claim since, and may have called the gateway', async () => {
     const request = claimRequest();
     await db.take([request], NO_LEASE_MS);
-    await db.claims.takeExpiredKey(request, LONG_LEASE_MS);
+    await db.claims.takeIdle([request], LONG_LEASE_MS);
     expect(await db.take([request], LONG_LEASE_MS)).toMatchObject([{ attempt: 3, resumed: true }]);
   });
 

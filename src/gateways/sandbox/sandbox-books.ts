@@ -85,6 +85,7 @@ export class SandboxBooks {
         amount INTEGER NOT NULL, currency TEXT NOT NULL, payment_method TEXT NOT NULL, at_ms INTEGER NOT NULL,
         notify_at_ms INTEGER, notify_copies INTEGER NOT NULL DEFAULT 0, notify_tries INTEGER NOT NULL DEFAULT 0);
       CREATE INDEX IF NOT EXISTS calls_to_notify ON calls (notify_at_ms) WHERE notify_at_ms IS NOT NULL;
+      CREATE INDEX IF NOT EXISTS calls_of_transaction ON calls (transaction_id);
       CREATE TABLE IF NOT EXISTS tries (
         idempotency_key TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID`);
     this.referencePrefix = `sbx_${String(this.db.prepare('SELECT id FROM books').get()?.['id'])}_`;
@@ -151,10 +152,10 @@ export class SandboxBooks {
     return row === undefined ? null : this.toCall(row);
   }
 
-  /** Every answered call about one payment, oldest first. Reads the whole table: for people, not for charges. */
+  /** Every answered call about one payment, oldest first. */
   findByTransaction(transactionId: string): RecordedCall[] {
     return this.db
-      .prepare('SELECT * FROM calls WHERE transaction_id = ? ORDER BY sequence')
+      .prepare(`SELECT * FROM calls WHERE transaction_id = ? AND outcome <> 'closed' ORDER BY sequence`)
       .all(transactionId)
       .map((row) => this.toCall(row));
   }

@@ -81,11 +81,16 @@ export function openSandboxEngine(
   settings: SandboxGatewayConfig,
   notifiesService = false,
 ): SandboxEngine {
-  const books = new SandboxBooks(join(dataDir, 'sandbox-gateway', 'books.sqlite'));
+  const books = new SandboxBooks(sandboxBooksPath(dataDir));
   const { notifyUrl, webhookSecret, script } = settings;
   const notifier =
     webhookSecret === null || (notifyUrl === null && !notifiesService)
       ? null
       : new SandboxNotifier(books, { url: notifyUrl, secret: webhookSecret });
   return new SandboxEngine(books, notifier, script);
+}
+
+/** Where the provider keeps its books in a data folder. */
+export function sandboxBooksPath(dataDir: string): string {
+  return join(dataDir, 'sandbox-gateway', 'books.sqlite');
 }

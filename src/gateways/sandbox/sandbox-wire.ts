@@ -46,6 +46,9 @@ export interface WireCall {
   at: string;
 }
 
+/** An effect as `GET /books` lists it. */
+export type WireEffect = Omit<WireCall, 'status' | 'failure'>;
+
 /** What a call itself answers, short: who wants to know more looks it up. */
 export type WireAnswer =
   | { reference: string; status: 'approved' }
@@ -75,8 +78,7 @@ export function callToWire(call: RecordedCall): WireCall {
   };
 }
 
-/** An effect as `GET /books` lists it. */
-export function effectToWire(call: RecordedCall): Omit<WireCall, 'status' | 'failure'> {
+export function effectToWire(call: RecordedCall): WireEffect {
   const { status: _status, failure: _failure, ...effect } = callToWire(call);
   return effect;
 }

@@ -22,3 +22,13 @@ export function toStripeAmount(amountMinor: bigint, currency: string): number | 
   if (THREE_DECIMALS.has(currency)) return amountMinor % 10n === 0n ? Number(amountMinor) : null;
   return Number(amountMinor);
 }
+
+/**
+ * The amount in the currency's minor unit for Stripe's number, or null for one that the minor unit cannot express, such
+ * as a part of a króna that somebody refunded in Stripe's dashboard.
+ */
+export function fromStripeAmount(amount: number, currency: string): bigint | null {
+  if (TWO_DECIMALS_MORE.has(currency)) return amount % 100 === 0 ? BigInt(amount) / 100n : null;
+  if (TWO_DECIMALS_LESS.has(currency)) return BigInt(amount) * 100n;
+  return BigInt(amount);
+}

@@ -45,6 +45,12 @@ export class StripeHttpClient implements Stripe.HttpClient {
     return this.signals.run(signal, run);
   }
 
+  /** Ends connections that are kept for later, which would hold a short-lived process. */
+  close(): void {
+    this.httpAgent.destroy();
+    this.httpsAgent.destroy();
+  }
+
   getClientName(): string {
     return 'node';
   }

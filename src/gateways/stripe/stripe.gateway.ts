@@ -1,6 +1,5 @@
 import { Logger } from '@nestjs/common';
 import { Stripe } from 'stripe';
-import type { StripeConfig } from '../../config/config.js';
 import {
   Gateway,
   type CancelRequest,
@@ -13,6 +12,7 @@ import {
   type RefundRequest,
 } from '../gateway.js';
 import { toStripeAmount } from './stripe-amounts.js';
+import { createStripe, type StripeAccess } from './stripe-client.js';
 import { StripeHttpClient } from './stripe-http-client.js';
 import { StripeLookups, type StripeQuery } from './stripe-lookups.js';
 import {
@@ -28,9 +28,6 @@ import {
   UNKNOWN,
 } from './stripe-outcomes.js';
 import { AUTHENTICATION_REQUIRED, declineOf, stripeErrorRow, toStripeFailure } from './stripe.errors.js';
-
-/** What our types and tests know. Another version is a decision, made together with the SDK's. */
-const API_VERSION = '2026-10-28.endive';
 
 /**
  * Stripe forgets an idempotency key when it is at least 24 hours old, and would then charge again. An hour is for
@@ -51,20 +48,13 @@ export class StripeGateway extends Gateway {
   private readonly lookups: StripeLookups;
 
   constructor(
-    { secretKey, apiBase }: Pick<StripeConfig, 'secretKey' | 'apiBase'>,
+    access: StripeAccess,
     private readonly client = new StripeHttpClient(),
     now: () => number = Date.now,
   ) {
     super();
-    this.stripe = new Stripe(secretKey, {
-      apiVersion: API_VERSION,
-      // Retries are the service's: it knows the deadline, and counts them.
-      maxNetworkRetries: 0,
-      telemetry: false,
-      httpClient: client,
-      appInfo: { name: 'Hapax' },
-      ...(apiBase !== null && hostOf(apiBase)),
-    });
+    // Retries are the service's: it knows the deadline, and counts them.
+    this.stripe = createStripe(access, client, 0);
     this.lookups = new StripeLookups(this.stripe, now);
   }
 
@@ -290,9 +280,3 @@ const STATE_MESSAGES: Readonly<Record<GatewayCallKind, string>> = {
   cancel: 'The authorization cannot be given up any more.',
   refund: 'There is nothing left to give back.',
 };
-
-function hostOf(apiBase: string): { host: string; port: string; protocol: 'http' | 'https' } {
-  const { hostname, port, protocol } = new URL(apiBase);
-  const secure = protocol === 'https:';
-  return { host: hostname, port: port || (secure ? '443' : '80'), protocol: secure ? 'https' : 'http' };
-}

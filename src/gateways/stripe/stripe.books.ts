@@ -1,0 +1,210 @@
+import { Stripe } from 'stripe';
+import { StartupError } from '../../config/startup-error.js';
+import {
+  GatewayBooks,
+  type EffectKind,
+  type GatewayEffect,
+  type PaymentInBooks,
+  type TimeRange,
+} from '../gateway-books.js';
+import { fromStripeAmount } from './stripe-amounts.js';
+import { createStripe, type StripeAccess } from './stripe-client.js';
+import { StripeHttpClient } from './stripe-http-client.js';
+import { CAPTURE_KEY, CHARGE_KEY, REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
+
+/** The most that Stripe gives at once. */
+const PAGE_SIZE = 100;
+/** Reading is harmless to repeat, so here the SDK may. */
+const MAX_NETWORK_RETRIES = 3;
+/** Of one request, repetitions included. */
+const ANSWER_LIMIT_MS = 60_000;
+/** Payments looked up at once: far below the 25 reads a second that even Stripe's test mode takes. */
+const MAX_CONCURRENT = 4;
+
+/** Our charges and captures bring their key along, so that one without was made by somebody else. */
+const NOT_OURS = '';
+
+/** A refund with its payment intent as an object. */
+type IntentOf = Stripe.PaymentIntent | null;
+
+/**
+ * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else
+ * who uses the account, and is left out. So is a refund of such an intent; one of ours that was made by hand is told.
+ */
+export class StripeBooks extends GatewayBooks {
+  readonly name = 'stripe';
+  private readonly client = new StripeHttpClient();
+  private readonly stripe: Stripe;
+
+  constructor(access: StripeAccess) {
+    super();
+    this.stripe = createStripe(access, this.client, MAX_NETWORK_RETRIES);
+  }
+
+  /**
+   * In the order of Stripe's lists: intents, then refunds. An intent does not tell when it was captured or canceled, so
+   * all that became of it counts as of its own time.
+   */
+  async *effects(range: TimeRange): AsyncIterable<GatewayEffect[]> {
+    const created = createdWithin(range);
+    for await (const intents of this.pages(({ after }) =>
+      this.stripe.paymentIntents.list({ ...created, ...after, expand: ['data.latest_charge'] }),
+    )) {
+      yield intents.flatMap(effectsOfIntent);
+    }
+    for await (const refunds of this.pages(({ after }) =>
+      this.stripe.refunds.list({ ...created, ...after, expand: ['data.payment_intent'] }),
+    )) {
+      yield refunds.flatMap((refund) => effectsOfRefund(refund, refund.payment_intent as IntentOf));
+    }
+  }
+
+  async effectsOf(payments: readonly PaymentInBooks[]): Promise<GatewayEffect[]> {
+    const references = payments.flatMap(({ chargeReferences }) => chargeReferences);
+    const found: GatewayEffect[] = [];
+    for (let start = 0; start < references.length; start += MAX_CONCURRENT) {
+      const some = references.slice(start, start + MAX_CONCURRENT);
+      const effects = await Promise.all(some.map((reference) => this.effectsOfReference(reference)));
+      found.push(...effects.flat());
+    }
+    return found;
+  }
+
+  close(): void {
+    this.client.close();
+  }
+
+  private async effectsOfReference(reference: string): Promise<GatewayEffect[]> {
+    const intent = await this.ask(() =>
+      this.stripe.paymentIntents.retrieve(reference, { expand: ['latest_charge'] }),
+    ).catch(nullIfMissing);
+    if (intent === null) return [];
+    const effects = effectsOfIntent(intent);
+    for await (const refunds of this.pages(({ after }) =>
+      this.stripe.refunds.list({ payment_intent: reference, ...after }),
+    )) {
+      effects.push(...refunds.flatMap((refund) => effectsOfRefund(refund, intent)));
+    }
+    return effects;
+  }
+
+  /** Each page is a request with a deadline of its own. */
+  private async *pages<Item extends { id: string }>(
+    list: (position: { after: { limit: number; starting_after?: string } }) => Promise<Stripe.ApiList<Item>>,
+  ): AsyncIterable<Item[]> {
+    let last: string | undefined;
+    do {
+      const after = { limit: PAGE_SIZE, ...(last !== undefined && { starting_after: last }) };
+      const page: Stripe.ApiList<Item> = await this.ask(() => list({ after }));
+      yield page.data;
+      last = page.has_more ? page.data.at(-1)?.id : undefined;
+    } while (last !== undefined);
+  }
+
+  private async ask<Answer>(request: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await this.client.within(AbortSignal.timeout(ANSWER_LIMIT_MS), request);
+    } catch (error) {
+      throw explained(error);
+    }
+  }
+}
+
+/** Stripe has no such object: it was made with another account or mode. */
+class NotAtStripeError extends StartupError {}
+
+function nullIfMissing(error: unknown): null {
+  if (error instanceof NotAtStripeError) return null;
+  throw error;
+}
+
+/** Never the message of an error: Stripe repeats parameters in it, and a part of a wrong key. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof Stripe.errors.StripeError)) return error;
+  const { type, code, statusCode } = error;
+  const details = [type, code, statusCode].filter((detail) => detail !== undefined).join(', ');
+  const Explained = code === 'resource_missing' ? NotAtStripeError : StartupError;
+  return new Explained(`Stripe cannot be asked (${details}).`, { cause: error });
+}
+
+/** Stripe's times are whole seconds, so both ends are rounded outwards: an effect too many is looked at, and agrees. */
+function createdWithin({ from, to }: TimeRange): { created?: Stripe.RangeQueryParam } {
+  if (from === null && to === null) return {};
+  return {
+    created: {
+      ...(from !== null && { gte: Math.floor(from.getTime() / 1_000) }),
+      ...(to !== null && { lt: Math.ceil(to.getTime() / 1_000) }),
+    },
+  };
+}
+
+/** An automatic payment is one effect; a manual one is its authorization, and what ended it. */
+function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
+  const transactionId = intent.metadata[TRANSACTION_ID];
+  if (transactionId === undefined) return [];
+  const key = intent.metadata[CHARGE_KEY] ?? NOT_OURS;
+  const effect = (kind: EffectKind, amount: number, idempotencyKey: string | null): GatewayEffect => ({
+    kind,
+    reference: intent.id,
+    chargeReference: intent.id,
+    transactionId,
+    refundId: null,
+    idempotencyKey,
+    ...money(amount, intent.currency),
+    at: new Date(intent.created * 1_000),
+  });
+  const authorization = effect('authorization', intent.amount, key);
+  switch (intent.status) {
+    case 'requires_capture':
+      return [authorization];
+    case 'succeeded':
+      if (intent.capture_method !== 'manual') return [effect('charge', intent.amount_received, key)];
+      return [
+        authorization,
+        effect('capture', intent.amount_received, intent.metadata[CAPTURE_KEY] ?? NOT_OURS),
+      ];
+    case 'canceled':
+      return wasAuthorized(intent) ? [authorization, effect('void', intent.amount, null)] : [];
+    // Declined, underway, or waiting for its customer: no money has moved.
+    case 'requires_payment_method':
+    case 'requires_confirmation':
+    case 'requires_action':
+    case 'processing':
+    default:
+      return [];
+  }
+}
+
+/** An intent may also be canceled that never held any money. */
+function wasAuthorized({ latest_charge: charge }: Stripe.PaymentIntent): boolean {
+  return charge !== null && typeof charge === 'object' && charge.paid && !charge.captured;
+}
+
+function effectsOfRefund(refund: Stripe.Refund, intent: IntentOf): GatewayEffect[] {
+  const transactionId = refund.metadata?.[TRANSACTION_ID] ?? intent?.metadata[TRANSACTION_ID];
+  if (transactionId === undefined || intent === null || refund.status !== 'succeeded') return [];
+  const refundId = refund.metadata?.[REFUND_ID] ?? null;
+  if (refundId === null && isRelease(refund, intent)) return [];
+  return [
+    {
+      kind: 'refund',
+      reference: refund.id,
+      chargeReference: intent.id,
+      transactionId,
+      refundId,
+      idempotencyKey: null,
+      ...money(refund.amount, refund.currency),
+      at: new Date(refund.created * 1_000),
+    },
+  ];
+}
+
+/** Stripe also calls it a refund when it gives back what was authorized and never captured. No money had come in. */
+function isRelease(refund: Stripe.Refund, intent: Stripe.PaymentIntent): boolean {
+  return intent.status === 'canceled' || refund.amount === intent.amount - intent.amount_received;
+}
+
+function money(amount: number, currency: string): Pick<GatewayEffect, 'amountMinor' | 'currency'> {
+  const code = currency.toUpperCase();
+  return { amountMinor: fromStripeAmount(amount, code), currency: code };
+}

@@ -1,0 +1,117 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { EffectKind, GatewayEffect } from '../gateways/gateway-books.js';
+
+/** What it keeps in memory. A hundred thousand effects fit; the rest is in the file. */
+const CACHE_KIBIBYTES = 32 * 1_024;
+
+interface Row {
+  sequence: number;
+  transaction_id: string;
+  kind: string;
+  reference: string;
+  charge_reference: string;
+  refund_id: string | null;
+  idempotency_key: string | null;
+  amount: number | null;
+  currency: string;
+  at_ms: number;
+}
+
+/**
+ * What a gateway told, put down by payment: it tells in the order of time, and a provider is not asked a million times
+ * for one payment. A file that SQLite keeps for itself and removes, so that any number fits, and so that comparing
+ * writes nothing into the database that it compares.
+ */
+export class EffectStage {
+  private readonly db: DatabaseSync;
+  private readonly insert: StatementSync;
+  private readonly selectOf: StatementSync;
+  private readonly markSeen: StatementSync;
+  private readonly selectUnseen: StatementSync;
+  private staged = 0;
+
+  constructor() {
+    // An empty name is a temporary file of this connection's own.
+    this.db = new DatabaseSync('');
+    this.db.exec(`
+      PRAGMA journal_mode = OFF;
+      PRAGMA synchronous = OFF;
+      PRAGMA cache_size = -${CACHE_KIBIBYTES};
+      CREATE TABLE effects (
+        sequence INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, kind TEXT NOT NULL, reference TEXT NOT NULL,
+        charge_reference TEXT NOT NULL, refund_id TEXT, idempotency_key TEXT, amount INTEGER, currency TEXT NOT NULL,
+        at_ms INTEGER NOT NULL, seen INTEGER NOT NULL DEFAULT 0);
+      CREATE INDEX effects_of_payment ON effects (transaction_id)`);
+    this.insert = this.db.prepare(`
+      INSERT INTO effects (transaction_id, kind, reference, charge_reference, refund_id, idempotency_key, amount,
+        currency, at_ms)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    this.selectOf = this.db.prepare(`
+      SELECT * FROM effects WHERE transaction_id IN (SELECT value FROM json_each(?)) ORDER BY sequence`);
+    this.markSeen = this.db.prepare(`
+      UPDATE effects SET seen = 1 WHERE transaction_id IN (SELECT value FROM json_each(?))`);
+    this.selectUnseen = this.db.prepare(`
+      SELECT sequence, transaction_id FROM effects WHERE sequence > ? AND seen = 0 ORDER BY sequence LIMIT ?`);
+  }
+
+  /** How many effects there are. */
+  get size(): number {
+    return this.staged;
+  }
+
+  add(effects: readonly GatewayEffect[]): void {
+    this.db.exec('BEGIN');
+    for (const effect of effects) {
+      this.insert.run(
+        effect.transactionId,
+        effect.kind,
+        effect.reference,
+        effect.chargeReference,
+        effect.refundId,
+        effect.idempotencyKey,
+        effect.amountMinor,
+        effect.currency,
+        effect.at.getTime(),
+      );
+    }
+    this.db.exec('COMMIT');
+    this.staged += effects.length;
+  }
+
+  /** The effects of some payments, which count as seen from now on. */
+  take(transactionIds: readonly string[]): GatewayEffect[] {
+    const ids = JSON.stringify(transactionIds);
+    const rows = this.selectOf.all(ids) as unknown as Row[];
+    this.markSeen.run(ids);
+    return rows.map(toEffect);
+  }
+
+  /** Payments that have effects and were not taken, a page at a time; it may be taken from meanwhile. */
+  *untaken(pageSize: number): Generator<string[]> {
+    for (let after = 0; ;) {
+      const rows = this.selectUnseen.all(after, pageSize) as unknown as Row[];
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = last.sequence;
+      yield [...new Set(rows.map((row) => row.transaction_id))];
+    }
+  }
+
+  close(): void {
+    this.db.close();
+  }
+}
+
+function toEffect(row: Row): GatewayEffect {
+  return {
+    kind: row.kind as EffectKind,
+    reference: row.reference,
+    chargeReference: row.charge_reference,
+    transactionId: row.transaction_id,
+    refundId: row.refund_id,
+    idempotencyKey: row.idempotency_key,
+    amountMinor: row.amount === null ? null : BigInt(row.amount),
+    currency: row.currency,
+    at: new Date(row.at_ms),
+  };
+}
