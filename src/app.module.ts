@@ -7,6 +7,7 @@ import { DatabaseModule } from './database/database.module.js';
 import { GatewaysModule } from './gateways/gateways.module.js';
 import { HealthModule } from './health/health.module.js';
 import { HttpModule } from './http/http.module.js';
+import { LedgerModule } from './ledger/ledger.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PaymentsModule } from './payments/payments.module.js';
 
@@ -23,6 +24,7 @@ export class AppModule {
         MetricsModule,
         GatewaysModule,
         PaymentsModule,
+        LedgerModule,
         CurrenciesModule,
         HealthModule,
       ],

@@ -21,3 +21,12 @@ function randomBytes(): Uint8Array {
 export function uuidv7(msecs: number = Date.now()): string {
   return v7({ msecs, rng: randomBytes });
 }
+
+const LAST_MS = 2 ** 48 - 1;
+
+/** The smallest id of a millisecond, as a bound for a range of times. Times that no id can have are the nearest one. */
+export function firstUuidAt(time: Date): string {
+  const msecs = Math.min(Math.max(time.getTime(), 0), LAST_MS);
+  const hex = msecs.toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}

@@ -1,7 +1,9 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** One side of a ledger transaction: debits are positive, credits negative, and the sides sum to zero. */
 @Entity({ name: 'ledger_entries' })
+@Index('ledger_entries_log_position', ['merchantId', 'logPosition'])
+@Index('ledger_entries_payment', ['merchantId', 'transactionId'])
 export class LedgerEntryEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'ledger_entries_pkey' })
   merchantId: string;
@@ -27,4 +29,8 @@ export class LedgerEntryEntity {
 
   @Column('timestamptz', { name: 'created_at' })
   createdAt: Date;
+
+  /** Where in the order of transactions it was written. The database sets it: see docs/ledger.md. */
+  @Column('bigint', { name: 'log_position', default: 0 })
+  logPosition: string;
 }

@@ -3,9 +3,18 @@ import { RefusedError } from '../domain/errors.js';
 
 /** A list's position: the id of the last item that was seen, opaque to clients so that it may change. */
 export function readCursor(cursor: string | undefined): string | undefined {
+  return decodeCursor(cursor, (id) => (validate(id) && version(id) === 7 ? id : undefined));
+}
+
+/** A position that is more than an id. `parse` says undefined for what no page can have ended with. */
+export function decodeCursor<Place>(
+  cursor: string | undefined,
+  parse: (text: string) => Place | undefined,
+): Place | undefined {
   if (cursor === undefined) return undefined;
-  const id = Buffer.from(cursor, 'base64url').toString('latin1');
-  if (validate(id) && version(id) === 7 && writeCursor(id) === cursor) return id;
+  const text = Buffer.from(cursor, 'base64url').toString('latin1');
+  const place = writeCursor(text) === cursor ? parse(text) : undefined;
+  if (place !== undefined) return place;
   throw new RefusedError({
     code: 'validation_failed',
     errors: [{ field: 'cursor', message: 'must be the next_cursor of a page before' }],

@@ -218,9 +218,9 @@ export class PaymentPageDto {
 }
 
 const LIMIT_RULE = { message: `must be a whole number from 1 to ${MAX_PAGE_SIZE}` };
-const TIME_RULE = { message: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z' };
+export const TIME_RULE = { message: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z' };
 /** RFC 3339 asks for all of date, time and offset, which ISO 8601 alone does not. */
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
+export const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 
 /** The page of a list. */
 export class PageDto {

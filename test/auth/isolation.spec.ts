@@ -90,6 +90,8 @@ const OTHER_ROUTES = [
   'post /v1/reversals',
   // Names a gateway. Its caller is the payment provider, by its signature.
   'post /v1/gateways/{gateway}/notifications',
+  'get /v1/balances',
+  'get /v1/ledger/entries',
 ];
 
 function completed({ payments: [first = ''] }: Shop): string {
@@ -185,8 +187,10 @@ describe('merchants are apart', () => {
         ]),
       );
     expect(Object.fromEntries(scopes)).toEqual({
+      'get /v1/balances': 'payments:read',
       'get /v1/currencies': 'payments:read',
       'get /v1/idempotency-keys/{key}': 'payments:read',
+      'get /v1/ledger/entries': 'payments:read',
       'get /v1/payments': 'payments:read',
       'get /v1/payments/{transaction_id}': 'payments:read',
       'get /v1/payments/{transaction_id}/refunds': 'payments:read',
@@ -293,6 +297,37 @@ describe('merchants are apart', () => {
     expect(refunds.data.map((refund: { refund_id: string }) => refund.refund_id)).toEqual([
       shops.ours.refundId,
     ]);
+  });
+
+  it('shows only our balances and ledger entries, whatever the filter and the cursor', async () => {
+    const balances = async (shop: Shop) => (await send(shop, 'GET', '/v1/balances')).json().data;
+    const entries = async (shop: Shop, query = '') =>
+      (await send(shop, 'GET', `/v1/ledger/entries${query}`)).json();
+    const booked = async ({ merchantId }: Shop) =>
+      app
+        .get(DataSource)
+        .query<{ account: string; currency: string; sum: string }[]>(
+          `SELECT account, currency, sum(amount) FROM ledger_entries WHERE merchant_id = $1 GROUP BY 1, 2 ORDER BY 2, 1`,
+          [merchantId],
+        );
+    for (const shop of [shops.ours, shops.theirs]) {
+      expect(await balances(shop)).toEqual(
+        (await booked(shop)).map(({ sum, ...account }) => ({ ...account, balance: Number(sum) })),
+      );
+    }
+    const { next_cursor } = await entries(shops.theirs, '?limit=1');
+    const ofOurs = (await entries(shops.ours, '?limit=100')).data.map(
+      (entry: { ledger_entry_id: string }) => entry.ledger_entry_id,
+    );
+    expect(ofOurs.length).toBeGreaterThan(0);
+    for (const query of [`?cursor=${next_cursor}`, '?currency=EUR', '?account=merchant_payable']) {
+      for (const { ledger_entry_id } of (await entries(shops.ours, query)).data) {
+        expect(ofOurs).toContain(ledger_entry_id);
+      }
+    }
+    const [theirs, unknown] = [completed(shops.theirs), UNKNOWN].map((id) => `?transaction_id=${id}`);
+    expect(await entries(shops.ours, theirs)).toEqual({ data: [], next_cursor: null });
+    expect(await entries(shops.ours, unknown)).toEqual({ data: [], next_cursor: null });
   });
 
   it('shows everybody the same currencies', async () => {

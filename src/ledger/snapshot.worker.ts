@@ -1,0 +1,86 @@
+import {
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { NIL } from 'uuid';
+import { PipelinedTransactions } from '../database/pipelined-transactions.js';
+import { Periodic } from '../recovery/periodic.js';
+import { ClosingStore } from './closing.store.js';
+import { SnapshotsStore } from './snapshots.store.js';
+
+const INTERVAL_MS = 60_000;
+/** Merchants that one statement looks at. */
+const MERCHANTS_A_PAGE = 500;
+/** For an investigation: which of them was the first to be wrong. A balance needs the newest alone. */
+const KEPT_SNAPSHOTS = 5;
+
+export interface SnapshotLimits {
+  /** Fewer new entries than this are read faster than a snapshot of them would be worth. */
+  minEntries: number;
+  /** About how many entries one statement sums up: well within its time limit, however many have gathered. */
+  maxEntries: number;
+}
+
+const LIMITS: SnapshotLimits = { minEntries: 1_000, maxEntries: 250_000 };
+
+/**
+ * Sums up what was booked, so that a balance reads little, however many entries there are. Charges wait for none of it.
+ * Any number of processes may run one: what two of them write at once is the same.
+ */
+@Injectable()
+export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(SnapshotWorker.name);
+  private readonly schedule = new Periodic(SnapshotWorker.name, INTERVAL_MS, () => this.runOnce());
+
+  constructor(
+    private readonly transactions: PipelinedTransactions,
+    private readonly closing: ClosingStore,
+    private readonly snapshots: SnapshotsStore,
+  ) {}
+
+  /** Before the first request: on a database that was restored elsewhere no charge could be settled. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.reopenIfBehind();
+    this.schedule.start();
+  }
+
+  beforeApplicationShutdown(): Promise<void> {
+    return this.schedule.stop();
+  }
+
+  /** Writes the snapshots that are due, and returns of how many merchants. */
+  async runOnce(limits = LIMITS): Promise<number> {
+    await this.reopenIfBehind();
+    let written = 0;
+    for (let after: string = NIL; ;) {
+      const page = await this.snapshots.candidates(after, MERCHANTS_A_PAGE, limits.minEntries);
+      const due = page.filter((merchant) => merchant.due);
+      const closedBelow = due.length > 0 ? await this.closing.close() : 0n;
+      for (const { merchantId } of due) {
+        if (await this.snapshot(merchantId, closedBelow, limits.maxEntries)) written += 1;
+      }
+      if (page.length < MERCHANTS_A_PAGE) return written;
+      after = page.at(-1)?.merchantId ?? NIL;
+    }
+  }
+
+  private async snapshot(merchantId: string, closedBelow: bigint, maxEntries: number): Promise<boolean> {
+    let wrote = false;
+    for (let horizon: bigint | null = 0n; horizon !== null && horizon < closedBelow;) {
+      horizon = await this.snapshots.carryForward(merchantId, closedBelow, maxEntries);
+      wrote ||= horizon !== null;
+    }
+    if (wrote) await this.snapshots.prune(merchantId, KEPT_SNAPSHOTS);
+    return wrote;
+  }
+
+  private async reopenIfBehind(): Promise<void> {
+    if (!(await this.closing.isBehind())) return;
+    await this.transactions.run((tx) => [this.closing.lockOutWriters(tx), this.closing.reopen(tx)]);
+    this.logger.warn(
+      'this database was restored on another server: the ledger goes on above its closed books',
+    );
+  }
+}

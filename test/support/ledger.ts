@@ -1,0 +1,53 @@
+import { v7 as uuidv7 } from 'uuid';
+import { eventually } from './eventually.js';
+import { ClosingStore } from '../../src/ledger/closing.store.js';
+import { SnapshotsStore } from '../../src/ledger/snapshots.store.js';
+import { SnapshotWorker, type SnapshotLimits } from '../../src/ledger/snapshot.worker.js';
+import { PipelinedTransactions } from '../../src/database/pipelined-transactions.js';
+
+/** A snapshot of anything that is new. */
+export const AT_ONCE: SnapshotLimits = { minEntries: 1, maxEntries: 1_000 };
+
+interface Connection {
+  query(sql: string, values?: unknown[]): Promise<unknown>;
+}
+
+/** A transfer between a merchant's two accounts, as a capture books it, by SQL of our own. */
+export async function book(
+  connection: Connection,
+  merchantId: string,
+  amount: number | bigint | string = 100,
+  currency = 'EUR',
+): Promise<string> {
+  const ledgerTransactionId = uuidv7();
+  await connection.query(
+    `INSERT INTO ledger_entries
+       (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at)
+     VALUES ($1, $2, 1, $3, 'gateway_receivable', $4, $5, now()),
+       ($1, $2, 2, $3, 'merchant_payable', $4, -$5::bigint, now())`,
+    [merchantId, ledgerTransactionId, uuidv7(), currency, String(amount)],
+  );
+  return ledgerTransactionId;
+}
+
+/** Another process's worker, which has not started by itself. */
+export function snapshotWorker(transactions: PipelinedTransactions): SnapshotWorker {
+  return new SnapshotWorker(transactions, new ClosingStore(transactions), new SnapshotsStore(transactions));
+}
+
+/**
+ * Waits until all that was booked can be summed up. Other test files use the same server, and a transaction of theirs
+ * holds the closing back for as long as it runs.
+ */
+export async function untilBooksAreClosed(transactions: PipelinedTransactions): Promise<void> {
+  const closing = new ClosingStore(transactions);
+  await eventually('no older transaction runs', async () => {
+    const closedBelow = await closing.close();
+    const [row] = await transactions.read<{ closed: boolean }>({
+      name: 'test.books_are_closed',
+      text: 'SELECT coalesce(max(log_position) < $1, true) AS closed FROM ledger_entries',
+      values: [closedBelow],
+    });
+    return row?.closed;
+  });
+}
