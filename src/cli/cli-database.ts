@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { Client } from 'pg';
 import type { DataSource } from 'typeorm';
 import { KeyManagement } from '../auth/key-management.js';
 import { loadConfig, type Config } from '../config/config.js';
@@ -30,28 +31,43 @@ export async function withKeyManagement(use: (keys: KeyManagement) => Promise<vo
 }
 
 /** The same, but a sandbox's database is started for as long as it takes when no service runs it. */
-export async function withDatabase<Result>(
+export function withDatabase<Result>(
   env: Environment,
   use: (database: CliDatabase) => Promise<Result>,
 ): Promise<Result> {
+  return withUrl(env, (config, url) => withDataSource(url, (dataSource) => use({ config, url, dataSource })));
+}
+
+/** A connection without the service's time limits and its planner's settings. */
+export function withClient<Result>(
+  env: Environment,
+  use: (client: Client) => Promise<Result>,
+): Promise<Result> {
+  return withUrl(env, async (_config, url) => {
+    const client = new Client({ connectionString: url, application_name: 'hapax-cli' });
+    await client.connect();
+    try {
+      return await use(client);
+    } finally {
+      await client.end();
+    }
+  });
+}
+
+async function withUrl<Result>(
+  env: Environment,
+  use: (config: Config, url: string) => Promise<Result>,
+): Promise<Result> {
   const config = loadConfig(env);
   const running = config.databaseUrl ?? (await findEmbeddedPostgres(config.dataDir));
-  if (running !== null) return onDatabase(config, running, use);
+  if (running !== null) return use(config, running);
   if (!existsSync(embeddedPostgresFiles(resolve(config.dataDir)).cluster)) throw noDatabase(config);
   const server = await startEmbeddedPostgres(config.dataDir);
   try {
-    return await onDatabase(config, server.url, use);
+    return await use(config, server.url);
   } finally {
     await server.stop();
   }
-}
-
-function onDatabase<Result>(
-  config: Config,
-  url: string,
-  use: (database: CliDatabase) => Promise<Result>,
-): Promise<Result> {
-  return withDataSource(url, (dataSource) => use({ config, url, dataSource }));
 }
 
 async function withDataSource<Result>(

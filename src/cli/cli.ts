@@ -18,6 +18,7 @@ import {
 } from './cli-arguments.js';
 import { describeIssued, issuedToWire, keyToRow, keyToWire } from './cli-output.js';
 import { formatTable } from './table.js';
+import { describeVerification, isVerified, verificationToWire } from './verify-output.js';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -56,6 +57,7 @@ function program(): Command {
   cli.addCommand(merchantCommands());
   cli.addCommand(keyCommands());
   addReconcile(cli);
+  addVerify(cli);
   return cli;
 }
 
@@ -205,11 +207,34 @@ function addReconcile(parent: Command): void {
       else printLines(...describeReconciled(reconciled, options));
       process.exitCode = reconciled.report.agrees ? 0 : EXIT_DIFFERS;
     } catch (error) {
-      // Not 1, which says that the books were compared and differ.
-      process.stderr.write(`${explanation(error)}\n`);
-      process.exitCode = EXIT_USAGE;
+      notCompared(error);
     }
   });
+}
+
+/** Not 1, which says that the books were compared and differ. */
+function notCompared(error: unknown): void {
+  process.stderr.write(`${explanation(error)}\n`);
+  process.exitCode = EXIT_USAGE;
+}
+
+function addVerify(parent: Command): void {
+  subcommand(parent, 'verify', 'Check that ledger, payments, refunds, keys and events agree')
+    .addHelpText('after', '\nExit code: 0 all checks hold, 1 not all do, 2 they could not be checked')
+    .action(async (options: Output) => {
+      const [{ withClient }, { verify }] = await Promise.all([
+        import('./cli-database.js'),
+        import('../verification/verification.js'),
+      ]);
+      try {
+        const results = await withClient(process.env, verify);
+        if (options.json) print(verificationToWire(results));
+        else printLines(...describeVerification(results));
+        process.exitCode = isVerified(results) ? 0 : EXIT_DIFFERS;
+      } catch (error) {
+        notCompared(error);
+      }
+    });
 }
 
 /** What speaks to a database is loaded when it is needed, so that help and a typing mistake are answered at once. */

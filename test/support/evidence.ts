@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Pool } from 'pg';
 import { SandboxBooks, type RecordedCall } from '../../src/gateways/sandbox/sandbox-books.js';
+import { verify, type CheckResult } from '../../src/verification/verification.js';
 import { AMOUNT } from './client.js';
 
 export interface PaymentRow {
@@ -52,6 +53,16 @@ export class Evidence {
   async effects(key: string): Promise<RecordedCall[]> {
     const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
     return this.books.effects().filter((effect) => ids.has(effect.transactionId));
+  }
+
+  /** What `npm run cli -- verify` finds. */
+  async verify(): Promise<CheckResult[]> {
+    const client = await this.pool.connect();
+    try {
+      return await verify(client);
+    } finally {
+      client.release();
+    }
   }
 
   allEffects(): RecordedCall[] {
@@ -142,4 +153,9 @@ export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
     await evidence.query(`
       SELECT ledger_transaction_id FROM ledger_entries GROUP BY ledger_transaction_id, currency HAVING sum(amount) <> 0`),
   ).toEqual([]);
+}
+
+/** Ledger, payments, refunds, keys and events agree, whatever is still under way. */
+export async function expectVerified(evidence: Evidence): Promise<void> {
+  expect((await evidence.verify()).filter(({ broken }) => broken.length > 0)).toEqual([]);
 }

@@ -1,0 +1,46 @@
+import type { CheckResult } from '../verification/verification.js';
+import { formatTable } from './table.js';
+
+export function isVerified(results: readonly CheckResult[]): boolean {
+  return results.every(({ broken }) => broken.length === 0);
+}
+
+export function verificationToWire(results: readonly CheckResult[]) {
+  return {
+    ok: isVerified(results),
+    checks: results.map(({ name, claim, broken, more }) => ({
+      name,
+      claim,
+      ok: broken.length === 0,
+      broken,
+      more,
+    })),
+  };
+}
+
+/** One line a check, and under each that fails the rows that break it. */
+export function describeVerification(results: readonly CheckResult[]): string[] {
+  const failed = results.filter(({ broken }) => broken.length > 0).length;
+  return [
+    ...results.flatMap(describeCheck),
+    '',
+    failed === 0
+      ? `All ${results.length} checks hold.`
+      : `${failed} of ${results.length} checks do not hold.`,
+  ];
+}
+
+function describeCheck({ name, claim, broken, more }: CheckResult): string[] {
+  if (broken.length === 0) return [`ok      ${name}: ${claim}`];
+  const rows = broken.map((row) =>
+    Object.fromEntries(Object.entries(row).map(([column, value]) => [column, cell(value)])),
+  );
+  return [`BROKEN  ${name}: ${claim}`, formatTable(rows, ''), ...(more ? ['… and more'] : [])];
+}
+
+/** A key is the client's text, which must not do things to a terminal. */
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return '-';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.replaceAll(/\p{Cc}/gu, '\u{fffd}');
+}
