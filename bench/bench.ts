@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
 import { loadConfig } from '../src/config/config.js';
 import { runMigrations } from '../src/database/migrations.js';
+import { benchBalances, DEFAULT_ENTRIES, MAX_ENTRIES } from './balances.js';
 import { recordCharge } from './charge-statements.js';
 import { CHARGE_BODY } from './charge-request.js';
 import { summarizeProfile } from './cpu-profile.js';
@@ -238,7 +239,18 @@ function interrupted(): Promise<never> {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, profile: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    options: {
+      quick: { type: 'boolean' },
+      profile: { type: 'boolean' },
+      balances: { type: 'boolean' },
+      entries: { type: 'string', default: String(DEFAULT_ENTRIES) },
+    },
+  });
+  const entries = Number(values.entries);
+  if (!Number.isSafeInteger(entries) || entries < 2 || entries > MAX_ENTRIES || entries % 2 > 0) {
+    throw new Error(`--entries must be an even number from 2 to ${MAX_ENTRIES}`);
+  }
   const database = await startBenchDatabase();
   try {
     console.log(`${describeMachine()}, shared by the subjects, PostgreSQL and the load generator`);
@@ -247,6 +259,8 @@ async function main(): Promise<number> {
         .map(([name, value]) => `${name} = ${value}`)
         .join(', '),
     );
+    if (values.balances === true)
+      return await Promise.race([benchBalances(database, entries), interrupted()]);
     if (values.profile === true) return await Promise.race([profile(database), interrupted()]);
     return await Promise.race([bench(database, values.quick === true ? QUICK : FULL), interrupted()]);
   } finally {
