@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { get, MANUAL, post } from '../support/api.js';
 import { charge, chargeBody, newKey, type Reply } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
+import { expectVerified } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE, type ServiceProcess } from '../support/service-process.js';
 import { UNDO_STRIKE_POINTS, WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
@@ -24,6 +25,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
       fleet.start(),
     ]);
   });
+  afterEach(() => expectVerified(fleet.evidence));
   afterAll(() => fleet.end());
 
   it('a payment that never arrived is refused for ever, and says so', async () => {

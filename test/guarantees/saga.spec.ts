@@ -1,5 +1,6 @@
 import { MANUAL, post } from '../support/api.js';
 import { newKey } from '../support/client.js';
+import { expectVerified } from '../support/evidence.js';
 import {
   CoordinatorCrash,
   OrderSaga,
@@ -29,6 +30,7 @@ describe('an order as a saga', () => {
   beforeEach(() => {
     stock = new Stock();
   });
+  afterEach(() => expectVerified(fleet.evidence));
   afterAll(() => fleet.end());
 
   it('is delivered and paid for once', async () => {
