@@ -1,9 +1,11 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { AuthModule } from './auth/auth.module.js';
+import { CommandsModule } from './broker/commands.module.js';
 import { ConfigModule } from './config/config.module.js';
 import type { Config } from './config/config.js';
 import { CurrenciesModule } from './currencies/currencies.module.js';
 import { DatabaseModule } from './database/database.module.js';
+import { EventsModule } from './events/events.module.js';
 import { GatewaysModule } from './gateways/gateways.module.js';
 import { HealthModule } from './health/health.module.js';
 import { HttpModule } from './http/http.module.js';
@@ -23,8 +25,10 @@ export class AppModule {
         AuthModule,
         MetricsModule,
         GatewaysModule,
+        EventsModule,
         PaymentsModule,
         LedgerModule,
+        CommandsModule,
         CurrenciesModule,
         HealthModule,
       ],

@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { AppModule } from './app.module.js';
+import { takeCommands } from './broker/commands.module.js';
 import type { Config } from './config/config.js';
 import { createFastifyAdapter } from './http/fastify.js';
 import { NestLogger } from './http/nest-logger.js';
@@ -23,6 +24,7 @@ export async function createApp(
     { logger: new NestLogger(logger), bodyParser: false, abortOnError: false },
   );
   setupOpenApi(app, config);
+  if (config.commandsNats !== null) takeCommands(app, config.commandsNats);
   return app;
 }
 

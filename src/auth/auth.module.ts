@@ -2,12 +2,21 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { ApiKeyGuard } from './api-key.guard.js';
 import { ApiKeysStore } from './api-keys.store.js';
+import { KnownApiKeys } from './known-api-keys.js';
 import { LastUsed } from './last-used.js';
 import { RateLimits } from './rate-limits.js';
 import { SandboxSeed } from './sandbox-seed.js';
 
 /** Every route asks for an API key, unless it is `@Public()`. Needs the database and the configuration. */
 @Module({
-  providers: [ApiKeysStore, LastUsed, RateLimits, SandboxSeed, { provide: APP_GUARD, useClass: ApiKeyGuard }],
+  providers: [
+    ApiKeysStore,
+    KnownApiKeys,
+    LastUsed,
+    RateLimits,
+    SandboxSeed,
+    { provide: APP_GUARD, useClass: ApiKeyGuard },
+  ],
+  exports: [KnownApiKeys, RateLimits],
 })
 export class AuthModule {}

@@ -48,6 +48,16 @@ export class RateLimits {
     if (!allowed) throw rateLimited(state);
   }
 
+  /**
+   * Counts a message of a key, which has no answer to put headers on.
+   * @throws RefusedError `rate_limited`
+   */
+  async countMessage(apiKeyId: string): Promise<void> {
+    if (this.perKey === null) return;
+    const { state, allowed } = await consume(this.perKey, apiKeyId);
+    if (!allowed) throw rateLimited(state);
+  }
+
   /** Counts a request that was not authenticated. It is refused as it would be anyway. */
   countFailure(address: string): void {
     // `penalty` counts like `consume`, and does not reject what is over the limit.

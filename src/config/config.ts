@@ -44,6 +44,10 @@ export interface Config {
   /** Set exactly when the gateway is `stripe`. */
   readonly stripe: StripeConfig | null;
   readonly sandboxGateway: SandboxGatewayConfig;
+  /** The broker that committed events are published to; null for none. */
+  readonly eventsNats: NatsConfig | null;
+  /** The broker whose commands are carried out; null for none. */
+  readonly commandsNats: NatsConfig | null;
   /** Of one API key, in one process; null for none. */
   readonly rateLimit: RateLimit | null;
   /** The web pages that may call the API from a browser; empty for none, and `*` for all. */
@@ -73,6 +77,16 @@ export interface SandboxGatewayConfig {
   readonly notifyUrl: string | null;
   /** Signs and checks its notifications; null outside the sandbox. */
   readonly webhookSecret: string | null;
+}
+
+/** One NATS system, and how to be let in. */
+export interface NatsConfig {
+  /** `host:port`, any of which may be connected to. */
+  readonly servers: readonly string[];
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly token: string | null;
+  readonly tls: boolean;
 }
 
 export interface RateLimit {
@@ -190,6 +204,8 @@ export function loadConfig(env: Environment): Config {
     gateway,
     stripe: gateway === 'stripe' ? readStripe(read, sandbox) : null,
     sandboxGateway: readSandboxGateway(read, sandbox),
+    eventsNats: read.nats('EVENTS_NATS_URL'),
+    commandsNats: read.nats('COMMANDS_NATS_URL'),
     rateLimit: read.rateLimit('RATE_LIMIT', sandbox ? null : DEFAULT_RATE_LIMIT),
     corsOrigins: read.origins('CORS_ORIGINS'),
     trustedProxies: read.networks('TRUSTED_PROXIES'),

@@ -5,9 +5,11 @@ import {
   SandboxScriptError,
   type SandboxScript,
 } from '../gateways/sandbox/sandbox-script.js';
-import type { RateLimit } from './config.js';
+import type { NatsConfig, RateLimit } from './config.js';
 
 const RATE_WINDOW_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
+
+const NATS_PORT = 4222;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -119,6 +121,31 @@ export class EnvironmentReader {
     );
   }
 
+  /** The servers of one NATS system, separated by commas. Who logs in is said with the first of them. */
+  nats(name: string): NatsConfig | null {
+    const texts = this.list(name);
+    if (texts.length === 0) return null;
+    const urls = texts.filter((text) => isNatsUrl(text)).map((text) => new URL(text));
+    const [first] = urls;
+    if (first === undefined || urls.length < texts.length) {
+      // A URL may hold a password: it is not echoed.
+      this.problems.push(
+        `${name} must be a URL such as nats://user:password@host:4222 or tls://host:4222, or several separated by commas`,
+      );
+      return null;
+    }
+    const user = decodeURIComponent(first.username) || null;
+    const password = decodeURIComponent(first.password) || null;
+    return Object.freeze({
+      servers: urls.map(({ hostname, port }) => `${hostname}:${port || NATS_PORT}`),
+      // A name without a password is a token, as NATS's own clients have it.
+      user: password === null ? null : user,
+      password,
+      token: password === null ? user : null,
+      tls: urls.some(({ protocol }) => protocol === 'tls:'),
+    });
+  }
+
   apiKey(name: string, fallback: string): string {
     const value = this.value(name);
     if (value === undefined) return fallback;
@@ -176,6 +203,17 @@ export class EnvironmentReader {
     this.problems.push(`${name} must be ${expected}, not ${JSON.stringify(value)}`);
     return fallback;
   }
+}
+
+function isNatsUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, pathname, search, username, password } = new URL(text);
+  try {
+    decodeURIComponent(username + password);
+  } catch {
+    return false;
+  }
+  return /^(nats|tls):$/.test(protocol) && hostname !== '' && /^\/?$/.test(pathname) && search === '';
 }
 
 /** An IP address, or a network in CIDR notation. */

@@ -1,6 +1,7 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { ApiKeyEntity } from '../auth/api-key.entity.js';
 import { MerchantEntity } from '../auth/merchant.entity.js';
+import { EventOutboxEntity } from '../events/event-outbox.entity.js';
 import { EventEntity } from '../events/event.entity.js';
 import { GatewayNotificationEntity } from '../gateways/gateway-notification.entity.js';
 import { ClaimEntity } from '../idempotency/claim.entity.js';
@@ -55,6 +56,7 @@ export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSo
       LedgerClosingEntity,
       EventEntity,
       GatewayNotificationEntity,
+      EventOutboxEntity,
     ],
     migrationsTableName: 'migrations',
     synchronize: false,

@@ -1,7 +1,9 @@
-import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
+import type { EventType } from './events.store.js';
 
-/** The outbox: what happened, written with what happened. `resource` is the payment as it was then. */
+/** What happened, written with what happened. `resource` is the payment or refund as it was then. */
 @Entity({ name: 'events' })
+@Index('events_rare_type', ['merchantId', 'type', 'eventId'], { where: `type <> 'payment.completed'` })
 @Unique('events_sequence', ['merchantId', 'transactionId', 'sequence'])
 export class EventEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'events_pkey' })
@@ -11,7 +13,7 @@ export class EventEntity {
   eventId: string;
 
   @Column('text')
-  type: string;
+  type: EventType;
 
   @Column('uuid', { name: 'transaction_id' })
   transactionId: string;
@@ -20,7 +22,7 @@ export class EventEntity {
   sequence: number;
 
   @Column('json')
-  resource: unknown;
+  resource: object;
 
   @Column('timestamptz', { name: 'created_at' })
   createdAt: Date;

@@ -1,16 +1,27 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
+import { firstUuidAt } from '../ids/uuidv7.js';
+import { EventEntity } from './event.entity.js';
+import { EVENT_SINKS, type EventSink } from './event-sink.js';
 
-export type EventType =
-  | 'payment.completed'
-  | 'payment.authorized'
-  | 'payment.failed'
-  | 'payment.canceled'
-  | 'refund.completed'
-  | 'refund.failed';
+/** Everything that can happen to a payment. Receivers know them by these names: never rename one. */
+export const EVENT_TYPES = [
+  'payment.pending',
+  'payment.authorized',
+  'payment.completed',
+  'payment.failed',
+  'payment.canceled',
+  'refund.completed',
+  'refund.failed',
+] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
 
-/** What happened. `eventId` is a UUIDv7 that never changes; `resource` is the JSON of the payment or refund as it is now. */
+/**
+ * What happened. `eventId` is a UUIDv7 of `createdAt` that never changes; `resource` is the JSON of the payment or
+ * refund as it is now.
+ */
 export interface NewEvent {
   merchantId: string;
   eventId: string;
@@ -20,21 +31,51 @@ export interface NewEvent {
   createdAt: Date;
 }
 
-/** The SQL of `events`, the outbox. */
+export interface EventFilter {
+  type?: EventType | undefined;
+  transactionId?: string | undefined;
+  createdGte?: Date | undefined;
+  createdLt?: Date | undefined;
+  /** Only events older than this one: the last of the page before. */
+  before?: string | undefined;
+}
+
+/** How far apart an event's time and its id's may be: the range of ids only spares reading all the others. */
+const ID_SLACK_MS = 60_000;
+
+/** The SQL of `events`, and of what the outbox gets with them. */
 @Injectable()
 export class EventsStore {
-  /** Appends one event for each payment that this transaction changed, numbered by the payment's own counter. */
+  private readonly sinkNames: readonly string[];
+
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(EVENT_SINKS) sinks: readonly EventSink[],
+  ) {
+    this.sinkNames = sinks.map(({ name }) => name);
+  }
+
+  /**
+   * Appends one event for each payment that this transaction changed, numbered by the payment's own counter, and what
+   * is to be handed on, once for each sink. One statement, since a second one would have to find the rows of the first.
+   */
   async append(tx: Transaction, events: readonly NewEvent[]): Promise<void> {
     if (events.length === 0) return;
     await tx.query({
       name: 'events.append',
       text: `
-        INSERT INTO events (merchant_id, event_id, type, transaction_id, sequence, resource, created_at)
-        SELECT i.merchant_id, i.event_id, i.type, i.transaction_id, p.event_sequence, i.resource, i.created_at
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::json[], $6::timestamptz[])
-          AS i(merchant_id, event_id, type, transaction_id, resource, created_at)
-        JOIN payments p USING (merchant_id, transaction_id)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}`,
+        WITH appended AS (
+          INSERT INTO events (merchant_id, event_id, type, transaction_id, sequence, resource, created_at)
+          SELECT i.merchant_id, i.event_id, i.type, i.transaction_id, p.event_sequence, i.resource, i.created_at
+          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::json[], $6::timestamptz[])
+            AS i(merchant_id, event_id, type, transaction_id, resource, created_at)
+          JOIN payments p USING (merchant_id, transaction_id)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
+          RETURNING merchant_id, event_id, transaction_id, sequence
+        )
+        INSERT INTO event_outbox (sink, merchant_id, event_id, transaction_id, sequence)
+        SELECT s.sink, a.merchant_id, a.event_id, a.transaction_id, a.sequence
+        FROM unnest($7::text[]) AS s(sink) CROSS JOIN appended a`,
       values: [
         events.map((event) => event.merchantId),
         events.map((event) => event.eventId),
@@ -42,7 +83,38 @@ export class EventsStore {
         events.map((event) => event.transactionId),
         events.map((event) => event.resource),
         events.map((event) => event.createdAt),
+        this.sinkNames,
       ],
     });
+  }
+
+  find(merchantId: string, eventId: string): Promise<EventEntity | null> {
+    return this.dataSource.manager.findOneBy(EventEntity, { merchantId, eventId });
+  }
+
+  /** Newest first. An event's id begins with its time, so the primary key is the order, and a time is a range of it. */
+  list(merchantId: string, filter: EventFilter, limit: number): Promise<EventEntity[]> {
+    const { type, transactionId, createdGte, createdLt, before } = filter;
+    const query = this.dataSource.manager
+      .createQueryBuilder(EventEntity, 'e')
+      .where('e.merchantId = :merchantId', { merchantId })
+      .orderBy('e.eventId', 'DESC')
+      .limit(limit);
+    if (type) query.andWhere('e.type = :type', { type });
+    if (transactionId) query.andWhere('e.transactionId = :transactionId', { transactionId });
+    if (createdGte) {
+      query.andWhere('e.createdAt >= :createdGte AND e.eventId >= :first', {
+        createdGte,
+        first: firstUuidAt(new Date(createdGte.getTime() - ID_SLACK_MS)),
+      });
+    }
+    if (createdLt) {
+      query.andWhere('e.createdAt < :createdLt AND e.eventId < :end', {
+        createdLt,
+        end: firstUuidAt(new Date(createdLt.getTime() + ID_SLACK_MS)),
+      });
+    }
+    if (before) query.andWhere('e.eventId < :before', { before });
+    return query.getMany();
   }
 }

@@ -2,6 +2,7 @@ import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { Public } from '../auth/public.decorator.js';
+import { RelayMetrics } from '../events/relay-metrics.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
 import { UnknownOutcomesReport } from '../recovery/unknown-outcomes.js';
 import { Readiness } from './readiness.js';
@@ -13,6 +14,7 @@ export class HealthController {
   constructor(
     private readonly readiness: Readiness,
     private readonly unknownOutcomes: UnknownOutcomesReport,
+    private readonly relay: RelayMetrics,
   ) {}
 
   @Get('live')
@@ -32,10 +34,16 @@ export class HealthController {
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<ReadinessDto> {
     const report = await this.readiness.check();
     if (report.status !== 'ok') void reply.status(HttpStatus.SERVICE_UNAVAILABLE);
-    const unknown = report.checks.database === 'up' ? await this.unknownOutcomes.read() : null;
+    const isUp = report.checks.database === 'up';
+    const [unknown, waiting] = isUp
+      ? await Promise.all([this.unknownOutcomes.read(), this.relay.read()])
+      : [null, null];
     return {
       ...report,
       unknown_outcomes: unknown && { count: unknown.count, oldest_seconds: unknown.oldestSeconds },
+      waiting_events:
+        waiting &&
+        waiting.map(({ sink, count, oldestSeconds }) => ({ sink, count, oldest_seconds: oldestSeconds })),
     };
   }
 }

@@ -38,6 +38,7 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .addTag('Reversals')
     .addTag('Idempotency keys')
     .addTag('Gateways', 'For payment providers, which sign what they send.')
+    .addTag('Events')
     .addTag('Service', 'Health, metrics and problem types. No API key is needed.')
     // The same origin as the page: any other would need CORS.
     .addServer('/')

@@ -97,10 +97,12 @@ export class OperationExecutor {
     work: Work,
     unknown: boolean,
   ): Promise<Answer> {
-    const due = await this.settlements.postpone(claim, unknown).catch((error: unknown) => {
-      this.warn('could not end a lease', error);
-      return false;
-    });
+    const due = await this.settlements
+      .postpone(claim, unknown, operation.pendingEvent?.(work))
+      .catch((error: unknown) => {
+        this.warn('could not end a lease', error);
+        return false;
+      });
     if (due) this.dueClaims.announce();
     return { ...operation.pendingAnswer(work), replayed: false };
   }

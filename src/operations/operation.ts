@@ -113,6 +113,9 @@ export interface Operation<Command, Work> {
 
   /** The answer while the outcome is unknown. It is not stored. */
   pendingAnswer(work: Work): StoredAnswer;
+
+  /** Tells that the payment itself is open, where an unknown outcome leaves it so. Written once a payment. */
+  pendingEvent?(work: Work): NewEvent;
 }
 
 /** The runner handles operations of every kind alike; their commands and works pass through it unread. */

@@ -3,7 +3,8 @@ import { CONFIG, type Config } from '../config/config.js';
 import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
-import { EventsStore } from '../events/events.store.js';
+import { EventRelay } from '../events/event-relay.js';
+import { EventsStore, type NewEvent } from '../events/events.store.js';
 import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
 import { LedgerStore } from '../ledger/ledger.store.js';
 import { Metrics } from '../metrics/metrics.js';
@@ -26,6 +27,7 @@ export class SettlementWriter {
     private readonly reversals: ReversalsStore,
     private readonly ledger: LedgerStore,
     private readonly events: EventsStore,
+    private readonly relay: EventRelay,
     metrics: Metrics,
   ) {
     this.group = new GroupCommit((settlements) => this.commit(settlements), {
@@ -58,14 +60,19 @@ export class SettlementWriter {
   }
 
   /**
-   * Leaves a claim whose call has no known end to whoever asks next.
+   * Leaves a claim whose call has no known end to whoever asks next. `event` tells that the payment is open, and is
+   * written once, when that becomes known first.
    * @returns whether that should be at once, because the provider has told of it meanwhile.
    */
-  async postpone(claim: Claim, unknown: boolean): Promise<boolean> {
+  async postpone(claim: Claim, unknown: boolean, event: NewEvent | undefined): Promise<boolean> {
     const [, due] = await this.transactions.run((tx) => [
       this.claims.lockResources(tx, [claim.resourceId]),
       this.claims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
+      ...(event === undefined
+        ? []
+        : [this.payments.countPending(tx, claim, event.transactionId), this.events.append(tx, [event])]),
     ]);
+    if (event !== undefined) this.relay.kick();
     return due;
   }
 
@@ -91,6 +98,7 @@ export class SettlementWriter {
       this.ledger.append(tx, ledger),
       this.events.append(tx, events),
     ]);
+    if (events.length > 0) this.relay.kick();
     return settlements.map(({ claim }) => completed.has(claim.claimId));
   }
 }

@@ -4,6 +4,7 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import { capturePostings } from '../domain/postings.js';
 import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
 import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
+import type { NewEvent } from '../events/events.store.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../operations/clock.js';
@@ -156,7 +157,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
       }),
       event: {
         merchantId: payment.merchantId,
-        eventId: uuidv7(),
+        eventId: uuidv7(updatedAt.getTime()),
         type: eventType(payment.status),
         transactionId: payment.transactionId,
         resource: JSON.stringify(paymentToWire(payment)),
@@ -171,6 +172,18 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
 
   pendingAnswer({ payment }: ChargeWork): StoredAnswer {
     return this.answers.payment(202, payment);
+  }
+
+  pendingEvent({ payment }: ChargeWork): NewEvent {
+    const createdAt = this.clock.now();
+    return {
+      merchantId: payment.merchantId,
+      eventId: uuidv7(createdAt.getTime()),
+      type: 'payment.pending',
+      transactionId: payment.transactionId,
+      resource: JSON.stringify(paymentToWire(payment)),
+      createdAt,
+    };
   }
 
   private finalAnswer(payment: Payment, requestId: string): StoredAnswer {

@@ -143,7 +143,7 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
       }),
       event: {
         merchantId: payment.merchantId,
-        eventId: uuidv7(),
+        eventId: uuidv7(updatedAt.getTime()),
         type: this.eventType,
         transactionId: payment.transactionId,
         resource: JSON.stringify(paymentToWire(payment)),

@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { EventsStore } from '../events/events.store.js';
 import { GatewayNotificationsController } from '../gateways/gateway-notifications.controller.js';
 import { GatewayNotifications } from '../gateways/gateway-notifications.js';
 import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
@@ -12,7 +11,6 @@ import { ReplayCache } from '../idempotency/replay-cache.js';
 import { RetentionWorker } from '../idempotency/retention.worker.js';
 import { LedgerStore } from '../ledger/ledger.store.js';
 import { MetricsModule } from '../metrics/metrics.module.js';
-import { Clock } from '../operations/clock.js';
 import { OperationExecutor } from '../operations/operation.executor.js';
 import { OperationRegistry } from '../operations/operation.registry.js';
 import { OperationResumer } from '../operations/operation.resumer.js';
@@ -45,7 +43,6 @@ import { ReversalsStore } from './reversals.store.js';
     GatewayNotificationsController,
   ],
   providers: [
-    Clock,
     ClaimsStore,
     DerivedKeysStore,
     DueClaims,
@@ -53,7 +50,6 @@ import { ReversalsStore } from './reversals.store.js';
     RefundsStore,
     ReversalsStore,
     LedgerStore,
-    EventsStore,
     ReplayCache,
     IdempotencyInterceptor,
     SettlementWriter,
@@ -73,6 +69,6 @@ import { ReversalsStore } from './reversals.store.js';
     UnknownOutcomesReport,
     RetentionWorker,
   ],
-  exports: [UnknownOutcomesReport],
+  exports: [OperationRunner, UnknownOutcomesReport],
 })
 export class PaymentsModule {}

@@ -174,6 +174,27 @@ export class PaymentsStore {
     });
   }
 
+  /**
+   * Counts the event that tells that a payment is open, if this transaction postponed its claim. A pending payment has
+   * no event before that one, so it is counted once, however often the claim is postponed.
+   */
+  async countPending(tx: Transaction, claim: Claim, transactionId: string): Promise<void> {
+    await tx.query({
+      name: 'payments.count_pending',
+      text: `
+        WITH postponed AS MATERIALIZED (
+          SELECT k.merchant_id
+          FROM idempotency_keys k
+          WHERE k.merchant_id = $1 AND k.idempotency_key = $2 AND ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE payments p SET event_sequence = 1
+        FROM postponed k
+        WHERE p.merchant_id = k.merchant_id AND p.transaction_id = $3
+          AND p.status = 'pending' AND p.event_sequence = 0`,
+      values: [claim.merchantId, claim.idempotencyKey, transactionId],
+    });
+  }
+
   /** Removes the pending payments of the claims that this transaction released: nothing happened, so nothing stays. */
   async deletePending(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     await tx.query({

@@ -177,7 +177,7 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
       }),
       event: {
         merchantId,
-        eventId: uuidv7(),
+        eventId: uuidv7(updatedAt.getTime()),
         type: approved ? 'refund.completed' : 'refund.failed',
         transactionId,
         resource: JSON.stringify(refundToWire(refund)),

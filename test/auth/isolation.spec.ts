@@ -17,6 +17,8 @@ interface Shop {
   payments: string[];
   refundId: string;
   reversalId: string;
+  /** Of the refund. */
+  eventId: string;
 }
 
 /** A well-formed id of nothing. */
@@ -79,6 +81,12 @@ const ROUTES_WITH_IDS: readonly {
     path: (id) => `/v1/reversals/${id}`,
     theirs: ({ reversalId }) => reversalId,
   },
+  {
+    route: 'get /v1/events/{event_id}',
+    method: 'GET',
+    path: (id) => `/v1/events/${id}`,
+    theirs: ({ eventId }) => eventId,
+  },
 ];
 
 /** Routes that name nothing, and the one whose name is the caller's own; each has a test below. */
@@ -92,6 +100,7 @@ const OTHER_ROUTES = [
   'post /v1/gateways/{gateway}/notifications',
   'get /v1/balances',
   'get /v1/ledger/entries',
+  'get /v1/events',
 ];
 
 function completed({ payments: [first = ''] }: Shop): string {
@@ -145,7 +154,7 @@ describe('merchants are apart', () => {
   async function openShop(name: string, amount: number): Promise<Shop> {
     const keys = new KeyManagement(app.get(DataSource), true);
     const { merchantId, apiKey } = await keys.createMerchant(name);
-    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '', reversalId: '' };
+    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '', reversalId: '', eventId: '' };
     const charge = { amount, currency: 'EUR', payment_method: 'pm_card_visa' };
     const first = await send(shop, 'POST', '/v1/payments', charge, KEYS.completed);
     const manual = { ...charge, capture_method: 'manual' };
@@ -160,6 +169,7 @@ describe('merchants are apart', () => {
     );
     expect([first.statusCode, second.statusCode, refund.statusCode]).toEqual([201, 201, 201]);
     shop.refundId = refund.json().refund_id;
+    shop.eventId = (await send(shop, 'GET', '/v1/events?limit=1')).json().data[0].event_id;
     const reversal = await send(shop, 'POST', '/v1/reversals', { idempotency_key: KEYS.neverSent });
     expect(reversal.statusCode).toBe(201);
     shop.reversalId = reversal.json().reversal_id;
@@ -189,6 +199,8 @@ describe('merchants are apart', () => {
     expect(Object.fromEntries(scopes)).toEqual({
       'get /v1/balances': 'payments:read',
       'get /v1/currencies': 'payments:read',
+      'get /v1/events': 'payments:read',
+      'get /v1/events/{event_id}': 'payments:read',
       'get /v1/idempotency-keys/{key}': 'payments:read',
       'get /v1/ledger/entries': 'payments:read',
       'get /v1/payments': 'payments:read',
@@ -328,6 +340,20 @@ describe('merchants are apart', () => {
     const [theirs, unknown] = [completed(shops.theirs), UNKNOWN].map((id) => `?transaction_id=${id}`);
     expect(await entries(shops.ours, theirs)).toEqual({ data: [], next_cursor: null });
     expect(await entries(shops.ours, unknown)).toEqual({ data: [], next_cursor: null });
+  });
+
+  it('lists only events of ours, also those of a payment of theirs', async () => {
+    const theirFirstPage = (await send(shops.theirs, 'GET', '/v1/events?limit=1')).json();
+    for (const query of ['', '?type=refund.completed', `?cursor=${theirFirstPage.next_cursor}`]) {
+      const { data } = (await send(shops.ours, 'GET', `/v1/events${query}`)).json();
+      const ids: string[] = data.map((event: { transaction_id: string }) => event.transaction_id);
+      const owners = await app
+        .get(DataSource)
+        .query('SELECT DISTINCT merchant_id FROM payments WHERE transaction_id = ANY ($1)', [ids]);
+      expect(owners).toEqual([{ merchant_id: shops.ours.merchantId }]);
+    }
+    const theirs = await send(shops.ours, 'GET', `/v1/events?transaction_id=${completed(shops.theirs)}`);
+    expect(theirs.json()).toEqual({ data: [], next_cursor: null });
   });
 
   it('shows everybody the same currencies', async () => {

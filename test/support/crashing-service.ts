@@ -6,6 +6,7 @@
 import { writeSync } from 'node:fs';
 import { createApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config/config.js';
+import { EventOutboxStore } from '../../src/events/event-outbox.store.js';
 import { EventsStore } from '../../src/events/events.store.js';
 import { Gateway, type RefundRequest } from '../../src/gateways/gateway.js';
 import { createLogger } from '../../src/http/logger.js';
@@ -127,6 +128,10 @@ events.append = async (tx, newEvents) => {
   );
   await appending;
 };
+
+/** A relay is struck when its sink has the events and the outbox does not know it yet. */
+if (process.env['STRIKE_RELAY'] === 'after handing on')
+  app.get(EventOutboxStore).forget = async () => strike();
 
 if (process.env['RECOVERY_WORKER'] === 'off') app.get(RecoveryWorker).runOnce = () => Promise.resolve(0);
 

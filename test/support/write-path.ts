@@ -4,7 +4,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/database/data-source.js';
 import { PipelinedTransactions, type Transaction } from '../../src/database/pipelined-transactions.js';
 import { capturePostings } from '../../src/domain/postings.js';
-import { EventsStore, type NewEvent } from '../../src/events/events.store.js';
+import type { EventSink } from '../../src/events/event-sink.js';
+import { EventsStore, type EventType, type NewEvent } from '../../src/events/events.store.js';
 import {
   ClaimsStore,
   type Claim,
@@ -34,22 +35,25 @@ export class WritePath {
   readonly claims: ClaimsStore;
   readonly payments: PaymentsStore;
   readonly ledger = new LedgerStore();
-  readonly events = new EventsStore();
+  readonly events: EventsStore;
 
   private constructor(
     readonly dataSource: DataSource,
     readonly url: string,
+    sinks: readonly EventSink[],
     readonly close: () => Promise<void>,
   ) {
     this.transactions = new PipelinedTransactions(dataSource);
     this.claims = new ClaimsStore(this.transactions);
     this.payments = new PaymentsStore(dataSource);
+    this.events = new EventsStore(dataSource, sinks);
   }
 
-  static async open(): Promise<WritePath> {
+  /** @param sinks whose rows the outbox gets with each event */
+  static async open(sinks: readonly EventSink[] = []): Promise<WritePath> {
     const database = await createTestDatabase();
     const dataSource = await createDataSource(database.url).initialize();
-    return new WritePath(dataSource, database.url, async () => {
+    return new WritePath(dataSource, database.url, sinks, async () => {
       await dataSource.destroy();
       await database.drop();
     });
@@ -86,6 +90,27 @@ export class WritePath {
       ];
     });
     return completed.has(claim.claimId);
+  }
+
+  /** The three statements that leave a payment open, as an operation with a pending event sends them. */
+  async postpone(claim: Claim, guards = asItIs): Promise<void> {
+    await this.transactions.run((plain) => {
+      const tx = guards(plain);
+      return [
+        this.claims.postpone(tx, claim, true, LONG_LEASE_MS),
+        this.payments.countPending(tx, claim, claim.resourceId),
+        this.events.append(tx, [event(claim, 'payment.pending')]),
+      ];
+    });
+  }
+
+  /** A payment's events, in their order, with their numbers. */
+  async eventsOf({ resourceId }: Claim): Promise<string[]> {
+    const rows = await this.query<{ event: string }>(
+      `SELECT sequence || ' ' || type AS event FROM events WHERE transaction_id = $1 ORDER BY sequence`,
+      [resourceId],
+    );
+    return rows.map((row) => row.event);
   }
 
   async rowsOf({ idempotencyKey, resourceId }: Claim) {
@@ -187,11 +212,11 @@ function capture(claim: Claim): LedgerTransaction {
   };
 }
 
-function event(claim: Claim): NewEvent {
+export function event(claim: Claim, type: EventType = 'payment.completed'): NewEvent {
   return {
     merchantId: claim.merchantId,
     eventId: uuidv7(),
-    type: 'payment.completed',
+    type,
     transactionId: claim.resourceId,
     resource: '{}',
     createdAt: new Date(),

@@ -1,0 +1,30 @@
+import { Logger, Module } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AuthModule } from '../auth/auth.module.js';
+import type { NatsConfig } from '../config/config.js';
+import { HttpModule } from '../http/http.module.js';
+import { PaymentsModule } from '../payments/payments.module.js';
+import { CommandServer } from './command-server.js';
+import { PaymentCommandsController } from './payment-commands.controller.js';
+
+/** What may be asked for by message. Nothing listens until {@link takeCommands}. */
+@Module({
+  imports: [AuthModule, HttpModule, PaymentsModule],
+  controllers: [PaymentCommandsController],
+})
+export class CommandsModule {}
+
+/** Takes commands as soon as the service listens, and for as long as it does not stop. */
+export function takeCommands(app: NestFastifyApplication, config: NatsConfig): void {
+  const server = new CommandServer(config);
+  app.connectMicroservice({ strategy: server });
+  const instance = app.getHttpAdapter().getInstance();
+  instance.addHook('onListen', (done) => {
+    // Not waited for: the broker may be down for as long as it likes.
+    app.startAllMicroservices().catch((error: unknown) => {
+      if (!server.isStopping) new Logger(CommandServer.name).error(`takes no commands: ${String(error)}`);
+    });
+    done();
+  });
+  instance.addHook('preClose', () => server.stopTaking());
+}

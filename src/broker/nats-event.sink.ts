@@ -1,0 +1,110 @@
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream';
+import { connect, nanos, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConfig } from '../config/config.js';
+import type { EventSink, OutboxEvent } from '../events/event-sink.js';
+import { eventJson } from '../events/event-wire.js';
+import { natsOptions } from './nats-options.js';
+
+/** Injection token: the sink, or null where `EVENTS_NATS_URL` is not set. */
+export const NATS_EVENT_SINK = Symbol('NatsEventSink');
+
+const STREAM = 'HAPAX';
+const ALL_SUBJECTS = 'hapax.>';
+/** How long JetStream may take to say that an event is stored. */
+const PUBLISH_TIMEOUT_MS = 5_000;
+/** How long a stream that we make knows the ids that it has: far longer than a lost relay's lease. */
+const DUPLICATE_WINDOW_MS = 10 * 60_000;
+
+interface Open {
+  connection: NatsConnection;
+  client: JetStreamClient;
+}
+
+/**
+ * Publishes events to NATS JetStream, each under its own id as `Nats-Msg-Id`, so that a stream stores an event once that
+ * is published again within its window. A batch has one event of a payment at most, so its events may go all at once.
+ *
+ * The client's own reconnecting is off: it would keep what it could not send, and send it after the relay has taken the
+ * event for refused and gone on. A lost connection is made anew by the next try.
+ */
+export class NatsEventSink implements EventSink, OnApplicationShutdown {
+  readonly name = 'nats';
+  private readonly logger = new Logger(NatsEventSink.name);
+  private opened: Promise<Open> | null = null;
+
+  constructor(private readonly config: NatsConfig) {}
+
+  async handOn(events: readonly OutboxEvent[]): Promise<void> {
+    const { client } = await this.open();
+    const published = await Promise.allSettled(
+      events.map((event) =>
+        client.publish(subjectOf(event), eventJson(event), {
+          msgID: event.eventId,
+          timeout: PUBLISH_TIMEOUT_MS,
+        }),
+      ),
+    );
+    const failure = published.find((result) => result.status === 'rejected');
+    if (failure === undefined) return;
+    // The stream may have been deleted, and opening anew makes sure of it.
+    await this.close();
+    throw failure.reason;
+  }
+
+  onApplicationShutdown(): Promise<void> {
+    return this.close();
+  }
+
+  private async open(): Promise<Open> {
+    const opening = (this.opened ??= this.connect());
+    try {
+      return await opening;
+    } catch (error) {
+      if (this.opened === opening) this.opened = null;
+      throw error;
+    }
+  }
+
+  private async connect(): Promise<Open> {
+    const connection = await connect({ ...natsOptions(this.config, 'hapax-events'), reconnect: false });
+    try {
+      await ensureStream(await jetstreamManager(connection));
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+    const opened = { connection, client: jetstream(connection) };
+    void this.forgetWhenClosed(connection);
+    this.logger.log(`publishes events to NATS at ${connection.getServer()}`);
+    return opened;
+  }
+
+  private async forgetWhenClosed(connection: NatsConnection): Promise<void> {
+    const error = await connection.closed();
+    const opened = await this.opened?.catch(() => null);
+    if (opened?.connection === connection) this.opened = null;
+    if (error instanceof Error) this.logger.warn(`lost the connection to NATS: ${error.message}`);
+  }
+
+  private async close(): Promise<void> {
+    const opened = await this.opened?.catch(() => null);
+    this.opened = null;
+    await opened?.connection.close();
+  }
+}
+
+/** Any stream will do that takes our subjects: its name, replicas, limits and age are the operator's to choose. */
+async function ensureStream({ streams }: JetStreamManager): Promise<void> {
+  const { value: existing } = await streams.names(ALL_SUBJECTS)[Symbol.asyncIterator]().next();
+  if (existing !== undefined) return;
+  await streams.add({
+    name: STREAM,
+    subjects: [ALL_SUBJECTS],
+    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+  });
+}
+
+function subjectOf({ merchantId, type }: OutboxEvent): string {
+  return `hapax.${merchantId}.${type}`;
+}

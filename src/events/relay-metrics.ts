@@ -1,0 +1,71 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Counter, Gauge } from 'prom-client';
+
+import { Metrics } from '../metrics/metrics.js';
+import { EventOutboxStore, MAX_COUNTED, type SinkBacklog } from './event-outbox.store.js';
+import { EVENT_SINKS, type EventSink } from './event-sink.js';
+
+/** What the relay has done in this process, and what waits for every process's. */
+@Injectable()
+export class RelayMetrics {
+  private readonly sinkNames: readonly string[];
+  private readonly handedOnTotal: Counter;
+  private readonly refusedTotal: Counter;
+  private readonly waiting: Gauge;
+  private readonly oldest: Gauge;
+
+  constructor(
+    private readonly outbox: EventOutboxStore,
+    @Inject(EVENT_SINKS) sinks: readonly EventSink[],
+    { registry }: Metrics,
+  ) {
+    this.sinkNames = sinks.map(({ name }) => name);
+    this.handedOnTotal = new Counter({
+      name: 'hapax_events_handed_on_total',
+      help: 'Events that a sink has taken, by sink.',
+      labelNames: ['sink'],
+      registers: [registry],
+    });
+    this.refusedTotal = new Counter({
+      name: 'hapax_events_refused_total',
+      help: 'Events that a sink did not take and that will be handed on again, by sink.',
+      labelNames: ['sink'],
+      registers: [registry],
+    });
+    this.waiting = new Gauge({
+      name: 'hapax_events_waiting',
+      help: `Events that a sink has not taken yet, by sink; counted up to ${MAX_COUNTED}.`,
+      labelNames: ['sink'],
+      registers: [registry],
+      collect: () => this.collect(),
+    });
+    this.oldest = new Gauge({
+      name: 'hapax_events_oldest_waiting_seconds',
+      help: 'Age of the oldest event that a sink has not taken yet, by sink; 0 for none.',
+      labelNames: ['sink'],
+      registers: [registry],
+    });
+  }
+
+  handedOn(sink: string, count: number): void {
+    this.handedOnTotal.inc({ sink }, count);
+  }
+
+  refused(sink: string, count: number): void {
+    this.refusedTotal.inc({ sink }, count);
+  }
+
+  /** What waits for the sinks of this process. Null when the database cannot say. */
+  async read(): Promise<SinkBacklog[] | null> {
+    if (this.sinkNames.length === 0) return [];
+    return this.outbox.backlog(this.sinkNames).catch(() => null);
+  }
+
+  private async collect(): Promise<void> {
+    // Better the last value than a scrape that fails: other metrics say that the database is down.
+    for (const { sink, count, oldestSeconds } of (await this.read()) ?? []) {
+      this.waiting.set({ sink }, count);
+      this.oldest.set({ sink }, oldestSeconds);
+    }
+  }
+}

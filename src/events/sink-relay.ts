@@ -1,0 +1,120 @@
+import { Logger } from '@nestjs/common';
+import { uuidv7 } from '../ids/uuidv7.js';
+import type { Clock } from '../operations/clock.js';
+import type { EventOutboxStore } from './event-outbox.store.js';
+import type { EventSink, OutboxEvent } from './event-sink.js';
+import type { RelayMetrics } from './relay-metrics.js';
+
+/** Enough for a sink to work in groups, few enough to be done well within a lease. */
+export const BATCH_SIZE = 256;
+const LEASE_MS = 60_000;
+/** From here on what is left of a batch is given back: a call that begins later might outlast the lease. */
+const WORKING_TIME_MS = LEASE_MS / 2;
+/** A sink that says nothing for so long has failed, whatever it does later: handing on again is harmless. */
+const HAND_ON_LIMIT_MS = 10_000;
+/** So many refusals in a row, each of one event, are the sink's fault and no longer the events'. */
+const REFUSALS_OF_A_DEAD_SINK = 3;
+
+/** What one run came to. */
+export interface Run {
+  handedOn: number;
+  /** True when more may be waiting that this run could not hold. */
+  full: boolean;
+  /** True when the sink took nothing of what it was offered. */
+  failed: boolean;
+}
+
+interface Outcome {
+  taken: OutboxEvent[];
+  refused: OutboxEvent[];
+  untried: OutboxEvent[];
+}
+
+/**
+ * Hands one sink what waits for it, a batch a run. Nothing is open in the database while the sink works: a lease says
+ * that a batch is being handed on, and ends by itself when this process dies.
+ */
+export class SinkRelay {
+  private readonly logger = new Logger(SinkRelay.name);
+  private failing = false;
+
+  constructor(
+    readonly sink: EventSink,
+    private readonly outbox: EventOutboxStore,
+    private readonly clock: Clock,
+    private readonly metrics: RelayMetrics,
+  ) {}
+
+  async runOnce(): Promise<Run> {
+    const { name } = this.sink;
+    const leaseId = uuidv7();
+    const leasedAtMs = this.clock.monotonicMs();
+    // A sink that failed is asked with one event: if it is still down, no others need a lease and a giving back.
+    const limit = this.failing ? 1 : BATCH_SIZE;
+    const events = await this.outbox.lease(name, leaseId, LEASE_MS, limit);
+    if (events.length === 0) return { handedOn: 0, full: false, failed: false };
+    const { taken, refused, untried } = await this.handOn(events, leasedAtMs);
+    this.metrics.handedOn(name, taken.length);
+    this.metrics.refused(name, refused.length);
+    if (taken.length > 0) await this.outbox.forget(name, leaseId, idsOf(taken));
+    if (refused.length > 0) await this.outbox.postpone(name, leaseId, idsOf(refused));
+    if (untried.length > 0) await this.outbox.giveBack(name, leaseId, idsOf(untried));
+    const wasFailing = this.failing;
+    this.failing = taken.length === 0 && refused.length > 0;
+    return {
+      handedOn: taken.length,
+      full: events.length === BATCH_SIZE || (wasFailing && !this.failing),
+      failed: this.failing,
+    };
+  }
+
+  /** All at once; if the sink refuses that, one by one, so that what it cannot take holds up only its own payment. */
+  private async handOn(events: OutboxEvent[], leasedAtMs: number): Promise<Outcome> {
+    // A process that was paused past its lease finds out here: another relay may have the events by now.
+    if (this.isTooLate(leasedAtMs)) return { taken: [], refused: [], untried: events };
+    if (await this.takes(events)) return { taken: events, refused: [], untried: [] };
+    if (events.length === 1) return { taken: [], refused: events, untried: [] };
+    const outcome: Outcome = { taken: [], refused: [], untried: [] };
+    let refusalsInARow = 0;
+    for (const event of events) {
+      if (refusalsInARow === REFUSALS_OF_A_DEAD_SINK || this.isTooLate(leasedAtMs)) {
+        outcome.untried.push(event);
+      } else if (await this.takes([event])) {
+        outcome.taken.push(event);
+        refusalsInARow = 0;
+      } else {
+        outcome.refused.push(event);
+        refusalsInARow += 1;
+      }
+    }
+    return outcome;
+  }
+
+  private async takes(events: OutboxEvent[]): Promise<boolean> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => late.reject(new Error(`no answer within ${HAND_ON_LIMIT_MS} ms`)),
+      HAND_ON_LIMIT_MS,
+    );
+    try {
+      await Promise.race([this.sink.handOn(events), late.promise]);
+      return true;
+    } catch (error) {
+      const which = events.length === 1 ? `event ${events[0]?.eventId}` : `${events.length} events`;
+      this.logger.warn(
+        `${this.sink.name} did not take ${which}: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      return false;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private isTooLate(leasedAtMs: number): boolean {
+    return this.clock.monotonicMs() - leasedAtMs > WORKING_TIME_MS;
+  }
+}
+
+function idsOf(events: readonly OutboxEvent[]): string[] {
+  return events.map(({ eventId }) => eventId);
+}
