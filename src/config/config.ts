@@ -48,6 +48,7 @@ export interface Config {
   readonly eventsNats: NatsConfig | null;
   /** The broker whose commands are carried out; null for none. */
   readonly commandsNats: NatsConfig | null;
+  readonly webhooks: WebhooksConfig;
   /** Of one API key, in one process; null for none. */
   readonly rateLimit: RateLimit | null;
   /** The web pages that may call the API from a browser; empty for none, and `*` for all. */
@@ -87,6 +88,18 @@ export interface NatsConfig {
   readonly password: string | null;
   readonly token: string | null;
   readonly tls: boolean;
+}
+
+/** How events are sent to merchants' endpoints. */
+export interface WebhooksConfig {
+  /** Of one try: finding the host, connecting, and the answer. */
+  readonly tryTimeoutMs: number;
+  /** Between the tries of one delivery, in order; there is one try more than pauses. */
+  readonly retryPausesMs: readonly number[];
+  /** An endpoint where every try has failed for so long is disabled. */
+  readonly disableAfterMs: number;
+  /** How long deliveries and the log of their tries are kept. */
+  readonly retentionMs: number;
 }
 
 export interface RateLimit {
@@ -131,6 +144,12 @@ const DEFAULT_SANDBOX_API_KEY = 'sk_sandbox_hapax';
 const DEFAULT_SANDBOX_WEBHOOK_SECRET = `whsec_${Buffer.from('hapax-sandbox-gateway-not-secret').toString('base64')}`;
 /** Standard Webhooks: 24 to 64 bytes in base64. */
 const STANDARD_WEBHOOKS_SECRET = /^whsec_[A-Za-z0-9+/]{32,86}={0,2}$/;
+
+const DAY_MS = 24 * 3_600_000;
+const DEFAULT_WEBHOOK_TIMEOUT_MS = 15_000;
+/** As Standard Webhooks has it: over three days. */
+const DEFAULT_WEBHOOK_PAUSES = ['5s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'] as const;
+const MAX_WEBHOOK_PAUSES = 20;
 
 /**
  * Reads the environment.
@@ -206,6 +225,7 @@ export function loadConfig(env: Environment): Config {
     sandboxGateway: readSandboxGateway(read, sandbox),
     eventsNats: read.nats('EVENTS_NATS_URL'),
     commandsNats: read.nats('COMMANDS_NATS_URL'),
+    webhooks: readWebhooks(read),
     rateLimit: read.rateLimit('RATE_LIMIT', sandbox ? null : DEFAULT_RATE_LIMIT),
     corsOrigins: read.origins('CORS_ORIGINS'),
     trustedProxies: read.networks('TRUSTED_PROXIES'),
@@ -245,6 +265,19 @@ function readStripe(read: EnvironmentReader, sandbox: boolean): StripeConfig {
     'a signing secret, whsec_…',
   );
   return Object.freeze({ secretKey: secretKey ?? '', apiBase, webhookSecret });
+}
+
+function readWebhooks(read: EnvironmentReader): WebhooksConfig {
+  return Object.freeze({
+    tryTimeoutMs: read.duration('WEBHOOK_TIMEOUT', DEFAULT_WEBHOOK_TIMEOUT_MS, 10),
+    retryPausesMs: read.durations(
+      'WEBHOOK_RETRY_PAUSES',
+      DEFAULT_WEBHOOK_PAUSES.map((pause) => ms(pause)),
+      MAX_WEBHOOK_PAUSES,
+    ),
+    disableAfterMs: read.duration('WEBHOOK_DISABLE_AFTER', 5 * DAY_MS, 1_000),
+    retentionMs: read.duration('WEBHOOK_RETENTION', 30 * DAY_MS, 1_000),
+  });
 }
 
 function isApiBase({ protocol, hostname, pathname, search, username }: URL): boolean {

@@ -42,12 +42,26 @@ export class EnvironmentReader {
   duration(name: string, fallback: number, min: number): number {
     const value = this.value(name);
     if (value === undefined) return fallback;
-    const parsed = /^\d+(\.\d+)? ?[a-z]+$/i.test(value) ? ms(value as ms.StringValue) : undefined;
-    if (parsed !== undefined && Number.isFinite(parsed) && parsed >= min) return Math.round(parsed);
+    const parsed = parseDuration(value);
+    if (parsed !== undefined && parsed >= min) return parsed;
     return this.wrong(
       name,
       value,
       `a duration of at least ${ms(min)} with its unit, such as 500ms, 60s or 24h`,
+      fallback,
+    );
+  }
+
+  /** Durations with their units, separated by commas. */
+  durations(name: string, fallback: readonly number[], max: number): readonly number[] {
+    const items = this.list(name);
+    if (items.length === 0) return fallback;
+    const parsed = items.map(parseDuration).filter((item) => item !== undefined);
+    if (parsed.length === items.length && items.length <= max) return parsed;
+    return this.wrong(
+      name,
+      items.join(','),
+      `at most ${max} durations with their units, separated by commas, such as 5s,5m,2h`,
       fallback,
     );
   }
@@ -214,6 +228,11 @@ function isNatsUrl(text: string): boolean {
     return false;
   }
   return /^(nats|tls):$/.test(protocol) && hostname !== '' && /^\/?$/.test(pathname) && search === '';
+}
+
+function parseDuration(value: string): number | undefined {
+  const parsed = /^\d+(\.\d+)? ?[a-z]+$/i.test(value) ? ms(value as ms.StringValue) : undefined;
+  return parsed !== undefined && Number.isFinite(parsed) ? Math.round(parsed) : undefined;
 }
 
 /** An IP address, or a network in CIDR notation. */

@@ -24,6 +24,8 @@ export type Refusal =
   | { code: DeclineCode; transactionId: string; refundId?: string; message: string }
   | { code: 'payment_not_capturable' | 'payment_not_cancelable' | 'payment_not_refundable'; status: string }
   | { code: 'amount_too_large'; available: string }
+  | { code: 'webhook_endpoint_disabled' }
+  | { code: 'webhook_endpoint_limit'; max: number }
   | { code: 'service_unavailable'; retryAfterSeconds: number }
   | { code: 'outcome_unknown'; retryAfterSeconds: number }
   | { code: 'internal_error' };

@@ -1,6 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { BrokerModule } from '../broker/broker.module.js';
 import { NATS_EVENT_SINK } from '../broker/nats-event.sink.js';
+import { WebhookDeliveryModule } from '../webhooks/webhook-delivery.module.js';
+import { WebhooksSink } from '../webhooks/webhooks.sink.js';
 import { Clock } from '../operations/clock.js';
 import { EventOutboxStore } from './event-outbox.store.js';
 import { EventRelay } from './event-relay.js';
@@ -12,13 +14,13 @@ import { RelayMetrics } from './relay-metrics.js';
 /** What happened, and its way out. Global, since whoever settles something writes an event. */
 @Global()
 @Module({
-  imports: [BrokerModule],
+  imports: [BrokerModule, WebhookDeliveryModule],
   controllers: [EventsController],
   providers: [
     // Every sink of the process, in one place. A sink that is not configured is null.
     {
       provide: EVENT_SINKS,
-      inject: [NATS_EVENT_SINK],
+      inject: [WebhooksSink, NATS_EVENT_SINK],
       useFactory: (...sinks: (EventSink | null)[]) => sinks.filter((sink) => sink !== null),
     },
     Clock,

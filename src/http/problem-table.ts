@@ -220,6 +220,18 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
       'send a smaller amount with a new one.',
     example: { code: 'amount_too_large', available: '500' },
   },
+  webhook_endpoint_disabled: {
+    ...wire(409, 'The webhook endpoint is disabled', 'none', 'none'),
+    detail: () => 'The webhook endpoint is disabled, so nothing is sent there.',
+    description: 'Enable the endpoint with a PATCH of `{ "enabled": true }`, then send the request again.',
+    example: { code: 'webhook_endpoint_disabled' },
+  },
+  webhook_endpoint_limit: {
+    ...wire(409, 'Too many webhook endpoints', 'new_key', 'none'),
+    detail: ({ max }) => `There may be ${max} webhook endpoints at a time.`,
+    description: 'Delete an endpoint that is not needed any more, then send the request with a new key.',
+    example: { code: 'webhook_endpoint_limit', max: 20 },
+  },
   service_unavailable: {
     ...wire(503, 'Service unavailable', 'same_key', 'none'),
     detail: () =>

@@ -10,7 +10,7 @@ import { paymentToWire } from './payment.dto.js';
 import { refundToWire } from './refund.dto.js';
 import { reversalToWire } from './reversal.dto.js';
 
-const JSON_MEDIA_TYPE = 'application/json; charset=utf-8';
+export const JSON_MEDIA_TYPE = 'application/json; charset=utf-8';
 
 /** Writes what operations answer, as the bytes that are stored and replayed. */
 @Injectable()

@@ -21,7 +21,7 @@ export function decodeCursor<Place>(
   });
 }
 
-function writeCursor(id: string): string {
+export function writeCursor(id: string): string {
   return Buffer.from(id, 'latin1').toString('base64url');
 }
 

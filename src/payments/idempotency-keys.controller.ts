@@ -92,6 +92,9 @@ function resourcePath(operation: string, resourceId: string): string {
       return `/v1/refunds/${resourceId}`;
     case 'reversal':
       return `/v1/reversals/${resourceId}`;
+    case 'create_webhook_endpoint':
+    case 'rotate_webhook_secret':
+      return `/v1/webhook-endpoints/${resourceId}`;
     default:
       return `/v1/payments/${resourceId}`;
   }

@@ -69,6 +69,6 @@ import { ReversalsStore } from './reversals.store.js';
     UnknownOutcomesReport,
     RetentionWorker,
   ],
-  exports: [OperationRunner, UnknownOutcomesReport],
+  exports: [UnknownOutcomesReport, OperationRunner, OperationRegistry, Answers],
 })
 export class PaymentsModule {}

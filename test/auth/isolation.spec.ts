@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { PoolClient, Pool } from 'pg';
 import { DataSource } from 'typeorm';
@@ -8,7 +9,7 @@ import { openApiDocument } from '../../src/http/openapi.js';
 import { createLogger } from '../../src/http/logger.js';
 import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
-type Method = 'GET' | 'POST';
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 
 interface Shop {
   merchantId: string;
@@ -19,6 +20,8 @@ interface Shop {
   reversalId: string;
   /** Of the refund. */
   eventId: string;
+  webhookEndpointId: string;
+  webhookDeliveryId: string;
 }
 
 /** A well-formed id of nothing. */
@@ -38,6 +41,7 @@ const ROUTES_WITH_IDS: readonly {
   method: Method;
   path: (id: string) => string;
   theirs: (shop: Shop) => string;
+  body?: object;
 }[] = [
   {
     route: 'get /v1/payments/{transaction_id}',
@@ -87,6 +91,50 @@ const ROUTES_WITH_IDS: readonly {
     path: (id) => `/v1/events/${id}`,
     theirs: ({ eventId }) => eventId,
   },
+  {
+    route: 'get /v1/webhook-endpoints/{webhook_endpoint_id}',
+    method: 'GET',
+    path: (id) => `/v1/webhook-endpoints/${id}`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+  },
+  {
+    route: 'patch /v1/webhook-endpoints/{webhook_endpoint_id}',
+    method: 'PATCH',
+    path: (id) => `/v1/webhook-endpoints/${id}`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+    body: { enabled: false },
+  },
+  {
+    route: 'delete /v1/webhook-endpoints/{webhook_endpoint_id}',
+    method: 'DELETE',
+    path: (id) => `/v1/webhook-endpoints/${id}`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+  },
+  {
+    route: 'post /v1/webhook-endpoints/{webhook_endpoint_id}/rotate-secret',
+    method: 'POST',
+    path: (id) => `/v1/webhook-endpoints/${id}/rotate-secret`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+  },
+  {
+    route: 'get /v1/webhook-endpoints/{webhook_endpoint_id}/deliveries',
+    method: 'GET',
+    path: (id) => `/v1/webhook-endpoints/${id}/deliveries`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+  },
+  {
+    route: 'post /v1/webhook-endpoints/{webhook_endpoint_id}/resend',
+    method: 'POST',
+    path: (id) => `/v1/webhook-endpoints/${id}/resend`,
+    theirs: ({ webhookEndpointId }) => webhookEndpointId,
+    body: { created_gte: '2026-01-01T00:00:00Z' },
+  },
+  {
+    route: 'post /v1/webhook-deliveries/{webhook_delivery_id}/retry',
+    method: 'POST',
+    path: (id) => `/v1/webhook-deliveries/${id}/retry`,
+    theirs: ({ webhookDeliveryId }) => webhookDeliveryId,
+  },
 ];
 
 /** Routes that name nothing, and the one whose name is the caller's own; each has a test below. */
@@ -101,6 +149,8 @@ const OTHER_ROUTES = [
   'get /v1/balances',
   'get /v1/ledger/entries',
   'get /v1/events',
+  'get /v1/webhook-endpoints',
+  'post /v1/webhook-endpoints',
 ];
 
 function completed({ payments: [first = ''] }: Shop): string {
@@ -154,7 +204,16 @@ describe('merchants are apart', () => {
   async function openShop(name: string, amount: number): Promise<Shop> {
     const keys = new KeyManagement(app.get(DataSource), true);
     const { merchantId, apiKey } = await keys.createMerchant(name);
-    const shop: Shop = { merchantId, apiKey, payments: [], refundId: '', reversalId: '', eventId: '' };
+    const shop: Shop = {
+      merchantId,
+      apiKey,
+      payments: [],
+      refundId: '',
+      reversalId: '',
+      eventId: '',
+      webhookEndpointId: '',
+      webhookDeliveryId: '',
+    };
     const charge = { amount, currency: 'EUR', payment_method: 'pm_card_visa' };
     const first = await send(shop, 'POST', '/v1/payments', charge, KEYS.completed);
     const manual = { ...charge, capture_method: 'manual' };
@@ -173,7 +232,25 @@ describe('merchants are apart', () => {
     const reversal = await send(shop, 'POST', '/v1/reversals', { idempotency_key: KEYS.neverSent });
     expect(reversal.statusCode).toBe(201);
     shop.reversalId = reversal.json().reversal_id;
+    await openWebhooks(shop);
     return shop;
+  }
+
+  /** An endpoint that wants nothing of what happens here, and one delivery. */
+  async function openWebhooks(shop: Shop): Promise<void> {
+    const endpoint = await send(shop, 'POST', '/v1/webhook-endpoints', {
+      url: 'http://127.0.0.1:9/',
+      event_types: ['payment.canceled'],
+    });
+    expect(endpoint.statusCode).toBe(201);
+    shop.webhookEndpointId = endpoint.json().webhook_endpoint_id;
+    shop.webhookDeliveryId = randomUUID();
+    await app.get(DataSource).query(
+      `INSERT INTO webhook_deliveries
+         (merchant_id, webhook_delivery_id, webhook_endpoint_id, event_id, event_type, status)
+       SELECT merchant_id, $2, $3, event_id, type, 'delivered' FROM events WHERE merchant_id = $1 LIMIT 1`,
+      [shop.merchantId, shop.webhookDeliveryId, shop.webhookEndpointId],
+    );
   }
 
   it('is shown for every route of the API', () => {
@@ -214,13 +291,23 @@ describe('merchants are apart', () => {
       'post /v1/payments/{transaction_id}/capture': 'payments:write',
       'post /v1/payments/{transaction_id}/refunds': 'refunds:write',
       'post /v1/reversals': 'payments:write',
+      'get /v1/webhook-endpoints': 'webhooks:manage',
+      'get /v1/webhook-endpoints/{webhook_endpoint_id}': 'webhooks:manage',
+      'get /v1/webhook-endpoints/{webhook_endpoint_id}/deliveries': 'webhooks:manage',
+      'patch /v1/webhook-endpoints/{webhook_endpoint_id}': 'webhooks:manage',
+      'delete /v1/webhook-endpoints/{webhook_endpoint_id}': 'webhooks:manage',
+      'post /v1/webhook-deliveries/{webhook_delivery_id}/retry': 'webhooks:manage',
+      'post /v1/webhook-endpoints': 'webhooks:manage',
+      'post /v1/webhook-endpoints/{webhook_endpoint_id}/resend': 'webhooks:manage',
+      'post /v1/webhook-endpoints/{webhook_endpoint_id}/rotate-secret': 'webhooks:manage',
     });
   });
 
   it.each(ROUTES_WITH_IDS)('$route: what is theirs is answered like what does not exist', async (example) => {
     const before = await rowsOf(shops.theirs);
-    const theirs = await send(shops.ours, example.method, example.path(example.theirs(shops.theirs)));
-    const unknown = await send(shops.ours, example.method, example.path(UNKNOWN));
+    const ask = (id: string) => send(shops.ours, example.method, example.path(id), example.body);
+    const theirs = await ask(example.theirs(shops.theirs));
+    const unknown = await ask(UNKNOWN);
     expect([theirs.statusCode, theirs.json().code]).toEqual([404, 'not_found']);
     expect(comparable(theirs)).toEqual(comparable(unknown));
     expect(await rowsOf(shops.theirs)).toEqual(before);
@@ -230,7 +317,8 @@ describe('merchants are apart', () => {
   });
 
   it.each(ROUTES_WITH_IDS)('$route: nor does it take other statements to find out', async (example) => {
-    const statements = (id: string) => statementsOf(() => send(shops.ours, example.method, example.path(id)));
+    const statements = (id: string) =>
+      statementsOf(() => send(shops.ours, example.method, example.path(id), example.body));
     let theirs: string[] = [];
     let unknown: string[] = [];
     // Background work may send one in between; a difference of ours would be there every time.
@@ -309,6 +397,10 @@ describe('merchants are apart', () => {
     expect(refunds.data.map((refund: { refund_id: string }) => refund.refund_id)).toEqual([
       shops.ours.refundId,
     ]);
+    const endpoints = (await send(shops.ours, 'GET', '/v1/webhook-endpoints?limit=100')).json();
+    expect(
+      endpoints.data.map((endpoint: { webhook_endpoint_id: string }) => endpoint.webhook_endpoint_id),
+    ).toEqual([shops.ours.webhookEndpointId]);
   });
 
   it('shows only our balances and ledger entries, whatever the filter and the cursor', async () => {
@@ -401,6 +493,8 @@ describe('merchants are apart', () => {
       'idempotency_keys',
       'ledger_entries',
       'events',
+      'webhook_endpoints',
+      'webhook_deliveries',
     ]) {
       const found = await app
         .get(DataSource)

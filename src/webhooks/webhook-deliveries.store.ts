@@ -1,0 +1,269 @@
+import { Injectable } from '@nestjs/common';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import type { OutboxEvent } from '../events/event-sink.js';
+import type { EventType } from '../events/events.store.js';
+import { firstUuidAt } from '../ids/uuidv7.js';
+import type { DeliveryStatus } from './webhook-delivery.entity.js';
+
+/** A job of the queue, and the delivery that it is to try. */
+export interface DeliveryJob {
+  jobId: string;
+  merchantId: string;
+  webhookDeliveryId: string;
+}
+
+/** An event to be sent to an endpoint. The ids are used where it is not on its way already. */
+export interface NewDelivery extends DeliveryJob {
+  webhookEndpointId: string;
+  eventId: string;
+  eventType: EventType;
+}
+
+/** A delivery whose turn it is, with all that a try of it needs. */
+export interface DueDelivery extends DeliveryJob {
+  webhookEndpointId: string;
+  /** How many pauses of the schedule have been used up. */
+  pause: number;
+  url: string;
+  /** The present secret first. */
+  secrets: string[];
+  enabled: boolean;
+  /** For how long every try has failed; null when the last one succeeded. */
+  failingForMs: number | null;
+  /** How long the endpoint still wants to be left alone. */
+  pausedForMs: number;
+  event: OutboxEvent;
+}
+
+export interface LoggedTry {
+  webhookTryId: string;
+  triedAt: Date;
+  durationMs: number;
+  responseStatus: number | null;
+  responseBody: string | null;
+  error: string | null;
+}
+
+/** What becomes of a delivery. With `next` it is tried again after that pause; without, it has come to its end. */
+export interface DeliveryChange {
+  job: DeliveryJob;
+  /** The group of the next job: the endpoint. */
+  group: string;
+  status: DeliveryStatus;
+  pause: number;
+  next: { jobId: string; delayMs: number } | null;
+  logged: LoggedTry | null;
+}
+
+/** How far apart an event's time and its id's may be: the range of ids only spares reading all the others. */
+const ID_SLACK_MS = 60_000;
+
+export interface EventRange {
+  merchantId: string;
+  eventTypes: EventType[] | null;
+  createdGte: Date;
+  createdLt: Date;
+  /** Only events after this one: the last of the page before. */
+  after: string | undefined;
+}
+
+/**
+ * The SQL of `webhook_deliveries` and `webhook_tries`. Statements with a transaction run on the queue's own connections,
+ * in the transactions that also change its jobs.
+ */
+@Injectable()
+export class WebhookDeliveriesStore {
+  constructor(private readonly transactions: PipelinedTransactions) {}
+
+  /**
+   * Puts events on their way.
+   * @param again what of them that has been on its way before is to be sent again. What still is keeps its turn with
+   * `none`, and with the others it is its turn now.
+   * @returns the jobs that the queue has to get.
+   */
+  async schedule(
+    tx: Transaction,
+    deliveries: readonly NewDelivery[],
+    again: 'none' | 'undelivered' | 'all',
+  ): Promise<DeliveryJob[]> {
+    const { rows } = await tx.query<DeliveryJob>({
+      name: 'webhook_deliveries.schedule',
+      text: `
+        INSERT INTO webhook_deliveries AS d
+          (merchant_id, webhook_delivery_id, webhook_endpoint_id, event_id, event_type, job_id, next_try_at)
+        SELECT i.*, clock_timestamp()
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[]) AS i
+        ON CONFLICT (merchant_id, webhook_endpoint_id, event_id) DO UPDATE
+          SET status = 'pending', job_id = EXCLUDED.job_id, pause = 0, next_try_at = clock_timestamp(),
+            updated_at = clock_timestamp()
+          WHERE $7 = 'all' OR $7 = 'undelivered' AND d.status <> 'delivered'
+        RETURNING d.job_id AS "jobId", d.merchant_id AS "merchantId", d.webhook_delivery_id AS "webhookDeliveryId"`,
+      values: [
+        deliveries.map((delivery) => delivery.merchantId),
+        deliveries.map((delivery) => delivery.webhookDeliveryId),
+        deliveries.map((delivery) => delivery.webhookEndpointId),
+        deliveries.map((delivery) => delivery.eventId),
+        deliveries.map((delivery) => delivery.eventType),
+        deliveries.map((delivery) => delivery.jobId),
+        again,
+      ],
+    });
+    return rows;
+  }
+
+  /** Makes it a delivery's turn now, from the start of the schedule. False when there is none. */
+  async restart(tx: Transaction, { merchantId, webhookDeliveryId, jobId }: DeliveryJob): Promise<boolean> {
+    const { rowCount } = await tx.query({
+      name: 'webhook_deliveries.restart',
+      text: `
+        UPDATE webhook_deliveries
+        SET status = 'pending', job_id = $3::uuid, pause = 0, next_try_at = clock_timestamp(),
+          updated_at = clock_timestamp()
+        WHERE merchant_id = $1::uuid AND webhook_delivery_id = $2::uuid`,
+      values: [merchantId, webhookDeliveryId, jobId],
+    });
+    return rowCount === 1;
+  }
+
+  /**
+   * What the jobs are to try. A job that is missing has nothing to do any more: its delivery waits for another one.
+   * Deliveries are found first, by their key: on a table without statistics a join of all four looks cheaper through
+   * all that was ever sent to an endpoint.
+   */
+  async load(
+    queue: { read: PipelinedTransactions['read'] },
+    jobs: readonly DeliveryJob[],
+  ): Promise<DueDelivery[]> {
+    const rows = await queue.read<DueDeliveryRow>({
+      name: 'webhook_deliveries.load',
+      text: `
+        WITH due AS MATERIALIZED (
+          SELECT d.merchant_id, d.webhook_delivery_id, d.webhook_endpoint_id, d.event_id, d.job_id, d.pause
+          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS i(job_id, merchant_id, webhook_delivery_id)
+          JOIN webhook_deliveries d USING (merchant_id, webhook_delivery_id)
+          WHERE d.job_id = i.job_id
+        )
+        SELECT d.job_id AS "jobId", d.merchant_id AS "merchantId", d.webhook_delivery_id AS "webhookDeliveryId",
+          d.webhook_endpoint_id AS "webhookEndpointId", d.pause, e.url, e.enabled,
+          array_remove(
+            ARRAY[e.secret, CASE WHEN e.previous_secret_expires_at > clock_timestamp() THEN e.previous_secret END], NULL
+          ) AS secrets,
+          extract(epoch FROM clock_timestamp() - e.failing_since)::float8 * 1000 AS "failingForMs",
+          greatest(0, extract(epoch FROM e.paused_until - clock_timestamp()) * 1000)::float8 AS "pausedForMs",
+          v.event_id AS "eventId", v.type, v.transaction_id AS "transactionId", v.sequence,
+          v.created_at AS "createdAt", v.resource::text AS resource
+        FROM due d
+        JOIN webhook_endpoints e USING (merchant_id, webhook_endpoint_id)
+        JOIN events v USING (merchant_id, event_id)`,
+      values: [
+        jobs.map((job) => job.jobId),
+        jobs.map((job) => job.merchantId),
+        jobs.map((job) => job.webhookDeliveryId),
+      ],
+    });
+    return rows.map(({ eventId, type, transactionId, sequence, createdAt, resource, ...delivery }) => {
+      const { merchantId } = delivery;
+      const event = { merchantId, eventId, type, transactionId, sequence, createdAt, resource };
+      return { ...delivery, event };
+    });
+  }
+
+  /**
+   * Applies what became of deliveries, each only if it still waits for the job that tried it.
+   * @returns the deliveries of which that was so.
+   */
+  async apply(tx: Transaction, changes: readonly DeliveryChange[]): Promise<Set<string>> {
+    const { rows } = await tx.query<{ webhookDeliveryId: string }>({
+      name: 'webhook_deliveries.apply',
+      text: `
+        UPDATE webhook_deliveries d
+        SET status = i.status, pause = i.pause, tries = d.tries + i.tried::int, job_id = i.next_job_id,
+          next_try_at = clock_timestamp() + i.delay_ms * interval '1 millisecond', updated_at = clock_timestamp()
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::boolean[], $7::uuid[], $8::float8[])
+          AS i(merchant_id, webhook_delivery_id, job_id, status, pause, tried, next_job_id, delay_ms)
+        WHERE d.merchant_id = i.merchant_id AND d.webhook_delivery_id = i.webhook_delivery_id AND d.job_id = i.job_id
+        RETURNING d.webhook_delivery_id AS "webhookDeliveryId"`,
+      values: [
+        changes.map(({ job }) => job.merchantId),
+        changes.map(({ job }) => job.webhookDeliveryId),
+        changes.map(({ job }) => job.jobId),
+        changes.map(({ status }) => status),
+        changes.map(({ pause }) => pause),
+        changes.map(({ logged }) => logged !== null),
+        changes.map(({ next }) => next?.jobId ?? null),
+        changes.map(({ next }) => next?.delayMs ?? null),
+      ],
+    });
+    return new Set(rows.map((row) => row.webhookDeliveryId));
+  }
+
+  /** Logs tries, those of a worker that was taken for lost included: the endpoint has seen them all. */
+  async log(tx: Transaction, tries: readonly { job: DeliveryJob; logged: LoggedTry }[]): Promise<void> {
+    if (tries.length === 0) return;
+    await tx.query({
+      name: 'webhook_tries.log',
+      text: `
+        INSERT INTO webhook_tries
+          (merchant_id, webhook_delivery_id, webhook_try_id, tried_at, duration_ms, response_status, response_body, error)
+        SELECT i.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::int[], $6::smallint[],
+          $7::text[], $8::text[])
+          AS i(merchant_id, webhook_delivery_id, webhook_try_id, tried_at, duration_ms, response_status, response_body,
+            error)
+        JOIN webhook_deliveries d USING (merchant_id, webhook_delivery_id)
+        ON CONFLICT DO NOTHING`,
+      values: [
+        tries.map(({ job }) => job.merchantId),
+        tries.map(({ job }) => job.webhookDeliveryId),
+        tries.map(({ logged }) => logged.webhookTryId),
+        tries.map(({ logged }) => logged.triedAt),
+        tries.map(({ logged }) => logged.durationMs),
+        tries.map(({ logged }) => logged.responseStatus),
+        tries.map(({ logged }) => logged.responseBody),
+        tries.map(({ logged }) => logged.error),
+      ],
+    });
+  }
+
+  /** A range of a merchant's events, oldest first. An event's id begins with its time. */
+  async events(range: EventRange, limit: number): Promise<{ eventId: string; eventType: EventType }[]> {
+    return this.transactions.read({
+      name: 'webhook_deliveries.events',
+      text: `
+        SELECT event_id AS "eventId", type AS "eventType"
+        FROM events
+        WHERE merchant_id = $1::uuid AND event_id >= $2::uuid AND event_id < $3::uuid AND event_id > $4::uuid
+          AND created_at >= $5 AND created_at < $6 AND ($7::text[] IS NULL OR type = ANY($7::text[]))
+        ORDER BY event_id LIMIT $8`,
+      values: [
+        range.merchantId,
+        firstUuidAt(new Date(range.createdGte.getTime() - ID_SLACK_MS)),
+        firstUuidAt(new Date(range.createdLt.getTime() + ID_SLACK_MS)),
+        range.after ?? '00000000-0000-0000-0000-000000000000',
+        range.createdGte,
+        range.createdLt,
+        range.eventTypes,
+        limit,
+      ],
+    });
+  }
+
+  /** Deletes deliveries that are past their time, with their tries, and returns how many. */
+  async reap(retentionMs: number, limit: number): Promise<number> {
+    const rows = await this.transactions.read({
+      name: 'webhook_deliveries.reap',
+      text: `
+        DELETE FROM webhook_deliveries d
+        USING (
+          SELECT merchant_id, webhook_delivery_id FROM webhook_deliveries
+          WHERE created_at < clock_timestamp() - $1 * interval '1 millisecond' AND status <> 'pending'
+          ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) reaped
+        WHERE d.merchant_id = reaped.merchant_id AND d.webhook_delivery_id = reaped.webhook_delivery_id
+        RETURNING 1`,
+      values: [retentionMs, limit],
+    });
+    return rows.length;
+  }
+}
+
+type DueDeliveryRow = Omit<DueDelivery, 'event'> & OutboxEvent;

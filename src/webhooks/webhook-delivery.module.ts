@@ -1,0 +1,43 @@
+import { Module } from '@nestjs/common';
+import { Clock } from '../operations/clock.js';
+import { EndpointAddresses, HostResolver } from './endpoint-addresses.js';
+import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
+import { WebhookDispatcher } from './webhook-dispatcher.js';
+import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import { WebhookLogStore } from './webhook-log.store.js';
+import { WebhookMetrics } from './webhook-metrics.js';
+import { WebhookQueue } from './webhook-queue.js';
+import { WebhookRecorder } from './webhook-recorder.js';
+import { WebhookRedelivery } from './webhook-redelivery.js';
+import { WebhookRetentionWorker } from './webhook-retention.worker.js';
+import { WebhookSender } from './webhook-sender.js';
+import { WebhooksSink } from './webhooks.sink.js';
+
+/** How events reach endpoints. It knows nothing of payments, so that whoever hands events on may import it. */
+@Module({
+  providers: [
+    Clock,
+    HostResolver,
+    EndpointAddresses,
+    WebhookEndpointsStore,
+    WebhookDeliveriesStore,
+    WebhookLogStore,
+    WebhookQueue,
+    WebhookRecorder,
+    WebhookSender,
+    WebhookMetrics,
+    WebhookDispatcher,
+    WebhookRedelivery,
+    WebhookRetentionWorker,
+    WebhooksSink,
+  ],
+  exports: [
+    Clock,
+    EndpointAddresses,
+    WebhookEndpointsStore,
+    WebhookLogStore,
+    WebhookRedelivery,
+    WebhooksSink,
+  ],
+})
+export class WebhookDeliveryModule {}

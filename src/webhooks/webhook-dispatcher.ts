@@ -1,0 +1,258 @@
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CONFIG, type Config } from '../config/config.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { Clock } from '../operations/clock.js';
+import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
+import { WebhookEndpointsStore, type EndpointNews } from './webhook-endpoints.store.js';
+import { messageBody, messageHeaders } from './webhook-message.js';
+import { WebhookMetrics, type TurnOutcome } from './webhook-metrics.js';
+import { WebhookQueue, type TakenJob } from './webhook-queue.js';
+import { WebhookRecorder } from './webhook-recorder.js';
+import {
+  FAILING_AFTER_MS,
+  jittered,
+  judge,
+  waitOfOthers,
+  type TryResult,
+  type Verdict,
+} from './webhook-schedule.js';
+import { WebhookSender } from './webhook-sender.js';
+
+/** A waiting try is a socket and some kilobytes. Far more than all slow endpoints together will hold. */
+const MAX_IN_FLIGHT = 500;
+/** Of one endpoint, in all processes: what a slow one can hold of the above. */
+export const MAX_IN_FLIGHT_PER_ENDPOINT = 25;
+const BATCH_SIZE = 100;
+/** How late a retry may be noticed; what was handed on in this process is noticed at once. */
+const POLL_MS = 1_000;
+/** What is taken together is also written together: a moment's patience makes the groups larger. */
+const PACE_MS = 10;
+/** How often a service without endpoints looks for the first one, which another process may have made. */
+const FIRST_LOOK_MS = 2_000;
+/** What is left of a shutdown after that belongs to others. */
+const SHUTDOWN_PATIENCE_MS = 2_000;
+
+/** Takes jobs from the queue and tries to deliver, many at a time and a few an endpoint. Any number of processes may. */
+@Injectable()
+export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger(WebhookDispatcher.name);
+  private readonly inFlight = new Map<string, TakenJob>();
+  private readonly inFlightOf = new Map<string, number>();
+  private readonly stopping = new AbortController();
+  private readonly cutOff = new AbortController();
+  private bell = Promise.withResolvers<void>();
+  private running: Promise<void> = Promise.resolve();
+  private failing = false;
+
+  constructor(
+    @Inject(CONFIG) private readonly config: Config,
+    private readonly endpoints: WebhookEndpointsStore,
+    private readonly deliveries: WebhookDeliveriesStore,
+    private readonly queue: WebhookQueue,
+    private readonly recorder: WebhookRecorder,
+    private readonly sender: WebhookSender,
+    private readonly clock: Clock,
+    private readonly metrics: WebhookMetrics,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.running = this.run();
+  }
+
+  /** Tries that do not end in time are another process's: it makes them again, at once. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping.abort();
+    this.wake();
+    await this.running;
+    const giveUpAtMs = this.clock.monotonicMs() + SHUTDOWN_PATIENCE_MS;
+    while (this.inFlight.size > 0 && this.clock.monotonicMs() < giveUpAtMs) await sleep(10);
+    this.cutOff.abort();
+    await this.queue
+      .giveBack([...this.inFlight.values()])
+      .catch((error: unknown) => this.logger.warn(`could not give jobs back: ${String(error)}`));
+  }
+
+  /** There is something to do, or room to do it. */
+  wake(): void {
+    this.bell.resolve();
+  }
+
+  private async run(): Promise<void> {
+    let hasEndpoints = false;
+    while (!this.stopping.signal.aborted) {
+      this.bell = Promise.withResolvers<void>();
+      hasEndpoints ||= await this.endpoints.any().catch(() => false);
+      const taken = hasEndpoints ? await this.takeTurns() : 0;
+      if (taken > 0) await this.pause(PACE_MS);
+      else await this.rest(hasEndpoints ? POLL_MS : FIRST_LOOK_MS);
+    }
+  }
+
+  /** Until somebody wakes us, and no longer than this. */
+  private async rest(ms: number): Promise<void> {
+    const timer = setTimeout(this.bell.resolve, ms);
+    await this.bell.promise;
+    clearTimeout(timer);
+  }
+
+  private async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+  }
+
+  /** @returns how many jobs were taken; 0 when there are none, no room for any, or no database. */
+  private async takeTurns(): Promise<number> {
+    const room = MAX_IN_FLIGHT - this.inFlight.size;
+    if (room === 0) return 0;
+    try {
+      const jobs = await this.queue.take(Math.min(room, BATCH_SIZE), MAX_IN_FLIGHT_PER_ENDPOINT);
+      if (jobs.length > 0) await this.start(jobs);
+      this.failing = false;
+      return jobs.length;
+    } catch (error) {
+      // Once an outage: the service says elsewhere that its database is down.
+      if (!this.failing) this.logger.warn(`could not take webhook jobs: ${String(error)}`);
+      this.failing = true;
+      await this.pause(POLL_MS);
+      return 0;
+    }
+  }
+
+  private async start(jobs: TakenJob[]): Promise<void> {
+    for (const job of jobs) this.inFlight.set(job.jobId, job);
+    try {
+      const due = await this.deliveries.load(this.queue, jobs);
+      const byJob = new Map(due.map((delivery) => [delivery.jobId, delivery]));
+      for (const job of jobs) void this.turn(job, byJob.get(job.jobId));
+    } catch (error) {
+      for (const { jobId } of jobs) this.inFlight.delete(jobId);
+      await this.queue.giveBack(jobs).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  private async turn(job: TakenJob, delivery: DueDelivery | undefined): Promise<void> {
+    let outcome: TurnOutcome;
+    try {
+      outcome = await this.take(job, delivery);
+    } catch (error) {
+      // Its time runs out, and it comes back.
+      outcome = 'not_recorded';
+      this.logger.warn(`could not record a turn of webhook job ${job.jobId}: ${String(error)}`);
+    }
+    if (this.inFlight.delete(job.jobId)) this.metrics.turnEnded(outcome);
+    this.wake();
+  }
+
+  private async take(job: TakenJob, delivery: DueDelivery | undefined): Promise<TurnOutcome> {
+    if (delivery === undefined || !delivery.enabled) {
+      const change = delivery ? changeOf(delivery, { status: 'canceled' }) : null;
+      await this.recorder.record({ job, change, news: null });
+      return 'canceled';
+    }
+    const waitMs = this.waitOf(delivery);
+    if (waitMs > 0) {
+      const change = changeOf(delivery, { status: 'pending', delayMs: waitMs });
+      await this.recorder.record({ job, change, news: null });
+      return 'waited';
+    }
+    return this.try(job, delivery);
+  }
+
+  /** How long a delivery has to wait for its endpoint's sake. */
+  private waitOf({ webhookEndpointId, pausedForMs, failingForMs }: DueDelivery): number {
+    if (pausedForMs > 0) return jittered(pausedForMs);
+    const others = this.inFlightOf.get(webhookEndpointId) ?? 0;
+    if (failingForMs === null || failingForMs < FAILING_AFTER_MS || others === 0) return 0;
+    return waitOfOthers(failingForMs);
+  }
+
+  private async try(job: TakenJob, delivery: DueDelivery): Promise<TurnOutcome> {
+    const triedAt = this.clock.now();
+    const beganAtMs = this.clock.monotonicMs();
+    const result = await this.send(delivery, triedAt);
+    // Cut off by our own shutdown: it is not the endpoint's doing, and the job has been given back.
+    if (this.cutOff.signal.aborted && result.error !== null) return 'not_recorded';
+    const durationMs = Math.round(this.clock.monotonicMs() - beganAtMs);
+    const verdict = judge(result, delivery.pause, this.config.webhooks);
+    const { responseStatus, responseBody, error } = result;
+    const logged = {
+      webhookTryId: uuidv7(triedAt.getTime()),
+      triedAt,
+      durationMs,
+      responseStatus,
+      responseBody,
+      error,
+    };
+    const change = { ...changeAfter(delivery, verdict), logged };
+    await this.recorder.record({
+      job,
+      change,
+      news: newsOf(delivery, verdict, this.config.webhooks.disableAfterMs),
+    });
+    return verdict.kind;
+  }
+
+  private async send({ url, secrets, event, webhookEndpointId }: DueDelivery, now: Date): Promise<TryResult> {
+    const beganAtMs = this.clock.monotonicMs();
+    this.inFlightOf.set(webhookEndpointId, (this.inFlightOf.get(webhookEndpointId) ?? 0) + 1);
+    this.metrics.tryBegan();
+    try {
+      const body = messageBody(event);
+      const headers = messageHeaders(event.eventId, body, secrets, now);
+      return await this.sender.send({ url, headers, body }, this.cutOff.signal);
+    } finally {
+      this.metrics.tryEnded(this.clock.monotonicMs() - beganAtMs);
+      const left = (this.inFlightOf.get(webhookEndpointId) ?? 1) - 1;
+      if (left > 0) this.inFlightOf.set(webhookEndpointId, left);
+      else this.inFlightOf.delete(webhookEndpointId);
+    }
+  }
+}
+
+function changeOf(
+  delivery: DueDelivery,
+  { status, delayMs }: { status: DeliveryChange['status']; delayMs?: number },
+): DeliveryChange {
+  const next = delayMs === undefined ? null : { jobId: uuidv7(), delayMs };
+  return {
+    job: delivery,
+    group: delivery.webhookEndpointId,
+    status,
+    pause: delivery.pause,
+    next,
+    logged: null,
+  };
+}
+
+function changeAfter(delivery: DueDelivery, verdict: Verdict): DeliveryChange {
+  switch (verdict.kind) {
+    case 'delivered':
+    case 'failed':
+      return changeOf(delivery, { status: verdict.kind });
+    case 'gone':
+      return changeOf(delivery, { status: 'canceled' });
+    case 'retry':
+      return {
+        ...changeOf(delivery, { status: 'pending', delayMs: verdict.delayMs }),
+        pause: delivery.pause + 1,
+      };
+  }
+}
+
+/** Null where the endpoint's row says it already: a row that every try writes would be what they all wait for. */
+function newsOf(delivery: DueDelivery, verdict: Verdict, disableAfterMs: number): EndpointNews | null {
+  const { merchantId, webhookEndpointId, failingForMs } = delivery;
+  const succeeded = verdict.kind === 'delivered';
+  const gone = verdict.kind === 'gone';
+  const pauseMs = 'pauseMs' in verdict ? verdict.pauseMs : null;
+  const known = succeeded ? failingForMs === null : failingForMs !== null && failingForMs < disableAfterMs;
+  if (known && !gone && pauseMs === null) return null;
+  return { merchantId, webhookEndpointId, succeeded, pauseMs, gone };
+}

@@ -1,0 +1,72 @@
+import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
+import type { EventType } from '../events/events.store.js';
+
+export const DISABLED_REASONS = ['requested', 'gone', 'failing'] as const;
+/** `requested`: by its merchant; `gone`: it answered 410; `failing`: nothing has arrived there for days. */
+export type DisabledReason = (typeof DISABLED_REASONS)[number];
+
+/** An endpoint's row, for plain reads and for the schema. It is written by `webhook-endpoints.store.ts`. */
+@Entity({ name: 'webhook_endpoints' })
+@Unique('webhook_endpoints_idempotency_key', ['merchantId', 'idempotencyKey'])
+export class WebhookEndpointEntity {
+  @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'webhook_endpoints_pkey' })
+  merchantId: string;
+
+  @PrimaryColumn('uuid', { name: 'webhook_endpoint_id', primaryKeyConstraintName: 'webhook_endpoints_pkey' })
+  webhookEndpointId: string;
+
+  @Column('text', { name: 'idempotency_key' })
+  idempotencyKey: string;
+
+  @Column('uuid', { name: 'claim_id' })
+  claimId: string;
+
+  @Column('text')
+  fingerprint: string;
+
+  @Column('text')
+  url: string;
+
+  /** Null for all of them, those included that are yet to be invented. */
+  @Column('text', { name: 'event_types', array: true, nullable: true })
+  eventTypes: EventType[] | null;
+
+  @Column('text', { nullable: true })
+  description: string | null;
+
+  @Column('text')
+  secret: string;
+
+  @Column('text', { name: 'previous_secret', nullable: true })
+  previousSecret: string | null;
+
+  @Column('timestamptz', { name: 'previous_secret_expires_at', nullable: true })
+  previousSecretExpiresAt: Date | null;
+
+  /** The claim of the rotation that made the present secret. */
+  @Column('uuid', { name: 'rotation_claim_id', nullable: true })
+  rotationClaimId: string | null;
+
+  @Column('boolean', { default: true })
+  enabled: boolean;
+
+  @Column('text', { name: 'disabled_reason', nullable: true })
+  disabledReason: DisabledReason | null;
+
+  /** The first failed try since the last that succeeded. */
+  @Column('timestamptz', { name: 'failing_since', nullable: true })
+  failingSince: Date | null;
+
+  /** The endpoint asked to be left alone until then. */
+  @Column('timestamptz', { name: 'paused_until', nullable: true })
+  pausedUntil: Date | null;
+
+  @Column('timestamptz', { name: 'created_at' })
+  createdAt: Date;
+
+  @Column('timestamptz', { name: 'updated_at' })
+  updatedAt: Date;
+
+  @Column('timestamptz', { name: 'deleted_at', nullable: true })
+  deletedAt: Date | null;
+}

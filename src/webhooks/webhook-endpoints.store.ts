@@ -1,0 +1,297 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource, IsNull } from 'typeorm';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import { RefusedError } from '../domain/errors.js';
+import type { EventType } from '../events/events.store.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type ScopedKey } from '../idempotency/claims.store.js';
+import { validate as isUuid } from 'uuid';
+import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+
+/** What one merchant may have at a time: each of its events is sent to all of them. */
+export const MAX_ENDPOINTS = 20;
+
+export interface NewEndpoint extends ScopedKey {
+  url: string;
+  eventTypes: EventType[] | null;
+  description: string | null;
+  secret: string;
+  receivedAt: Date;
+}
+
+export interface Rotation extends ScopedKey {
+  webhookEndpointId: string;
+  secret: string;
+  overlapMs: number;
+}
+
+/** What is to change; undefined for what is to stay. */
+export interface EndpointChange {
+  url?: string | undefined;
+  eventTypes?: EventType[] | null | undefined;
+  description?: string | null | undefined;
+  enabled?: boolean | undefined;
+}
+
+/** Where an event of a merchant is to go. Null types are all of them. */
+export interface Subscription {
+  merchantId: string;
+  webhookEndpointId: string;
+  eventTypes: EventType[] | null;
+}
+
+export interface EndpointKey {
+  merchantId: string;
+  webhookEndpointId: string;
+}
+
+/** How tries went at one endpoint, where that changes what is known of it. */
+export interface EndpointNews extends EndpointKey {
+  succeeded: boolean;
+  /** How long it asked to be left alone; null if it did not. */
+  pauseMs: number | null;
+  gone: boolean;
+}
+
+/** The SQL of `webhook_endpoints`. */
+@Injectable()
+export class WebhookEndpointsStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly transactions: PipelinedTransactions,
+  ) {}
+
+  /** Inserts an endpoint for each claim that this transaction took, if its merchant may have one more. */
+  async insert(tx: Transaction, endpoints: readonly NewEndpoint[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
+      name: 'webhook_endpoints.insert',
+      text: `
+        WITH taken AS MATERIALIZED (
+          SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[], $7::timestamptz[])
+            AS i(merchant_id, idempotency_key, url, event_types, description, secret, created_at)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        INSERT INTO webhook_endpoints AS e
+          (merchant_id, webhook_endpoint_id, idempotency_key, claim_id, fingerprint, url, event_types, description,
+            secret, created_at, updated_at)
+        SELECT t.merchant_id, t.resource_id, t.idempotency_key, t.claim_id, t.fingerprint, t.url,
+          CASE WHEN json_typeof(t.event_types) = 'array' THEN ARRAY(SELECT json_array_elements_text(t.event_types)) END,
+          t.description, t.secret, t.created_at, t.created_at
+        FROM taken t
+        WHERE $8 > (
+          SELECT count(*) FROM webhook_endpoints o WHERE o.merchant_id = t.merchant_id AND o.deleted_at IS NULL)
+        ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
+        RETURNING e.merchant_id AS "merchantId", e.idempotency_key AS "idempotencyKey"`,
+      values: [
+        endpoints.map((endpoint) => endpoint.merchantId),
+        endpoints.map((endpoint) => endpoint.idempotencyKey),
+        endpoints.map((endpoint) => endpoint.url),
+        endpoints.map((endpoint) => JSON.stringify(endpoint.eventTypes)),
+        endpoints.map((endpoint) => endpoint.description),
+        endpoints.map((endpoint) => endpoint.secret),
+        endpoints.map((endpoint) => endpoint.receivedAt),
+        MAX_ENDPOINTS,
+      ],
+    });
+    return rows;
+  }
+
+  /**
+   * Gives endpoints new secrets, for the claims that this transaction took; the old ones sign as well for as long as
+   * the overlap lasts. A claim that is taken over has rotated already, and does not again.
+   */
+  async rotate(tx: Transaction, rotations: readonly Rotation[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
+      name: 'webhook_endpoints.rotate',
+      text: `
+        WITH taken AS MATERIALIZED (
+          SELECT i.*, k.claim_id
+          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bigint[])
+            AS i(merchant_id, idempotency_key, webhook_endpoint_id, secret, overlap_ms)
+          JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        )
+        UPDATE webhook_endpoints e
+        SET secret = t.secret, previous_secret = e.secret, rotation_claim_id = t.claim_id,
+          previous_secret_expires_at = clock_timestamp() + t.overlap_ms * interval '1 millisecond',
+          updated_at = clock_timestamp()
+        FROM taken t
+        WHERE e.merchant_id = t.merchant_id AND e.webhook_endpoint_id = t.webhook_endpoint_id
+          AND e.deleted_at IS NULL AND e.rotation_claim_id IS DISTINCT FROM t.claim_id
+        RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
+      values: [
+        rotations.map((rotation) => rotation.merchantId),
+        rotations.map((rotation) => rotation.idempotencyKey),
+        rotations.map((rotation) => rotation.webhookEndpointId),
+        rotations.map((rotation) => rotation.secret),
+        rotations.map((rotation) => rotation.overlapMs),
+      ],
+    });
+    return rows;
+  }
+
+  /** The endpoint that was made under a key, deleted or not. */
+  findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<WebhookEndpointEntity | null> {
+    return this.dataSource.manager.findOneBy(WebhookEndpointEntity, { merchantId, idempotencyKey });
+  }
+
+  find(merchantId: string, webhookEndpointId: string): Promise<WebhookEndpointEntity | null> {
+    return this.dataSource.manager.findOneBy(WebhookEndpointEntity, {
+      merchantId,
+      webhookEndpointId,
+      deletedAt: IsNull(),
+    });
+  }
+
+  /** @throws RefusedError `not_found`, also for what is not an id at all. */
+  async require(merchantId: string, id: string): Promise<WebhookEndpointEntity> {
+    const endpoint = isUuid(id) ? await this.find(merchantId, id) : null;
+    if (endpoint === null) throw new RefusedError({ code: 'not_found', what: 'webhook endpoint' });
+    return endpoint;
+  }
+
+  /** Newest first. */
+  list(merchantId: string, before: string | undefined, limit: number): Promise<WebhookEndpointEntity[]> {
+    const query = this.dataSource.manager
+      .createQueryBuilder(WebhookEndpointEntity, 'e')
+      .where('e.merchantId = :merchantId AND e.deletedAt IS NULL', { merchantId })
+      .orderBy('e.webhookEndpointId', 'DESC')
+      .limit(limit);
+    if (before) query.andWhere('e.webhookEndpointId < :before', { before });
+    return query.getMany();
+  }
+
+  /** One that is enabled, or sent somewhere else, starts anew: what is known of its failures is forgotten. */
+  async update({ merchantId, webhookEndpointId }: EndpointKey, change: EndpointChange): Promise<boolean> {
+    const { url, eventTypes, description, enabled } = change;
+    const rows = await this.transactions.read({
+      name: 'webhook_endpoints.update',
+      text: `
+        UPDATE webhook_endpoints
+        SET url = coalesce($3, url),
+          event_types = CASE WHEN $4 THEN $5 ELSE event_types END,
+          description = CASE WHEN $6 THEN $7 ELSE description END,
+          enabled = coalesce($8, enabled),
+          disabled_reason = CASE $8 WHEN true THEN NULL WHEN false THEN 'requested' ELSE disabled_reason END,
+          failing_since = CASE WHEN $8 OR $3 <> url THEN NULL ELSE failing_since END,
+          paused_until = CASE WHEN $8 OR $3 <> url THEN NULL ELSE paused_until END,
+          updated_at = clock_timestamp()
+        WHERE merchant_id = $1::uuid AND webhook_endpoint_id = $2::uuid AND deleted_at IS NULL
+        RETURNING 1`,
+      values: [
+        merchantId,
+        webhookEndpointId,
+        url ?? null,
+        eventTypes !== undefined,
+        eventTypes ?? null,
+        description !== undefined,
+        description ?? null,
+        enabled ?? null,
+      ],
+    });
+    return rows.length > 0;
+  }
+
+  /** The row stays for its deliveries, without what it could be used for. */
+  async delete({ merchantId, webhookEndpointId }: EndpointKey): Promise<boolean> {
+    const rows = await this.transactions.read({
+      name: 'webhook_endpoints.delete',
+      text: `
+        UPDATE webhook_endpoints
+        SET deleted_at = clock_timestamp(), updated_at = clock_timestamp(), enabled = false,
+          disabled_reason = 'requested', secret = '', previous_secret = NULL, previous_secret_expires_at = NULL
+        WHERE merchant_id = $1::uuid AND webhook_endpoint_id = $2::uuid AND deleted_at IS NULL
+        RETURNING 1`,
+      values: [merchantId, webhookEndpointId],
+    });
+    return rows.length > 0;
+  }
+
+  /** Whether anybody has an endpoint at all. While nobody has, there is no queue to work on. */
+  async any(): Promise<boolean> {
+    const rows = await this.transactions.read({
+      name: 'webhook_endpoints.any',
+      text: 'SELECT 1 FROM webhook_endpoints WHERE deleted_at IS NULL LIMIT 1',
+      values: [],
+    });
+    return rows.length > 0;
+  }
+
+  /** The enabled endpoints of some merchants. */
+  subscriptions(merchantIds: readonly string[]): Promise<Subscription[]> {
+    return this.transactions.read<Subscription>({
+      name: 'webhook_endpoints.subscriptions',
+      text: `
+        SELECT e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId", e.event_types AS "eventTypes"
+        FROM unnest($1::uuid[]) AS i(merchant_id)
+        JOIN webhook_endpoints e USING (merchant_id)
+        WHERE e.enabled`,
+      values: [merchantIds],
+    });
+  }
+
+  /** Notes how tries went. An endpoint that has failed for `disableAfterMs` is disabled, as is one that is gone. */
+  async note(
+    tx: Transaction,
+    news: readonly EndpointNews[],
+    disableAfterMs: number,
+  ): Promise<DisabledEndpoint[]> {
+    if (news.length === 0) return [];
+    const { rows } = await tx.query<DisabledEndpoint>({
+      name: 'webhook_endpoints.note',
+      text: `
+        UPDATE webhook_endpoints e
+        SET failing_since = CASE WHEN NOT i.succeeded THEN coalesce(e.failing_since, clock_timestamp()) END,
+          paused_until = greatest(e.paused_until, clock_timestamp() + i.pause_ms * interval '1 millisecond'),
+          enabled = d.reason IS NULL, disabled_reason = d.reason,
+          updated_at = CASE WHEN d.reason IS NULL THEN e.updated_at ELSE clock_timestamp() END
+        FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::bigint[], $5::boolean[])
+          AS i(merchant_id, webhook_endpoint_id, succeeded, pause_ms, gone)
+        JOIN webhook_endpoints o USING (merchant_id, webhook_endpoint_id)
+        CROSS JOIN LATERAL (
+          SELECT CASE
+            WHEN i.gone THEN 'gone'
+            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $6 * interval '1 millisecond'
+              THEN 'failing'
+          END AS reason
+        ) d
+        WHERE e.merchant_id = i.merchant_id AND e.webhook_endpoint_id = i.webhook_endpoint_id AND e.enabled
+        RETURNING e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId",
+          e.disabled_reason AS reason`,
+      values: [
+        news.map((item) => item.merchantId),
+        news.map((item) => item.webhookEndpointId),
+        news.map((item) => item.succeeded),
+        news.map((item) => item.pauseMs),
+        news.map((item) => item.gone),
+        disableAfterMs,
+      ],
+    });
+    return rows.filter(({ reason }) => reason !== null);
+  }
+
+  /** Deletes what is left of deleted endpoints whose deliveries have been reaped. */
+  async reap(limit: number): Promise<number> {
+    const rows = await this.transactions.read({
+      name: 'webhook_endpoints.reap',
+      text: `
+        DELETE FROM webhook_endpoints e
+        USING (
+          SELECT merchant_id, webhook_endpoint_id FROM webhook_endpoints o
+          WHERE deleted_at IS NOT NULL AND NOT EXISTS (
+            SELECT FROM webhook_deliveries d
+            WHERE d.merchant_id = o.merchant_id AND d.webhook_endpoint_id = o.webhook_endpoint_id)
+          LIMIT $1 FOR UPDATE SKIP LOCKED
+        ) reaped
+        WHERE e.merchant_id = reaped.merchant_id AND e.webhook_endpoint_id = reaped.webhook_endpoint_id
+        RETURNING 1`,
+      values: [limit],
+    });
+    return rows.length;
+  }
+}
+
+export interface DisabledEndpoint extends EndpointKey {
+  reason: 'gone' | 'failing' | null;
+}

@@ -1,0 +1,77 @@
+import { Injectable } from '@nestjs/common';
+import { validate as isUuid } from 'uuid';
+import { RefusedError } from '../domain/errors.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { WebhookDeliveriesStore, type EventRange } from './webhook-deliveries.store.js';
+import { WebhookDispatcher } from './webhook-dispatcher.js';
+import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
+import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import { WebhookLogStore, type Delivery } from './webhook-log.store.js';
+import { WebhookQueue } from './webhook-queue.js';
+import { jobsFor, newDelivery } from './webhooks.sink.js';
+
+/** One transaction of some tenths of a second. What is left of a range is asked for with the cursor. */
+export const MAX_RESENT_EVENTS = 2_000;
+
+export interface ResendCommand extends Pick<EventRange, 'createdGte' | 'createdLt' | 'after'> {
+  onlyUndelivered: boolean;
+}
+
+/** Sends again: one delivery, or a range of a merchant's events, those included that were never on their way. */
+@Injectable()
+export class WebhookRedelivery {
+  constructor(
+    private readonly endpoints: WebhookEndpointsStore,
+    private readonly deliveries: WebhookDeliveriesStore,
+    private readonly log: WebhookLogStore,
+    private readonly queue: WebhookQueue,
+    private readonly dispatcher: WebhookDispatcher,
+  ) {}
+
+  /** @throws RefusedError `not_found`, or `webhook_endpoint_disabled`. */
+  async retry(merchantId: string, id: string): Promise<Delivery> {
+    const key = isUuid(id) ? await this.log.endpointOf(merchantId, id) : undefined;
+    const endpoint = key && (await this.endpoints.find(merchantId, key.webhookEndpointId));
+    if (!endpoint) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
+    requireEnabled(endpoint);
+    const job = { merchantId, webhookDeliveryId: id, jobId: uuidv7() };
+    await this.queue.transaction(async (tx) => {
+      const restarted = await this.deliveries.restart(tx, job);
+      if (restarted) await tx.add([{ ...job, group: endpoint.webhookEndpointId, delayMs: 0 }]);
+    });
+    this.dispatcher.wake();
+    const delivery = await this.log.find(merchantId, id);
+    if (delivery === undefined) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
+    return delivery;
+  }
+
+  /**
+   * The events of a range that the endpoint wants, oldest first.
+   * @returns how many are on their way now, and the last event that was looked at if there are more.
+   * @throws RefusedError `webhook_endpoint_disabled`.
+   */
+  async resend(
+    endpoint: WebhookEndpointEntity,
+    { onlyUndelivered, ...range }: ResendCommand,
+  ): Promise<{ scheduled: number; last: string | null }> {
+    requireEnabled(endpoint);
+    const { merchantId, webhookEndpointId, eventTypes } = endpoint;
+    const found = await this.deliveries.events({ ...range, merchantId, eventTypes }, MAX_RESENT_EVENTS + 1);
+    const events = found.slice(0, MAX_RESENT_EVENTS);
+    const wanted = events.map(({ eventId, eventType }) =>
+      newDelivery(merchantId, webhookEndpointId, eventId, eventType),
+    );
+    const jobs = await this.queue.transaction(async (tx) => {
+      const scheduled = await this.deliveries.schedule(tx, wanted, onlyUndelivered ? 'undelivered' : 'all');
+      await tx.add(jobsFor(scheduled, wanted));
+      return scheduled;
+    });
+    this.dispatcher.wake();
+    const last = found.length > events.length ? events.at(-1)?.eventId : undefined;
+    return { scheduled: jobs.length, last: last ?? null };
+  }
+}
+
+function requireEnabled({ enabled }: WebhookEndpointEntity): void {
+  if (!enabled) throw new RefusedError({ code: 'webhook_endpoint_disabled' });
+}

@@ -1,0 +1,21 @@
+import { Module } from '@nestjs/common';
+import { OperationRegistry } from '../operations/operation.registry.js';
+import { PaymentsModule } from '../payments/payments.module.js';
+import { CreateEndpointOperation } from './create-endpoint.operation.js';
+import { RotateSecretOperation } from './rotate-secret.operation.js';
+import { WebhookDeliveriesController } from './webhook-deliveries.controller.js';
+import { WebhookDeliveryModule } from './webhook-delivery.module.js';
+import { WebhookEndpointsController } from './webhook-endpoints.controller.js';
+
+/** The routes of webhooks, and the two of them that are keyed operations. */
+@Module({
+  imports: [PaymentsModule, WebhookDeliveryModule],
+  controllers: [WebhookEndpointsController, WebhookDeliveriesController],
+  providers: [CreateEndpointOperation, RotateSecretOperation],
+})
+export class WebhooksModule {
+  constructor(registry: OperationRegistry, create: CreateEndpointOperation, rotate: RotateSecretOperation) {
+    registry.register(create);
+    registry.register(rotate);
+  }
+}

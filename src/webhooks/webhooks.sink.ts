@@ -1,0 +1,68 @@
+import { Injectable } from '@nestjs/common';
+import type { EventSink, OutboxEvent } from '../events/event-sink.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import type { DeliveryJob, NewDelivery } from './webhook-deliveries.store.js';
+import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
+import { WebhookDispatcher } from './webhook-dispatcher.js';
+import { WebhookEndpointsStore, type Subscription } from './webhook-endpoints.store.js';
+import { WebhookQueue, type NewJob } from './webhook-queue.js';
+
+/** Rows of one statement. */
+const CHUNK_SIZE = 1_000;
+
+/**
+ * Puts events on their way to the endpoints that want them. Events that nobody wants cost one small read, which is not
+ * cached: an endpoint gets every event that happens after it was made.
+ */
+@Injectable()
+export class WebhooksSink implements EventSink {
+  readonly name = 'webhooks';
+
+  constructor(
+    private readonly endpoints: WebhookEndpointsStore,
+    private readonly deliveries: WebhookDeliveriesStore,
+    private readonly queue: WebhookQueue,
+    private readonly dispatcher: WebhookDispatcher,
+  ) {}
+
+  /** Deliveries and their jobs are one transaction. An event that is on its way already is left alone. */
+  async handOn(events: readonly OutboxEvent[]): Promise<void> {
+    const merchantIds = [...new Set(events.map(({ merchantId }) => merchantId))];
+    const wanted = wantedBy(await this.endpoints.subscriptions(merchantIds), events);
+    if (wanted.length === 0) return;
+    await this.queue.transaction(async (tx) => {
+      for (let begin = 0; begin < wanted.length; begin += CHUNK_SIZE) {
+        const chunk = wanted.slice(begin, begin + CHUNK_SIZE);
+        const jobs = await this.deliveries.schedule(tx, chunk, 'none');
+        await tx.add(jobsFor(jobs, chunk));
+      }
+    });
+    this.dispatcher.wake();
+  }
+}
+
+function wantedBy(subscriptions: readonly Subscription[], events: readonly OutboxEvent[]): NewDelivery[] {
+  // One statement must not meet one row twice, and a relay may hand on the same event twice at once.
+  const once = new Map(events.map((event) => [`${event.merchantId} ${event.eventId}`, event]));
+  const byMerchant = Map.groupBy(subscriptions, ({ merchantId }) => merchantId);
+  return [...once.values()].flatMap(({ merchantId, eventId, type }) =>
+    (byMerchant.get(merchantId) ?? [])
+      .filter(({ eventTypes }) => eventTypes === null || eventTypes.includes(type))
+      .map(({ webhookEndpointId }) => newDelivery(merchantId, webhookEndpointId, eventId, type)),
+  );
+}
+
+export function newDelivery(
+  merchantId: string,
+  webhookEndpointId: string,
+  eventId: string,
+  eventType: OutboxEvent['type'],
+): NewDelivery {
+  return { merchantId, webhookEndpointId, eventId, eventType, webhookDeliveryId: uuidv7(), jobId: uuidv7() };
+}
+
+/** The jobs of the deliveries that were put on their way, each in its endpoint's group and due at once. */
+export function jobsFor(jobs: readonly DeliveryJob[], deliveries: readonly NewDelivery[]): NewJob[] {
+  const groups = new Map(deliveries.map(({ jobId, webhookEndpointId }) => [jobId, webhookEndpointId]));
+  return jobs.map((job) => ({ ...job, group: groups.get(job.jobId) ?? '', delayMs: 0 }));
+}
