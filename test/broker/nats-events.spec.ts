@@ -128,7 +128,10 @@ describeWithNats('events on NATS JetStream', () => {
       const replies = await Promise.all(Array.from({ length: 10 }, () => service.post()));
       expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 201));
       const ready = await service.get('/health/ready');
-      expect(ready.body).toMatchObject({ status: 'ok', waiting_events: [{ sink: 'nats', count: 10 }] });
+      expect(ready.body).toMatchObject({
+        status: 'ok',
+        waiting_events: expect.arrayContaining([expect.objectContaining({ sink: 'nats', count: 10 })]),
+      });
 
       await late.start();
       expect(await typesOnceAll(service, late)).toEqual(

@@ -129,9 +129,13 @@ events.append = async (tx, newEvents) => {
   await appending;
 };
 
-/** A relay is struck when its sink has the events and the outbox does not know it yet. */
-if (process.env['STRIKE_RELAY'] === 'after handing on')
-  app.get(EventOutboxStore).forget = async () => strike();
+/** A relay is struck when this sink has the events and the outbox does not know it yet. */
+const outbox = app.get(EventOutboxStore);
+const forget = outbox.forget.bind(outbox);
+outbox.forget = async (sink, leaseId, eventIds) => {
+  if (sink === process.env['STRIKE_RELAY']) strike();
+  await forget(sink, leaseId, eventIds);
+};
 
 if (process.env['RECOVERY_WORKER'] === 'off') app.get(RecoveryWorker).runOnce = () => Promise.resolve(0);
 

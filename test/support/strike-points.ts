@@ -31,8 +31,8 @@ export interface Strike {
 /** For a service that cannot reach its gateway: each of its calls is refused before it has any effect. */
 export const GATEWAY_UNREACHABLE = { STRIKE_GATEWAY: 'unreachable' } as const;
 
-/** For a service that is struck when its relay has handed events on and not noted it yet. */
-export const STRIKE_RELAY = { STRIKE_RELAY: 'after handing on' } as const;
+/** For a service that is struck when its relay has handed events on to NATS and not noted it yet. */
+export const STRIKE_RELAY = { STRIKE_RELAY: 'nats' } as const;
 
 /** For a service that leaves lost claims to the client's retry, so that a test knows who took one over. */
 export const WITHOUT_RECOVERY_WORKER = { RECOVERY_WORKER: 'off' } as const;
