@@ -37,8 +37,11 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .addTag('Refunds')
     .addTag('Reversals')
     .addTag('Idempotency keys')
-    .addTag('Gateways', 'For payment providers, which sign what they send.')
     .addTag('Events')
+    .addTag('Webhooks')
+    .addTag('Ledger')
+    .addTag('Currencies')
+    .addTag('Gateways', 'For payment providers, which sign what they send.')
     .addTag('Service', 'Health, metrics and problem types. No API key is needed.')
     // The same origin as the page: any other would need CORS.
     .addServer('/')
