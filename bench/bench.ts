@@ -4,7 +4,9 @@ import { parseArgs } from 'node:util';
 import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
 import { loadConfig } from '../src/config/config.js';
 import { runMigrations } from '../src/database/migrations.js';
+import { benchAgainst } from './against.js';
 import { benchBalances, DEFAULT_ENTRIES, MAX_ENTRIES } from './balances.js';
+import { Books } from './books.js';
 import { recordCharge } from './charge-statements.js';
 import { CHARGE_BODY } from './charge-request.js';
 import { summarizeProfile } from './cpu-profile.js';
@@ -25,42 +27,6 @@ const PGBENCH_CLIENTS = [1, 64];
 const RECORDED_KEY = 'bench-recorded-charge';
 
 type Plan = typeof FULL;
-
-/** A database in which charges are made, and how many it must hold in the end. */
-class Books {
-  charges = 0;
-
-  constructor(
-    private readonly database: BenchDatabase,
-    readonly url: string,
-  ) {}
-
-  /** Every answered charge is there, once, with its postings and its event: a rate of lost writes would be no rate. */
-  async check(): Promise<void> {
-    const [row] = await this.database.query<{
-      payments: number;
-      events: number;
-      postings: number;
-      balance: string;
-    }>(
-      this.url,
-      `SELECT (SELECT count(*) FROM payments WHERE status = 'completed')::int AS payments,
-         (SELECT count(*) FROM events)::int AS events, count(*)::int AS postings, coalesce(sum(amount), 0)::text AS balance
-       FROM ledger_entries`,
-    );
-    const expected = {
-      payments: this.charges,
-      events: this.charges,
-      postings: 2 * this.charges,
-      balance: '0',
-    };
-    if (JSON.stringify(row) !== JSON.stringify(expected)) {
-      throw new Error(
-        `the database holds ${JSON.stringify(row)} where ${JSON.stringify(expected)} was answered`,
-      );
-    }
-  }
-}
 
 interface HttpSubject {
   server: Server;
@@ -244,6 +210,7 @@ async function main(): Promise<number> {
       quick: { type: 'boolean' },
       profile: { type: 'boolean' },
       balances: { type: 'boolean' },
+      against: { type: 'string' },
       entries: { type: 'string', default: String(DEFAULT_ENTRIES) },
     },
   });
@@ -261,6 +228,8 @@ async function main(): Promise<number> {
     );
     if (values.balances === true)
       return await Promise.race([benchBalances(database, entries), interrupted()]);
+    if (values.against !== undefined)
+      return await Promise.race([benchAgainst(database, values.against), interrupted()]);
     if (values.profile === true) return await Promise.race([profile(database), interrupted()]);
     return await Promise.race([bench(database, values.quick === true ? QUICK : FULL), interrupted()]);
   } finally {

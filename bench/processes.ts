@@ -24,7 +24,11 @@ export interface ServiceOptions {
   dataDir: string;
   /** For Node itself, before the program. */
   nodeOptions?: readonly string[];
+  /** The program to run, where it is not this build's own. */
+  main?: string;
 }
+
+const OWN_MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
 
 /**
  * Hapax as `npm start` runs it, with every default, the log level included. Its log goes to /dev/null: who reads a log,
@@ -34,9 +38,9 @@ export async function startService({
   databaseUrl,
   dataDir,
   nodeOptions = [],
+  main = OWN_MAIN,
 }: ServiceOptions): Promise<Server> {
   const port = await freePort();
-  const main = fileURLToPath(new URL('../src/main.js', import.meta.url));
   const child = spawn(process.execPath, [...nodeOptions, '--enable-source-maps', main], {
     env: {
       PATH: process.env['PATH'],
