@@ -5,6 +5,7 @@ import { hashApiKey } from '../../src/auth/api-key.js';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
 import { runMigrations } from '../../src/database/migrations.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
+import { childEnvironment } from '../support/child-environment.js';
 import {
   createTemporaryFolder,
   createTestDatabase,
@@ -39,7 +40,7 @@ function cli(folder: TemporaryFolder, env: Record<string, string>, ...args: stri
     execFile(
       process.execPath,
       [CLI, ...args],
-      { cwd: folder.path, env: { PATH: process.env['PATH'], ...env } },
+      { cwd: folder.path, env: childEnvironment(env) },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );
   });

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { TwoBooks } from '../reconciliation/two-books.js';
+import { childEnvironment } from '../support/child-environment.js';
 import { AUTOMATIC, newPayment } from '../support/api.js';
 import { charge, chargeBody, newKey } from '../support/client.js';
 
@@ -18,7 +19,7 @@ function cli(env: Readonly<Record<string, string>>, ...args: string[]): Promise<
     execFile(
       process.execPath,
       ['--disable-warning=ExperimentalWarning', CLI, 'reconcile', ...args],
-      { env: { PATH: process.env['PATH'], ...env } },
+      { env: childEnvironment(env) },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     );
   });

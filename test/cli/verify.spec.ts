@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { CHECKS } from '../../src/verification/checks.js';
+import { childEnvironment } from '../support/child-environment.js';
 import { book } from '../support/ledger.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { MERCHANT } from '../support/write-path.js';
@@ -24,7 +25,7 @@ describe('npm run cli -- verify', () => {
 
   function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
     return new Promise((resolve) => {
-      const env = { PATH: process.env['PATH'], DATABASE_URL: database.url };
+      const env = childEnvironment({ DATABASE_URL: database.url });
       execFile(process.execPath, [CLI, 'verify', ...args], { env }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
       );

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
+import { childEnvironment } from '../support/child-environment.js';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/postgres.js';
 import { chargeRequest, patience, queryOf } from './sandbox-fixture.js';
 
@@ -23,13 +24,12 @@ describe('the process of the sandbox gateway', () => {
   /** @returns where it listens. */
   async function start(env: Record<string, string> = {}): Promise<string> {
     const child = spawn(process.execPath, ['--no-warnings', ENTRY], {
-      env: {
-        PATH: process.env['PATH'],
+      env: childEnvironment({
         DATA_DIR: folder.path,
         SANDBOX_GATEWAY_PORT: '0',
         LOG_LEVEL: 'silent',
         ...env,
-      },
+      }),
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     running = child;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { jest } from '@jest/globals';
+import { childEnvironment } from './child-environment.js';
 
 /** A test that starts processes and waits for leases takes seconds, and much longer on a machine that is busy. */
 jest.setTimeout(120_000);
@@ -42,15 +43,14 @@ export class ServiceProcess {
     program = REAL_SERVICE,
   }: ServiceOptions): Promise<ServiceProcess> {
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
-      env: {
-        PATH: process.env['PATH'],
+      env: childEnvironment({
         DATABASE_URL: databaseUrl,
         DATA_DIR: dataDir,
         SANDBOX: 'true',
         PORT: '0',
         LOG_LEVEL: 'warn',
         ...env,
-      },
+      }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';

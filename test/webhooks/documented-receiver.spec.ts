@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import type { OutboxEvent } from '../../src/events/event-sink.js';
 import { messageBody, messageHeaders, newSecret } from '../../src/webhooks/webhook-message.js';
+import { childEnvironment } from '../support/child-environment.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { newEvents } from '../support/webhooks.js';
 
@@ -27,12 +28,11 @@ describe('the receiver of docs/webhooks.md', () => {
     const port = await freePort();
     url = `http://127.0.0.1:${port}/`;
     child = spawn(process.execPath, [PROGRAM], {
-      env: {
-        PATH: process.env['PATH'],
+      env: childEnvironment({
         DATABASE_URL: database.url,
         WEBHOOK_SECRET: secret,
         PORT: String(port),
-      },
+      }),
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (output += text));
