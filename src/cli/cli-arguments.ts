@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import ms from 'ms';
 import { isScope, type Scope, SCOPES } from '../auth/scopes.js';
 import { isSafeText } from '../http/safe-text.js';
+import { isRfc3339 } from '../http/rfc3339.js';
 
 const MAX_NAME_LENGTH = 100;
 /** What is shown is held in memory; all is counted. */
@@ -9,7 +10,6 @@ const MAX_SHOWN_LINES = 100_000;
 const MAX_DURATION_MS = 10 * 365 * 24 * 3_600_000;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
 const DURATION = /^\d+(\.\d+)? ?[a-z]+$/i;
 
 export function merchantName(value: string): string {
@@ -47,8 +47,7 @@ export function age(value: string): number {
 
 /** A time as RFC 3339 writes it. */
 export function moment(value: string): Date {
-  const time = new Date(RFC_3339.test(value) ? value : Number.NaN);
-  if (!Number.isNaN(time.getTime())) return time;
+  if (isRfc3339(value)) return new Date(value);
   throw new InvalidArgumentError('It must be a time such as 2026-01-31T00:00:00Z (RFC 3339).');
 }
 

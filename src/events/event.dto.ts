@@ -1,6 +1,7 @@
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
-import { IsIn, IsISO8601, IsOptional, IsUUID, Matches } from 'class-validator';
-import { PageDto, PaymentDto, RFC_3339, TIME_RULE } from '../payments/payment.dto.js';
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
+import { PaymentDto } from '../payments/payment.dto.js';
 import { RefundDto } from '../payments/refund.dto.js';
 import type { EventEntity } from './event.entity.js';
 import { EVENT_TYPES, type EventType } from './events.store.js';
@@ -51,21 +52,13 @@ export function eventToWire(event: EventEntity): EventDto {
   };
 }
 
-export class EventPageDto {
+export class EventPageDto extends PageAnswerDto {
   @ApiProperty({ type: [EventDto] })
   data: EventDto[];
-
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'Leads to the next page; null on the last.',
-  })
-  next_cursor: string | null;
 }
 
 /** The query of the list of events. */
-export class ListEventsDto extends PageDto {
+export class ListEventsDto extends PeriodQueryDto {
   @ApiPropertyOptional({ enum: EVENT_TYPES })
   @IsOptional()
   @IsIn(EVENT_TYPES, { message: `must be one of ${EVENT_TYPES.join(', ')}` })
@@ -75,16 +68,4 @@ export class ListEventsDto extends PageDto {
   @IsOptional()
   @IsUUID('all', { message: 'must be a UUID' })
   transaction_id?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Created at or after this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_gte?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Created before this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_lt?: string;
 }

@@ -5,8 +5,8 @@ import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { RefusedError } from '../domain/errors.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { pageOf, readCursor } from '../payments/cursor.js';
-import { DEFAULT_PAGE_SIZE } from '../payments/payment.dto.js';
+import { pageOf, readCursor } from '../http/cursor.js';
+import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
 import { EventDto, EventPageDto, eventToWire, ListEventsDto } from './event.dto.js';
 import { EventsStore } from './events.store.js';
 

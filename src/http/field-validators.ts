@@ -2,6 +2,7 @@ import { registerDecorator } from 'class-validator';
 import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
 import { isIdempotencyKey } from '../idempotency/idempotency-key.js';
+import { isRfc3339 } from './rfc3339.js';
 import { isSafeText } from './safe-text.js';
 
 const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
@@ -40,6 +41,14 @@ export function IsCurrencyCode(): PropertyDecorator {
   return field('isCurrencyCode', {
     accepts: (value) => typeof value === 'string' && findCurrency(value) !== undefined,
     expected: 'must be an active ISO 4217 code in upper case, such as EUR',
+  });
+}
+
+/** A time as RFC 3339 writes it. */
+export function IsTime(): PropertyDecorator {
+  return field('isTime', {
+    accepts: (value) => typeof value === 'string' && isRfc3339(value),
+    expected: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z',
   });
 }
 

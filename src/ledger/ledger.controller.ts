@@ -3,8 +3,8 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { decodeCursor, pageOf } from '../payments/cursor.js';
-import { DEFAULT_PAGE_SIZE } from '../payments/payment.dto.js';
+import { decodeCursor, pageOf } from '../http/cursor.js';
+import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
 import { BalancesStore } from './balances.store.js';
 import { LedgerEntriesStore } from './ledger-entries.store.js';
 import {

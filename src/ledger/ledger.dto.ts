@@ -1,9 +1,9 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
-import { IsIn, IsISO8601, IsOptional, IsUUID, Matches } from 'class-validator';
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { validate as isUuid } from 'uuid';
 import { LEDGER_ACCOUNTS, type LedgerAccount } from '../domain/postings.js';
 import { IsCurrencyCode } from '../http/field-validators.js';
-import { PageDto, RFC_3339, TIME_RULE } from '../payments/payment.dto.js';
+import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
 import type { Balance } from './balances.store.js';
 import type { EntryPlace, LedgerEntry } from './ledger-entries.store.js';
 
@@ -49,7 +49,7 @@ export class BalanceListDto {
 }
 
 /** The query of the list of entries. */
-export class ListLedgerEntriesDto extends PageDto {
+export class ListLedgerEntriesDto extends PeriodQueryDto {
   @ApiPropertyOptional({ ...ACCOUNT })
   @IsOptional()
   @IsIn(LEDGER_ACCOUNTS, { message: `must be one of ${LEDGER_ACCOUNTS.join(', ')}` })
@@ -64,18 +64,6 @@ export class ListLedgerEntriesDto extends PageDto {
   @IsOptional()
   @IsUUID('all', { message: 'must be a UUID' })
   transaction_id?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Booked at or after this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_gte?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Booked before this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_lt?: string;
 }
 
 /** An entry on the wire. */
@@ -106,17 +94,9 @@ export class LedgerEntryDto {
   created_at: string;
 }
 
-export class LedgerEntryPageDto {
+export class LedgerEntryPageDto extends PageAnswerDto {
   @ApiProperty({ type: [LedgerEntryDto] })
   data: LedgerEntryDto[];
-
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'Leads to the next page; null on the last.',
-  })
-  next_cursor: string | null;
 }
 
 export function balanceToWire({ account, currency, balanceMinor }: Balance): BalanceDto {

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsISO8601, IsInt, IsOptional, IsUUID, Matches, Max, Min } from 'class-validator';
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { amountFromWire, amountToWire, MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
 import {
   CAPTURE_METHODS,
@@ -15,14 +15,13 @@ import {
   IsSafeText,
   IsStringMap,
 } from '../http/field-validators.js';
+import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
 import type { ChargeCommand } from './charge.operation.js';
 
 const MAX_DESCRIPTION_LENGTH = 500;
 const MAX_METADATA_PAIRS = 50;
 const MAX_METADATA_KEY_LENGTH = 40;
 const MAX_METADATA_VALUE_LENGTH = 500;
-export const MAX_PAGE_SIZE = 100;
-export const DEFAULT_PAGE_SIZE = 20;
 
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
 const EXAMPLE_USER_ID = '0b6b2f0e-58c8-4d64-9c0f-9d1b6a3f1c55';
@@ -204,41 +203,13 @@ export function paymentToWire(payment: Payment): PaymentDto {
   };
 }
 
-export class PaymentPageDto {
+export class PaymentPageDto extends PageAnswerDto {
   @ApiProperty({ type: [PaymentDto] })
   data: PaymentDto[];
-
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'Leads to the next page; null on the last.',
-  })
-  next_cursor: string | null;
-}
-
-const LIMIT_RULE = { message: `must be a whole number from 1 to ${MAX_PAGE_SIZE}` };
-export const TIME_RULE = { message: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z' };
-/** RFC 3339 asks for all of date, time and offset, which ISO 8601 alone does not. */
-export const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/;
-
-/** The page of a list. */
-export class PageDto {
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: MAX_PAGE_SIZE, default: DEFAULT_PAGE_SIZE })
-  @IsOptional()
-  @IsInt(LIMIT_RULE)
-  @Min(1, LIMIT_RULE)
-  @Max(MAX_PAGE_SIZE, LIMIT_RULE)
-  limit?: number;
-
-  @ApiPropertyOptional({ description: 'The `next_cursor` of the page before.' })
-  @IsOptional()
-  @IsSafeText(1, 100)
-  cursor?: string;
 }
 
 /** The query of the list of payments. */
-export class ListPaymentsDto extends PageDto {
+export class ListPaymentsDto extends PeriodQueryDto {
   @ApiPropertyOptional({ enum: PAYMENT_STATUSES })
   @IsOptional()
   @IsIn(PAYMENT_STATUSES, { message: `must be one of ${PAYMENT_STATUSES.join(', ')}` })
@@ -253,16 +224,4 @@ export class ListPaymentsDto extends PageDto {
   @IsOptional()
   @IsUUID('all', { message: 'must be a UUID' })
   user_id?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Created at or after this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_gte?: string;
-
-  @ApiPropertyOptional({ format: 'date-time', description: 'Created before this time.' })
-  @IsOptional()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
-  created_lt?: string;
 }

@@ -15,10 +15,10 @@ import { Idempotent } from '../idempotency/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
 import type { Answer } from '../operations/operation.js';
 import { OperationRunner } from '../operations/operation.runner.js';
-import { pageOf, readCursor } from './cursor.js';
+import { pageOf, readCursor } from '../http/cursor.js';
+import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
 import {
   CreatePaymentDto,
-  DEFAULT_PAGE_SIZE,
   ListPaymentsDto,
   PaymentDto,
   PaymentPageDto,

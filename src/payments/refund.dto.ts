@@ -3,6 +3,7 @@ import { IsOptional } from 'class-validator';
 import { amountToWire } from '../domain/money.js';
 import { REFUND_STATUSES, type Refund, type RefundStatus } from '../domain/refund.js';
 import { IsAmount, IsSafeText } from '../http/field-validators.js';
+import { PageAnswerDto } from '../http/page.dto.js';
 import { AMOUNT, PaymentFailureDto } from './payment.dto.js';
 
 const MAX_REASON_LENGTH = 500;
@@ -84,10 +85,7 @@ export function refundToWire(refund: Refund): RefundDto {
   };
 }
 
-export class RefundPageDto {
+export class RefundPageDto extends PageAnswerDto {
   @ApiProperty({ type: [RefundDto] })
   data: RefundDto[];
-
-  @ApiProperty({ type: String, nullable: true, description: 'Leads to the next page; null on the last.' })
-  next_cursor: string | null;
 }

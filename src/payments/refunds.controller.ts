@@ -17,8 +17,8 @@ import { Idempotent } from '../idempotency/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
 import type { Answer } from '../operations/operation.js';
 import { OperationRunner } from '../operations/operation.runner.js';
-import { pageOf, readCursor } from './cursor.js';
-import { DEFAULT_PAGE_SIZE, PageDto } from './payment.dto.js';
+import { pageOf, readCursor } from '../http/cursor.js';
+import { DEFAULT_PAGE_SIZE, PageQueryDto } from '../http/page.dto.js';
 import { PaymentsStore } from './payments.store.js';
 import { CreateRefundDto, RefundDto, RefundPageDto, refundToWire } from './refund.dto.js';
 import { RefundsStore } from './refunds.store.js';
@@ -82,7 +82,7 @@ export class RefundsController {
   async list(
     @CurrentMerchant() merchantId: string,
     @Param('transaction_id') id: string,
-    @Query() { limit = DEFAULT_PAGE_SIZE, cursor }: PageDto,
+    @Query() { limit = DEFAULT_PAGE_SIZE, cursor }: PageQueryDto,
   ): Promise<RefundPageDto> {
     const before = readCursor(cursor);
     const { transactionId } = await this.payments.require(merchantId, id);

@@ -17,8 +17,8 @@ import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
 import { Clock } from '../operations/clock.js';
 import type { Answer } from '../operations/operation.js';
 import { OperationRunner } from '../operations/operation.runner.js';
-import { pageOf, readCursor, writeCursor } from '../payments/cursor.js';
-import { DEFAULT_PAGE_SIZE, PageDto } from '../payments/payment.dto.js';
+import { pageOf, readCursor, writeCursor } from '../http/cursor.js';
+import { DEFAULT_PAGE_SIZE, PageQueryDto } from '../http/page.dto.js';
 import { EndpointAddresses } from './endpoint-addresses.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { WebhookLogStore } from './webhook-log.store.js';
@@ -86,7 +86,7 @@ export class WebhookEndpointsController {
   @ApiProblems('validation_failed', 'service_unavailable')
   async list(
     @CurrentMerchant() merchantId: string,
-    @Query() { limit = DEFAULT_PAGE_SIZE, cursor }: PageDto,
+    @Query() { limit = DEFAULT_PAGE_SIZE, cursor }: PageQueryDto,
   ): Promise<WebhookEndpointPageDto> {
     const endpoints = await this.endpoints.list(merchantId, readCursor(cursor), limit + 1);
     return pageOf(endpoints.map(endpointToWire), limit, (endpoint) => endpoint.webhook_endpoint_id);

@@ -6,13 +6,11 @@ import {
   IsArray,
   IsBoolean,
   IsIn,
-  IsISO8601,
   IsOptional,
-  Matches,
   ValidateIf,
 } from 'class-validator';
-import { IsSafeText } from '../http/field-validators.js';
-import { PageDto, RFC_3339, TIME_RULE } from '../payments/payment.dto.js';
+import { IsSafeText, IsTime } from '../http/field-validators.js';
+import { PageAnswerDto, PageQueryDto } from '../http/page.dto.js';
 import { MAX_URL_LENGTH } from './endpoint-addresses.js';
 import type { LoggedTry } from './webhook-deliveries.store.js';
 import { DELIVERY_STATUSES, type DeliveryStatus } from './webhook-delivery.entity.js';
@@ -118,8 +116,7 @@ export class RetryDeliveryDto {}
 /** A range of time whose events are to be sent again. */
 export class ResendEventsDto {
   @ApiProperty({ format: 'date-time', description: 'Events that happened at or after this time.' })
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
+  @IsTime()
   created_gte: string;
 
   @ApiPropertyOptional({
@@ -127,8 +124,7 @@ export class ResendEventsDto {
     description: 'Events that happened before this time; now if left out.',
   })
   @IfGiven()
-  @Matches(RFC_3339, TIME_RULE)
-  @IsISO8601({ strict: true }, TIME_RULE)
+  @IsTime()
   created_lt?: string;
 
   @ApiPropertyOptional({ default: false, description: 'Leave out what has been delivered.' })
@@ -223,15 +219,12 @@ export class WebhookEndpointWithSecretDto extends WebhookEndpointDto {
   secret: string | null;
 }
 
-export class WebhookEndpointPageDto {
+export class WebhookEndpointPageDto extends PageAnswerDto {
   @ApiProperty({ type: [WebhookEndpointDto] })
   data: WebhookEndpointDto[];
-
-  @ApiProperty({ type: String, nullable: true, description: 'Leads to the next page; null on the last.' })
-  next_cursor: string | null;
 }
 
-export class ListWebhookDeliveriesDto extends PageDto {
+export class ListWebhookDeliveriesDto extends PageQueryDto {
   @ApiPropertyOptional({ enum: DELIVERY_STATUSES })
   @IsOptional()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
@@ -310,12 +303,9 @@ export class WebhookDeliveryDto {
   tries: WebhookTryDto[];
 }
 
-export class WebhookDeliveryPageDto {
+export class WebhookDeliveryPageDto extends PageAnswerDto {
   @ApiProperty({ type: [WebhookDeliveryDto] })
   data: WebhookDeliveryDto[];
-
-  @ApiProperty({ type: String, nullable: true, description: 'Leads to the next page; null on the last.' })
-  next_cursor: string | null;
 }
 
 export function endpointToWire(endpoint: WebhookEndpointEntity): WebhookEndpointDto {
