@@ -110,8 +110,15 @@ export class WebhookSender implements OnApplicationShutdown {
 function answerTo(outgoing: ClientRequest, body: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     outgoing.on('response', resolve);
+    // A 101 that nobody asked for. Node would close the connection without a word, and nothing would end the try.
+    outgoing.on('upgrade', (response, socket) => {
+      response.destroy();
+      socket.destroy();
+      resolve(response);
+    });
     // Also after the answer, when there is nobody left to tell.
     outgoing.on('error', reject);
+    outgoing.on('close', () => reject(Object.assign(new Error('no answer'), { code: 'ECONNRESET' })));
     outgoing.end(body);
   });
 }
