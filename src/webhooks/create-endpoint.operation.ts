@@ -33,7 +33,7 @@ export class CreateEndpointOperation extends WebhookOperation<CreateEndpointComm
     return uuidv7(receivedAt.getTime());
   }
 
-  /** Those of one merchant are counted, so one follows the other. */
+  /** Those of one merchant are counted, so one follows the other: of one statement none sees another's. */
   subjectOf({ merchantId }: OperationRequest<CreateEndpointCommand>): string {
     return merchantId;
   }
@@ -42,7 +42,11 @@ export class CreateEndpointOperation extends WebhookOperation<CreateEndpointComm
     tx: Transaction,
     requests: readonly OperationRequest<CreateEndpointCommand>[],
   ): Promise<Reserved[]> {
-    const inserted = await this.endpoints.insert(
+    const locked = this.endpoints.lockMerchants(
+      tx,
+      requests.map(({ merchantId }) => merchantId),
+    );
+    const inserting = this.endpoints.insert(
       tx,
       requests.map(({ merchantId, idempotencyKey, receivedAt, command }) => ({
         merchantId,
@@ -52,6 +56,7 @@ export class CreateEndpointOperation extends WebhookOperation<CreateEndpointComm
         secret: newSecret(),
       })),
     );
+    const [, inserted] = await Promise.all([locked, inserting]);
     return inserted.map((key) => ({ ...key, inserted: true }));
   }
 

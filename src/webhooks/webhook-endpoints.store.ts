@@ -60,7 +60,23 @@ export class WebhookEndpointsStore {
     private readonly transactions: PipelinedTransactions,
   ) {}
 
-  /** Inserts an endpoint for each claim that this transaction took, if its merchant may have one more. */
+  /**
+   * Lets one transaction at a time count a merchant's endpoints, in all processes. Nothing else takes this lock, and
+   * reading a merchant does not wait for it.
+   */
+  async lockMerchants(tx: Transaction, merchantIds: readonly string[]): Promise<void> {
+    await tx.query({
+      name: 'webhook_endpoints.lock_merchants',
+      text: `
+        SELECT FROM merchants WHERE merchant_id = ANY($1::uuid[]) ORDER BY merchant_id FOR NO KEY UPDATE`,
+      values: [merchantIds],
+    });
+  }
+
+  /**
+   * Inserts an endpoint for each claim that this transaction took, if its merchant may have one more. Exact only after
+   * {@link lockMerchants}: what another transaction has not committed is not counted.
+   */
   async insert(tx: Transaction, endpoints: readonly NewEndpoint[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
       name: 'webhook_endpoints.insert',
