@@ -5,23 +5,13 @@ import { post } from '../support/api.js';
 import { Evidence } from '../support/evidence.js';
 import { eventually } from '../support/eventually.js';
 import { createTemporaryFolder, createTestDatabase } from '../support/postgres.js';
+import { newSeed, seededRandom } from '../support/seeded-random.js';
 import { ServiceProcess } from '../support/service-process.js';
 import { TestApp } from '../support/test-app.js';
 import { createEndpoint, emit, newEvents, OK, Receiver, status, writeEvents } from '../support/webhooks.js';
 
 const TYPES = ['payment.completed', 'payment.authorized', 'payment.failed', 'payment.canceled'] as const;
 const PAYMENTS = 500;
-
-/** Seeded, so that a failure can be repeated. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 describe('webhooks arrive at least once', () => {
   it('when the worker is killed between delivering and noting it: the same ids again, and none missing', async () => {
@@ -114,8 +104,8 @@ describe('webhooks arrive at least once', () => {
   });
 
   it('10 000 of them at a receiver that fails at random, with no gap in the sequence of any payment', async () => {
-    const seed = Number(process.env['WEBHOOKS_SEED'] ?? Date.now() % 1_000_000);
-    const random = mulberry32(seed);
+    const seed = newSeed('WEBHOOKS_SEED');
+    const random = seededRandom(seed);
     const app = await TestApp.start({ WEBHOOK_RETRY_PAUSES: Array<string>(20).fill('200ms').join(',') });
     const failures = [status(500), status(404), status(302, { location: '/' })];
     const receiver = await Receiver.start((response, received) => {

@@ -32,10 +32,9 @@ describe('webhooks of two services on one database', () => {
         post(any(index), ENDPOINTS, { body: { url: receiver.url('/many') } }),
       ),
     );
-    expect(replies.map(({ status }) => status).toSorted()).toEqual([
-      ...Array<number>(20).fill(201),
-      ...Array<number>(10).fill(409),
-    ]);
+    const made = replies.filter(({ status }) => status === 201);
+    const refused = replies.filter(({ json }) => json['code'] === 'webhook_endpoint_limit');
+    expect([made.length, refused.length]).toEqual([20, 10]);
     expect((await get(any(0), `${ENDPOINTS}?limit=100`)).json['data']).toHaveLength(20);
     await fleet.evidence.query('DROP FUNCTION dawdle CASCADE');
     await fleet.evidence.query('DELETE FROM webhook_endpoints');
