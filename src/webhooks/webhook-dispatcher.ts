@@ -237,7 +237,8 @@ function changeAfter(delivery: DueDelivery, verdict: Verdict): DeliveryChange {
     case 'failed':
       return changeOf(delivery, { status: verdict.kind });
     case 'gone':
-      return changeOf(delivery, { status: 'canceled' });
+      // Its next turn finds the endpoint disabled, or with another address, of which the answer said nothing.
+      return changeOf(delivery, { status: 'pending', delayMs: 0 });
     case 'retry':
       return {
         ...changeOf(delivery, { status: 'pending', delayMs: verdict.delayMs }),
@@ -248,11 +249,11 @@ function changeAfter(delivery: DueDelivery, verdict: Verdict): DeliveryChange {
 
 /** Null where the endpoint's row says it already: a row that every try writes would be what they all wait for. */
 function newsOf(delivery: DueDelivery, verdict: Verdict, disableAfterMs: number): EndpointNews | null {
-  const { merchantId, webhookEndpointId, failingForMs } = delivery;
+  const { merchantId, webhookEndpointId, url, failingForMs } = delivery;
   const succeeded = verdict.kind === 'delivered';
   const gone = verdict.kind === 'gone';
   const pauseMs = 'pauseMs' in verdict ? verdict.pauseMs : null;
   const known = succeeded ? failingForMs === null : failingForMs !== null && failingForMs < disableAfterMs;
   if (known && !gone && pauseMs === null) return null;
-  return { merchantId, webhookEndpointId, succeeded, pauseMs, gone };
+  return { merchantId, webhookEndpointId, url, succeeded, pauseMs, gone };
 }

@@ -46,6 +46,8 @@ export interface EndpointKey {
 
 /** How tries went at one endpoint, where that changes what is known of it. */
 export interface EndpointNews extends EndpointKey {
+  /** Where the tries went. */
+  url: string;
   succeeded: boolean;
   /** How long it asked to be left alone; null if it did not. */
   pauseMs: number | null;
@@ -247,7 +249,10 @@ export class WebhookEndpointsStore {
     });
   }
 
-  /** Notes how tries went. An endpoint that has failed for `disableAfterMs` is disabled, as is one that is gone. */
+  /**
+   * Notes how tries went, where the endpoint is still at the address that they went to. One that has failed for
+   * `disableAfterMs` is disabled, as is one that is gone.
+   */
   async note(
     tx: Transaction,
     news: readonly EndpointNews[],
@@ -262,22 +267,24 @@ export class WebhookEndpointsStore {
           paused_until = greatest(e.paused_until, clock_timestamp() + i.pause_ms * interval '1 millisecond'),
           enabled = d.reason IS NULL, disabled_reason = d.reason,
           updated_at = CASE WHEN d.reason IS NULL THEN e.updated_at ELSE clock_timestamp() END
-        FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::bigint[], $5::boolean[])
-          AS i(merchant_id, webhook_endpoint_id, succeeded, pause_ms, gone)
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::boolean[])
+          AS i(merchant_id, webhook_endpoint_id, url, succeeded, pause_ms, gone)
         JOIN webhook_endpoints o USING (merchant_id, webhook_endpoint_id)
         CROSS JOIN LATERAL (
           SELECT CASE
             WHEN i.gone THEN 'gone'
-            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $6 * interval '1 millisecond'
+            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $7 * interval '1 millisecond'
               THEN 'failing'
           END AS reason
         ) d
         WHERE e.merchant_id = i.merchant_id AND e.webhook_endpoint_id = i.webhook_endpoint_id AND e.enabled
+          AND e.url = i.url
         RETURNING e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId",
           e.disabled_reason AS reason`,
       values: [
         news.map((item) => item.merchantId),
         news.map((item) => item.webhookEndpointId),
+        news.map((item) => item.url),
         news.map((item) => item.succeeded),
         news.map((item) => item.pauseMs),
         news.map((item) => item.gone),

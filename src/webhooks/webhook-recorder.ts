@@ -78,13 +78,14 @@ function nextJob({ job, group, next }: DeliveryChange): NewJob[] {
   return [{ merchantId, webhookDeliveryId, group, jobId: next.jobId, delayMs: next.delayMs }];
 }
 
-/** Endpoint by endpoint: one success among several tries is a success. In one order, so that no two groups deadlock. */
+/** Address by address: one success among several tries is a success. In one order, so that no two groups deadlock. */
 function newsOf(turns: readonly Turn[]): EndpointNews[] {
   const news = new Map<string, EndpointNews>();
   for (const { news: next } of turns) {
     if (next === null) continue;
-    const before = news.get(next.webhookEndpointId);
-    news.set(next.webhookEndpointId, before === undefined ? next : merged(before, next));
+    const place = `${next.webhookEndpointId} ${next.url}`;
+    const before = news.get(place);
+    news.set(place, before === undefined ? next : merged(before, next));
   }
   return [...news.values()].toSorted((a, b) => (a.webhookEndpointId < b.webhookEndpointId ? -1 : 1));
 }

@@ -194,7 +194,8 @@ describe('a delivery', () => {
   it('disables an endpoint that answers 410, and sends nothing there any more', async () => {
     receiver.answer = status(410);
     const { endpointId, delivery } = await send('/gone');
-    expect(delivery.status).toBe('canceled');
+    await eventually('its end', async () => (await deliveriesOf(endpointId))[0]?.status === 'canceled');
+    expect(receiver.at('/gone')).toHaveLength(1);
     const { enabled, disabled_reason } = (await call('GET', `/v1/webhook-endpoints/${endpointId}`)).json();
     expect({ enabled, disabled_reason }).toEqual({ enabled: false, disabled_reason: 'gone' });
     await emit(app, newEvents(1));
