@@ -50,7 +50,7 @@ describe('a slow endpoint', () => {
     // Ends the tries that are under way, and with them begins what follows.
     const before = slow.received.length;
     slow.dropConnections();
-    await eventually('all but a few wait', async () => (await waiting()) > 250);
+    await eventually('all but a few wait', async () => (await waiting()) > 300);
     expect(slow.received.length - before).toBeLessThanOrEqual(2);
     const [job] = await app.evidence.query<{ ready: string }>(
       `SELECT count(*) AS ready FROM pgboss.job WHERE group_id = $1 AND state <> 'active' AND start_after <= now()`,
