@@ -150,6 +150,28 @@ describe('addresses of webhook endpoints', () => {
       await receiver.stop();
     });
 
+    it('checks at every try an address that is written in the URL, as one that the sandbox had let in', async () => {
+      const receiver = await Receiver.start();
+      const { port } = new URL(receiver.url());
+      const sender = app.app.get(WebhookSender);
+      const hosts = [
+        '127.0.0.1',
+        '2130706433',
+        '0x7f.1',
+        '017700000001',
+        '0',
+        '[::1]',
+        '[::]',
+        '[::ffff:7f00:1]',
+      ];
+      for (const url of hosts.flatMap((host) => [`http://${host}:${port}/`, `https://${host}:${port}/`])) {
+        const result = await sender.send({ url, headers: {}, body: '{}' }, new AbortController().signal);
+        expect([url, result.responseStatus, result.error]).toEqual([url, null, 'address_not_allowed']);
+      }
+      expect(receiver.received).toEqual([]);
+      await receiver.stop();
+    });
+
     it('logs a name that has come to lead inside as a failed try, and sends nothing', async () => {
       const receiver = await Receiver.start();
       app.app.get(HostResolver).resolve = () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]);
