@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ConnectionError, FastifyInstance } from 'fastify';
 import type { Config } from '../config/config.js';
@@ -10,16 +10,19 @@ import { publicUrl } from './public-url.js';
 /**
  * Answers what Node's parser refuses, before there is a request: bad HTTP, headers over the limit, a client that is
  * too slow. There is only the socket to write to, and the connection cannot be used any further.
+ *
+ * Every such answer says that nothing was done, so it must stay true. Nothing is read after it: a body that arrives
+ * when its client has been told 408 would otherwise be carried out. What the kernel does not take of the answer at once
+ * is lost with the connection, and a client that has heard nothing asks again, which is always safe.
  */
 export function clientErrorHandler(config: Config) {
   return function answerClientError(this: FastifyInstance, error: ConnectionError, socket: Socket): void {
-    if (error.code === 'ECONNRESET' || !socket.writable || hasBegunAnswer(socket)) {
-      socket.destroy();
-      return;
+    if (error.code !== 'ECONNRESET' && socket.writable && !owesAnswer(socket)) {
+      const refusal = refusalOfClientError(error);
+      this.log.info({ client_error: error.code }, 'connection refused');
+      socket.write(rawAnswer(refusal, publicUrl(config, this.server.address())));
     }
-    const refusal = refusalOfClientError(error);
-    this.log.info({ client_error: error.code }, 'connection refused');
-    socket.end(rawAnswer(refusal, publicUrl(config, this.server.address())));
+    socket.destroy();
   };
 }
 
@@ -36,10 +39,15 @@ function refusalOfClientError(error: ConnectionError): Refusal {
   }
 }
 
-/** The check that Node's own handler makes: a second answer in the middle of the first would corrupt it. */
-function hasBegunAnswer(socket: Socket): boolean {
+/**
+ * Whether the next answer on this connection is not ours to give. One that has begun would be corrupted. One to a
+ * request that had arrived whole, with more behind it that is refused here, would be taken for that request's: its
+ * client would be told that nothing was done while it is being done.
+ */
+function owesAnswer(socket: Socket): boolean {
   // oxlint-disable-next-line no-underscore-dangle -- Node keeps it there, under this name only
-  return (socket as Socket & { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent === true;
+  const answer = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
+  return answer != null && (answer.headersSent || answer.req.complete);
 }
 
 function rawAnswer(refusal: Refusal, base: string): string {

@@ -72,6 +72,12 @@ export class ThingsQueryDto {
 /** What {@link ThingsController.fail} throws next. */
 export const failure: { next: unknown } = { next: undefined };
 
+/** Which things were made, by their descriptions. */
+export const made: string[] = [];
+
+/** What a slow thing waits for. */
+export const slowness = { ends: Promise.resolve() };
+
 @Public()
 @Controller('v1/things')
 class ThingsController {
@@ -84,7 +90,9 @@ class ThingsController {
     'insufficient_funds',
     'service_unavailable',
   )
-  create(@Body() body: ThingDto) {
+  async create(@Body() body: ThingDto) {
+    made.push(body.description ?? '');
+    if (body.description === 'slow') await slowness.ends;
     return { isThing: body instanceof ThingDto, body };
   }
 

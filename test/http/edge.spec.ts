@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { createEdgeApp, failedStatement, failure, refused } from './edge-app.js';
+import { eventually } from '../support/eventually.js';
+import { createEdgeApp, failedStatement, failure, made, refused, slowness } from './edge-app.js';
 
 const VALID = { amount: 1_000, currency: 'EUR', payment_method: 'pm_card_visa' };
 
@@ -269,6 +270,58 @@ describe('the HTTP edge', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect((await app.inject('/v1/things/1')).statusCode).toBe(200);
   });
+
+  it('carries out no request that it has told its client it did nothing for: 408, and then the rest', async () => {
+    const body = JSON.stringify({ ...VALID, description: 'too late' });
+    const connection = open(head(body) + body.slice(0, 9));
+    const server = app.getHttpServer();
+    const { requestTimeout, headersTimeout } = server;
+    Object.assign(server, { requestTimeout: 100, headersTimeout: 100 });
+    await eventually('an answer', () => connection.answer().includes('"code":"request_timeout"'));
+    Object.assign(server, { requestTimeout, headersTimeout });
+    expect(connection.answer()).toMatch(/^HTTP\/1\.1 408 [^]*"effect":"none"/);
+    connection.socket.write(body.slice(9));
+    await connection.closed;
+    // Long enough for a request that arrives to be carried out, as the next one is.
+    expect((await post(JSON.stringify({ ...VALID, description: 'in time' }))).statusCode).toBe(201);
+    expect(made).toContain('in time');
+    expect(made).not.toContain('too late');
+  });
+
+  it('does not answer a request with the refusal of what was sent behind it', async () => {
+    const slow = Promise.withResolvers<void>();
+    slowness.ends = slow.promise;
+    const body = JSON.stringify({ ...VALID, description: 'slow' });
+    const connection = open(head(body) + body);
+    await eventually('the request to run', () => made.includes('slow'));
+    connection.socket.write('NONSENSE\r\n\r\n');
+    await connection.closed;
+    slow.resolve();
+    expect(connection.answer()).toBe('');
+  });
+
+  function head(body: string): string {
+    return (
+      'POST /v1/things HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n' +
+      `content-length: ${body.length}\r\n\r\n`
+    );
+  }
+
+  /** A client that goes on to write when the server has ended its side. */
+  function open(text: string) {
+    let answer = '';
+    const socket = connect({ port: port(), host: '127.0.0.1', allowHalfOpen: true }, () =>
+      socket.write(text),
+    );
+    socket.setTimeout(10_000, () => socket.destroy());
+    const closed = new Promise<void>((resolve) => {
+      socket.on('data', (data) => (answer += data.toString()));
+      // A server that has closed resets whatever is still sent to it.
+      socket.on('end', () => setTimeout(() => socket.destroy(), 200)).on('error', () => undefined);
+      socket.on('close', () => resolve());
+    });
+    return { socket, closed, answer: () => answer };
+  }
 
   function port(): number {
     const address = app.getHttpServer().address();
