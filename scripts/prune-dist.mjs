@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
-for (const folder of ['src', 'migrations', 'test', 'bench']) {
+for (const folder of ['src', 'migrations', 'test', 'bench', 'chaos']) {
   for (const file of filesOf(join(dist, folder))) {
     const source = join(root, relative(dist, file)).replace(/\.js(\.map)?$/, '.ts');
     if (source.endsWith('.ts') && !existsSync(source)) rmSync(file);

@@ -1,0 +1,256 @@
+import { Client } from 'pg';
+import { reconcile } from '../src/cli/reconcile.js';
+import { SandboxHttpBooks } from '../src/gateways/sandbox/sandbox-http.books.js';
+import { verify, type CheckResult } from '../src/verification/verification.js';
+import type { Heard, Journal } from './journal.js';
+import { REFUSED_FOR_EVER } from './plan.js';
+
+/** Amounts are numbers: those of a run, and their sums, are far below 2^53. */
+export interface PaymentRow {
+  transaction_id: string;
+  idempotency_key: string;
+  claim_id: string;
+  status: string;
+  capture_method: string;
+  payment_method: string;
+  amount: number;
+  amount_captured: number;
+  amount_refunded: number;
+  currency: string;
+  gateway_reference: string | null;
+  held_by: string | null;
+  closed_by_key: string | null;
+  event_sequence: number;
+}
+
+export interface RefundRow {
+  refund_id: string;
+  transaction_id: string;
+  idempotency_key: string;
+  claim_id: string;
+  status: string;
+  amount: number;
+  currency: string;
+  gateway_reference: string | null;
+}
+
+export interface ReversalRow {
+  reversal_id: string;
+  idempotency_key: string;
+  reversed_key: string;
+  status: string;
+  outcome: string | null;
+  transaction_id: string | null;
+}
+
+export interface KeyRow {
+  idempotency_key: string;
+  claim_id: string;
+  operation: string;
+  status: string;
+  attempt: number;
+  resumed: boolean;
+  /** Whether the outcome of its call was unknown at some time. */
+  was_unknown: boolean;
+  response_status: number | null;
+  response_body: string | null;
+}
+
+export interface EventRow {
+  event_id: string;
+  type: string;
+  transaction_id: string;
+  sequence: number;
+  refund_id: string | null;
+}
+
+export interface LedgerRow {
+  ledger_transaction_id: string;
+  transaction_id: string;
+  account: string;
+  currency: string;
+  amount: number;
+}
+
+/** An effect in the gateway's own books. */
+export interface EffectRow {
+  kind: string;
+  reference: string;
+  charge_reference: string;
+  transaction_id: string;
+  refund_id: string | null;
+  idempotency_key: string | null;
+  amount: number;
+  currency: string;
+}
+
+/** What `npm run cli -- reconcile` says, as far as it says that something differs. */
+export interface Reconciled {
+  list: string;
+  /** Of what is open; null for all else. */
+  idempotency_key: string | null;
+  row: object;
+}
+
+/** All that is known at the end. The verdict is made of this and of nothing else. */
+export interface Evidence {
+  payments: PaymentRow[];
+  refunds: RefundRow[];
+  reversals: ReversalRow[];
+  keys: KeyRow[];
+  events: EventRow[];
+  ledger: LedgerRow[];
+  effects: EffectRow[];
+  journal: Journal;
+  /** What each service answers to `GET /v1/balances`. */
+  balances: Heard[];
+  /** The statuses that `/openapi.json` documents, by method and path template. */
+  documented: Readonly<Record<string, readonly number[]>>;
+  verified: CheckResult[];
+  reconciled: Reconciled[];
+  /** Processes that ended though nobody had ended them. */
+  failures: string[];
+}
+
+type OwnBooks = Pick<Evidence, 'payments' | 'refunds' | 'reversals' | 'keys' | 'events' | 'ledger'>;
+
+const TABLES: Readonly<Record<keyof OwnBooks, string>> = {
+  payments: `
+    SELECT transaction_id, idempotency_key, claim_id, status, capture_method, payment_method, amount::float8,
+      amount_captured::float8, amount_refunded::float8, currency, gateway_reference, held_by, closed_by_key,
+      event_sequence
+    FROM payments`,
+  refunds: `
+    SELECT refund_id, transaction_id, idempotency_key, claim_id, status, amount::float8, currency, gateway_reference
+    FROM refunds`,
+  reversals: `
+    SELECT reversal_id, idempotency_key, reversed_key, status, outcome, transaction_id FROM reversals`,
+  keys: `
+    SELECT idempotency_key, claim_id, operation, status, attempt, resumed, unknown_since IS NOT NULL AS was_unknown,
+      response_status, response_body
+    FROM idempotency_keys`,
+  events: `
+    SELECT event_id, type, transaction_id, sequence, resource->>'refund_id' AS refund_id FROM events`,
+  ledger: `
+    SELECT ledger_transaction_id, transaction_id, account, currency, amount::float8 FROM ledger_entries`,
+};
+
+export async function readOwnBooks(databaseUrl: string): Promise<OwnBooks & { verified: CheckResult[] }> {
+  return withClient(databaseUrl, async (client) => {
+    const books: Partial<Record<keyof OwnBooks, object[]>> = {};
+    for (const [table, sql] of Object.entries(TABLES) as [keyof OwnBooks, string][]) {
+      books[table] = (await client.query<object>(sql)).rows;
+    }
+    return { ...(books as unknown as OwnBooks), verified: await verify(client) };
+  });
+}
+
+/**
+ * What may stay open, as docs/decisions/0003 has it: a claim whose owner was lost is sent again and again while the
+ * gateway refuses it, since a refusal is no news of the try that was lost. This method's is refused for ever. The verdict
+ * looks for itself whether there is an effect. A reversal of such a payment waits with it.
+ */
+const LEFT_OPEN = `
+  WITH refused AS (
+    SELECT merchant_id, idempotency_key
+    FROM payments p JOIN idempotency_keys k USING (merchant_id, idempotency_key)
+    WHERE p.status = 'pending' AND p.payment_method = '${REFUSED_FOR_EVER}'
+      AND k.status = 'in_progress' AND k.resumed AND k.unknown_since IS NULL
+  ), left_open AS (
+    SELECT idempotency_key FROM refused
+    UNION ALL
+    SELECT r.idempotency_key
+    FROM reversals r JOIN refused f ON f.merchant_id = r.merchant_id AND f.idempotency_key = r.reversed_key
+    WHERE r.status = 'pending'
+  )`;
+
+/** Whatever is not at its end and should be: claims, payments, refunds, reversals. */
+export async function countOpen(databaseUrl: string): Promise<number> {
+  return withClient(databaseUrl, async (client) => {
+    const { rows } = await client.query<{ open: number }>(`${LEFT_OPEN}
+      SELECT count(*)::int AS open
+      FROM (
+        SELECT idempotency_key FROM idempotency_keys WHERE status = 'in_progress'
+        UNION ALL SELECT idempotency_key FROM payments WHERE status = 'pending' OR held_by IS NOT NULL
+        UNION ALL SELECT idempotency_key FROM refunds WHERE status = 'pending'
+        UNION ALL SELECT idempotency_key FROM reversals WHERE status = 'pending'
+      ) o
+      WHERE idempotency_key NOT IN (SELECT idempotency_key FROM left_open)`);
+    return rows[0]?.open ?? 0;
+  });
+}
+
+/** The keys that somebody's answer is being made for. */
+export async function keysInProgress(databaseUrl: string): Promise<Set<string>> {
+  return withClient(databaseUrl, async (client) => {
+    const { rows } = await client.query<{ idempotency_key: string }>(`${LEFT_OPEN}
+      SELECT idempotency_key FROM idempotency_keys
+      WHERE status = 'in_progress' AND idempotency_key NOT IN (SELECT idempotency_key FROM left_open)`);
+    return new Set(rows.map((row) => row.idempotency_key));
+  });
+}
+
+export async function readGatewayBooks(gatewayUrl: string): Promise<EffectRow[]> {
+  const effects: EffectRow[] = [];
+  for await (const page of new SandboxHttpBooks(gatewayUrl).effects({ from: null, to: null })) {
+    for (const effect of page) {
+      effects.push({
+        kind: effect.kind,
+        reference: effect.reference,
+        charge_reference: effect.chargeReference,
+        transaction_id: effect.transactionId,
+        refund_id: effect.refundId,
+        idempotency_key: effect.idempotencyKey,
+        amount: Number(effect.amountMinor),
+        currency: effect.currency,
+      });
+    }
+  }
+  return effects;
+}
+
+/** As the command does it. Nothing is open any more, so that whatever is counts as a difference at once. */
+export async function readReconciliation(env: Record<string, string>): Promise<Reconciled[]> {
+  const { report } = await reconcile(env, {
+    merchantId: null,
+    from: null,
+    to: null,
+    repair: false,
+    openAfterMs: 0,
+    shown: 100,
+  });
+  const { missingHere, missingThere, amountDiffers, open } = report;
+  return Object.entries({ missingHere, missingThere, amountDiffers, open }).flatMap(([list, { data }]) =>
+    data.map((row) => ({
+      list,
+      idempotency_key: 'idempotency_key' in row ? row.idempotency_key : null,
+      row,
+    })),
+  );
+}
+
+interface OpenApi {
+  paths: Record<string, Record<string, { responses: Record<string, unknown> }>>;
+}
+
+export function documentedStatuses(openApi: OpenApi): Record<string, number[]> {
+  return Object.fromEntries(
+    Object.entries(openApi.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { responses }]) => [
+        `${method.toUpperCase()} ${path}`,
+        Object.keys(responses).map(Number),
+      ]),
+    ),
+  );
+}
+
+async function withClient<T>(databaseUrl: string, use: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: databaseUrl });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,65 @@
+/** Chance from a seed: the same seed and name give the same numbers, whatever else is drawn elsewhere. */
+export class Random {
+  private state: number;
+
+  constructor(
+    private readonly seed: number,
+    private readonly name = '',
+  ) {
+    this.state = hash(`${seed}/${name}`);
+  }
+
+  /** A sequence of its own, so that one who draws more does not move the others. */
+  fork(name: string): Random {
+    return new Random(this.seed, `${this.name}/${name}`);
+  }
+
+  /** From 0 up to 1. */
+  next(): number {
+    // mulberry32, by Tommy Ettinger.
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** A whole number, both ends included. */
+  between(from: number, to: number): number {
+    return from + Math.floor(this.next() * (to - from + 1));
+  }
+
+  chance(probability: number): boolean {
+    return this.next() < probability;
+  }
+
+  pick<T>(items: readonly [T, ...T[]]): T;
+  pick<T>(items: readonly T[]): T | undefined;
+  pick<T>(items: readonly T[]): T | undefined {
+    return items[Math.floor(this.next() * items.length)];
+  }
+
+  /** One of the names, each as often as its weight says. */
+  weighted<Name extends string>(weights: Readonly<Record<Name, number>>): Name {
+    const entries = Object.entries(weights) as [Name, number][];
+    let left = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
+    for (const [name, weight] of entries) {
+      left -= weight;
+      if (left < 0) return name;
+    }
+    return entries[0]![0];
+  }
+
+  shuffled<T>(items: readonly T[]): T[] {
+    return items
+      .map((item) => ({ item, place: this.next() }))
+      .toSorted((a, b) => a.place - b.place)
+      .map(({ item }) => item);
+  }
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let bits = 0x811c9dc5;
+  for (const byte of Buffer.from(text)) bits = Math.imul(bits ^ byte, 0x01000193);
+  return bits >>> 0;
+}

@@ -1,0 +1,129 @@
+import { heardOf, isFinal, isStored, type Entry, type Heard } from './journal.js';
+import type { Check } from './verdict.js';
+
+/** What clients were answered, compared with what they and others were answered under the same key. */
+export const ANSWER_CHECKS: readonly Check[] = [
+  {
+    name: 'answers.same',
+    claim: 'whoever asks again under a key gets the first answer: status, bytes, type and location',
+    find: ({ journal }) =>
+      groups(journal.entries, (entries) => {
+        const answers = entries.flatMap(heardOf).filter(isStored);
+        const different = Map.groupBy(answers, ({ status, contentType, location, body }) =>
+          JSON.stringify([status, contentType, location, body]),
+        );
+        return different.size > 1 ? [{ answers: [...different.keys()] }] : [];
+      }),
+  },
+  {
+    name: 'answers.first',
+    claim: 'of all answers under a key one at most is the first, and all others say that they are replays',
+    find: ({ journal }) =>
+      groups(journal.entries, (entries) => {
+        const firsts = entries
+          .flatMap(heardOf)
+          .filter((heard) => isStored(heard) && heard.replayed !== 'true');
+        return firsts.length > 1 ? [{ firsts: firsts.length, status: firsts[0]?.status }] : [];
+      }),
+  },
+  {
+    name: 'answers.one_request',
+    claim: 'a key serves one request, and refuses every other body with 422',
+    find: ({ journal }) =>
+      groups(journal.entries, (entries) => {
+        const served = entries.filter((entry) => heardOf(entry).some(isStored));
+        const requests = new Set(served.map(requestOf));
+        return requests.size > 1 ? [{ requests: [...requests] }] : [];
+      }),
+  },
+  {
+    name: 'answers.kept',
+    claim: 'asked once more at the end, both services replay each final answer',
+    find: ({ journal }) => journal.entries.flatMap(notKept),
+  },
+  {
+    name: 'answers.final',
+    claim: 'what was refused because its key was reversed stays refused',
+    find: ({ journal }) =>
+      journal.entries.flatMap((entry) => {
+        const answers = heardOf(entry);
+        // Not so a 422: its key may be given back by the request that had it, and is free for any other then. That
+        // never two are served is another check.
+        const refusal = answers.find(({ json }) => json['code'] === 'idempotency_key_reversed');
+        if (refusal === undefined) return [];
+        const later = answers.slice(answers.indexOf(refusal) + 1).filter(isFinal);
+        return later
+          .filter(({ json }) => json['code'] !== refusal.json['code'])
+          .map((heard) => ({ ...nameOf(entry), first: refusal.json['code'], later: heard.body }));
+      }),
+  },
+  {
+    name: 'answers.one_payment',
+    claim:
+      'all that is told under a key is about one payment, refund or reversal, and no other key tells of it',
+    find: ({ journal }) => [...severalUnderAKey(journal.entries), ...severalKeysOf(journal.entries)],
+  },
+];
+
+/** Each key with all that was asked under it. */
+function groups(entries: readonly Entry[], find: (entries: Entry[]) => object[]): object[] {
+  return [...Map.groupBy(entries, ({ intent }) => intent.key)].flatMap(([key, ofKey]) =>
+    find(ofKey).map((row) => ({ key, ...row })),
+  );
+}
+
+export function requestOf({ intent: { path, body } }: Entry): string {
+  return `${path} ${JSON.stringify(body)}`;
+}
+
+export function nameOf({ intent: { key, operation } }: Entry): { key: string; operation: string } {
+  return { key, operation };
+}
+
+/** Who has no answer that is kept was asked again only where the key has one by now. */
+function notKept(entry: Entry): object[] {
+  const stored = heardOf(entry).some(isStored);
+  if (!stored && entry.atEnd.length === 0) return [];
+  return [0, 1].flatMap((service): object[] => {
+    const heard = entry.atEnd.find((each) => each.service === service)?.heard ?? null;
+    if (heard === null) return [{ ...nameOf(entry), service, heard: 'nothing' }];
+    if (stored && (!isStored(heard) || heard.replayed !== 'true')) {
+      return [
+        { ...nameOf(entry), service, status: heard.status, replayed: heard.replayed, body: heard.body },
+      ];
+    }
+    return isFinal(heard) ? [] : [{ ...nameOf(entry), service, status: heard.status, body: heard.body }];
+  });
+}
+
+/** What an answer is about: the payment, refund or reversal that was made under the key. */
+function resourceOf(entry: Entry, { json }: Heard): string | null {
+  const field = { charge: 'transaction_id', refund: 'refund_id', reversal: 'reversal_id' } as const;
+  const { operation } = entry.intent;
+  if (operation === 'capture' || operation === 'cancel') return null;
+  const id = json[field[operation]];
+  return typeof id === 'string' ? `${operation} ${id}` : null;
+}
+
+function resourcesOf(entries: readonly Entry[]): { key: string; resource: string }[] {
+  return entries.flatMap((entry) =>
+    heardOf(entry).flatMap((heard) => {
+      const resource = resourceOf(entry, heard);
+      return resource === null ? [] : [{ key: entry.intent.key, resource }];
+    }),
+  );
+}
+
+function severalUnderAKey(entries: readonly Entry[]): object[] {
+  return [...Map.groupBy(resourcesOf(entries), ({ key }) => key)].flatMap(([key, told]) => {
+    const resources = new Set(told.map(({ resource }) => resource));
+    return resources.size > 1 ? [{ key, resources: [...resources] }] : [];
+  });
+}
+
+function severalKeysOf(entries: readonly Entry[]): object[] {
+  return [...Map.groupBy(resourcesOf(entries), ({ resource }) => resource)].flatMap(([resource, told]) => {
+    const keys = new Set(told.map(({ key }) => key));
+    return keys.size > 1 ? [{ resource, keys: [...keys] }] : [];
+  });
+}
