@@ -1,0 +1,138 @@
+import { appendFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { KeptPostgres } from './kept-postgres.js';
+import { freePorts, HOST, KeptProcess, type Kept } from './kept-process.js';
+import type { Target } from './plan.js';
+
+const SERVICE = fileURLToPath(new URL('../src/main.js', import.meta.url));
+const GATEWAY = fileURLToPath(new URL('../src/cli/sandbox-gateway.js', import.meta.url));
+
+/**
+ * Leases of seconds, so that what a process leaves behind is taken over within the run. The gateway's tries are two, so
+ * that a call that is lost once is asked for again under its key before anybody is told that it is unknown.
+ */
+const TIME_LIMITS = {
+  IDEMPOTENCY_LEASE: '3s',
+  GATEWAY_TIMEOUT: '1500ms',
+  GATEWAY_TRIES: '2',
+  GATEWAY_TRY_TIMEOUT: '900ms',
+} as const;
+
+/** All processes of a run, each real, on a folder of their own. */
+export class World {
+  private constructor(
+    readonly folder: string,
+    readonly postgres: KeptPostgres,
+    readonly gateway: KeptProcess,
+    readonly services: readonly [KeptProcess, KeptProcess],
+    readonly servicePorts: readonly [number, number],
+  ) {}
+
+  /** @param scriptOf what the gateway plays from its nth start on, as JSON */
+  static async start(scriptOf: (start: number) => object): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'hapax-chaos-'));
+    // PostgreSQL does not run as root, and its own user has to reach the folder.
+    await chmod(folder, 0o755);
+    await mkdir(join(folder, 'gateway'));
+    const [postgresPort, gatewayPort, firstPort, secondPort] = (await freePorts(4)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const ports = [firstPort, secondPort] as const;
+    const postgres = await KeptPostgres.start(join(folder, 'postgres'), postgresPort);
+    const gateway = new KeptProcess({
+      name: 'gateway',
+      program: GATEWAY,
+      port: gatewayPort,
+      readyPath: '/health',
+      logFile: join(folder, 'gateway.log'),
+      env: (start) => ({
+        DATA_DIR: join(folder, 'gateway'),
+        SANDBOX_GATEWAY_PORT: String(gatewayPort),
+        SANDBOX_GATEWAY_SCRIPT: JSON.stringify(scriptOf(start)),
+        // It tells one of the services, and another one after its next start.
+        SANDBOX_GATEWAY_NOTIFY_URL: `http://${HOST}:${ports[start % 2]}/v1/gateways/sandbox/notifications`,
+        LOG_LEVEL: 'warn',
+      }),
+    });
+    const service = (n: 0 | 1): KeptProcess =>
+      new KeptProcess({
+        name: `service-${n + 1}`,
+        program: SERVICE,
+        port: ports[n],
+        readyPath: '/health/live',
+        logFile: join(folder, `service-${n + 1}.log`),
+        env: () => ({
+          DATABASE_URL: postgres.url,
+          DATA_DIR: join(folder, `service-${n + 1}`),
+          SANDBOX: 'true',
+          SANDBOX_GATEWAY_URL: gateway.url,
+          PORT: String(ports[n]),
+          LOG_LEVEL: 'info',
+          ...TIME_LIMITS,
+        }),
+      });
+    const world = new World(folder, postgres, gateway, [service(0), service(1)], ports);
+    try {
+      await Promise.all([gateway, ...world.services].map((each) => each.start()));
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
+  }
+
+  target(name: Target): Kept {
+    switch (name) {
+      case 'service-1':
+        return this.services[0];
+      case 'service-2':
+        return this.services[1];
+      case 'gateway':
+        return this.gateway;
+      case 'postgres':
+        return this.postgres;
+    }
+  }
+
+  /** Notes when something was done, to be read beside the processes' own logs. */
+  log(line: string): void {
+    appendFileSync(join(this.folder, 'course.log'), `${new Date().toISOString()} ${line}\n`);
+  }
+
+  /** Processes that ended though nobody had ended them. */
+  get failures(): string[] {
+    return [this.gateway, ...this.services].flatMap(({ failures }) => failures);
+  }
+
+  /** What a command of ours is configured with, as the services are. */
+  get env(): Record<string, string> {
+    return {
+      DATABASE_URL: this.postgres.url,
+      DATA_DIR: join(this.folder, 'command'),
+      SANDBOX: 'true',
+      SANDBOX_GATEWAY_URL: this.gateway.url,
+      ...TIME_LIMITS,
+    };
+  }
+
+  /** So that what is answered from now on is from the database, and not from anybody's memory. */
+  async restart(): Promise<void> {
+    await this.gateway.restart();
+    await Promise.all(this.services.map((service) => service.restart()));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.services, this.gateway].map((each) => each.stop()));
+    await this.postgres.stop();
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
