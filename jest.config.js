@@ -7,6 +7,7 @@ export default {
   testEnvironment: 'node',
   globalSetup: '<rootDir>/dist/test/support/global-setup.js',
   globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
-  maxWorkers: 2,
+  // One more than a small machine has cores: the longest tests wait for leases rather than work.
+  maxWorkers: 3,
   testTimeout: 30_000,
 };
