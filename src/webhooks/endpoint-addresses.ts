@@ -61,7 +61,7 @@ export class EndpointAddresses {
 
   /**
    * For `net.connect()`: the addresses that were checked are the ones that are dialled, so a name that is changed in
-   * between leads nowhere else. It is not asked about an address that is written in the URL: see {@link checkHost}.
+   * between leads nowhere else. It is not asked about an address that is written in the URL: see {@link checkAgain}.
    */
   readonly lookup: LookupFunction = (host, { all }, callback) => {
     callbackify(() => this.addressesOf(host))((error: NodeJS.ErrnoException | null, addresses) => {
@@ -71,10 +71,14 @@ export class EndpointAddresses {
     });
   };
 
-  /** @throws AddressNotAllowedError where the host of a URL is an address that no endpoint may have. */
-  checkHost(hostname: string): void {
-    const host = withoutBrackets(hostname);
-    if (isIP(host) !== 0) this.checkAddress(host);
+  /**
+   * The same before each try: a database may have been a sandbox's before, and rules change.
+   *
+   * @throws AddressNotAllowedError for a URL that could not be registered now.
+   */
+  checkAgain(url: string): void {
+    const problem = this.problemOf(url);
+    if (problem !== null) throw new AddressNotAllowedError(problem);
   }
 
   private async addressesOf(host: string): Promise<[LookupAddress, ...LookupAddress[]]> {
@@ -114,6 +118,7 @@ function leadsToTheInternet(hostname: string): boolean {
   const host = withoutBrackets(hostname);
   if (isIP(host) !== 0) return isPublicAddress(host);
   const labels = host.replace(/\.$/, '').split('.');
+  if (labels.includes('')) return false;
   return labels.length > 1 && !['localhost', 'local', 'internal'].includes(labels.at(-1) ?? '');
 }
 

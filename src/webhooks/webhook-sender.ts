@@ -78,15 +78,13 @@ export class WebhookSender implements OnApplicationShutdown {
   }
 
   private open({ url, headers, body }: Message): ClientRequest {
-    const { protocol, hostname } = new URL(url);
-    // Checked here as well as when it was registered: the rules may have changed since.
-    this.addresses.checkHost(hostname);
+    this.addresses.checkAgain(url);
     const options = {
       method: 'POST',
       headers: { ...headers, 'user-agent': 'Hapax-Webhooks/1', 'content-length': Buffer.byteLength(body) },
       lookup: this.addresses.lookup,
     };
-    return protocol === 'https:'
+    return new URL(url).protocol === 'https:'
       ? httpsRequest(url, { ...options, agent: this.https })
       : httpRequest(url, { ...options, agent: this.http });
   }
