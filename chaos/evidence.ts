@@ -3,7 +3,6 @@ import { reconcile } from '../src/cli/reconcile.js';
 import { SandboxHttpBooks } from '../src/gateways/sandbox/sandbox-http.books.js';
 import { verify, type CheckResult } from '../src/verification/verification.js';
 import type { Heard, Journal } from './journal.js';
-import { REFUSED_FOR_EVER } from './plan.js';
 
 /** Amounts are numbers: those of a run, and their sums, are far below 2^53. */
 export interface PaymentRow {
@@ -87,8 +86,6 @@ export interface EffectRow {
 /** What `npm run cli -- reconcile` says, as far as it says that something differs. */
 export interface Reconciled {
   list: string;
-  /** Of what is open; null for all else. */
-  idempotency_key: string | null;
   row: object;
 }
 
@@ -145,37 +142,17 @@ export async function readOwnBooks(databaseUrl: string): Promise<OwnBooks & { ve
   });
 }
 
-/**
- * What may stay open, as docs/decisions/0003 has it: a claim whose owner was lost is sent again and again while the
- * gateway refuses it, since a refusal is no news of the try that was lost. This method's is refused for ever. The verdict
- * looks for itself whether there is an effect. A reversal of such a payment waits with it.
- */
-const LEFT_OPEN = `
-  WITH refused AS (
-    SELECT merchant_id, idempotency_key
-    FROM payments p JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-    WHERE p.status = 'pending' AND p.payment_method = '${REFUSED_FOR_EVER}'
-      AND k.status = 'in_progress' AND k.resumed AND k.unknown_since IS NULL
-  ), left_open AS (
-    SELECT idempotency_key FROM refused
-    UNION ALL
-    SELECT r.idempotency_key
-    FROM reversals r JOIN refused f ON f.merchant_id = r.merchant_id AND f.idempotency_key = r.reversed_key
-    WHERE r.status = 'pending'
-  )`;
-
 /** Whatever is not at its end and should be: claims, payments, refunds, reversals. */
 export async function countOpen(databaseUrl: string): Promise<number> {
   return withClient(databaseUrl, async (client) => {
-    const { rows } = await client.query<{ open: number }>(`${LEFT_OPEN}
+    const { rows } = await client.query<{ open: number }>(`
       SELECT count(*)::int AS open
       FROM (
         SELECT idempotency_key FROM idempotency_keys WHERE status = 'in_progress'
         UNION ALL SELECT idempotency_key FROM payments WHERE status = 'pending' OR held_by IS NOT NULL
         UNION ALL SELECT idempotency_key FROM refunds WHERE status = 'pending'
         UNION ALL SELECT idempotency_key FROM reversals WHERE status = 'pending'
-      ) o
-      WHERE idempotency_key NOT IN (SELECT idempotency_key FROM left_open)`);
+      ) o`);
     return rows[0]?.open ?? 0;
   });
 }
@@ -183,9 +160,9 @@ export async function countOpen(databaseUrl: string): Promise<number> {
 /** The keys that somebody's answer is being made for. */
 export async function keysInProgress(databaseUrl: string): Promise<Set<string>> {
   return withClient(databaseUrl, async (client) => {
-    const { rows } = await client.query<{ idempotency_key: string }>(`${LEFT_OPEN}
+    const { rows } = await client.query<{ idempotency_key: string }>(`
       SELECT idempotency_key FROM idempotency_keys
-      WHERE status = 'in_progress' AND idempotency_key NOT IN (SELECT idempotency_key FROM left_open)`);
+      WHERE status = 'in_progress'`);
     return new Set(rows.map((row) => row.idempotency_key));
   });
 }
@@ -221,11 +198,7 @@ export async function readReconciliation(env: Record<string, string>): Promise<R
   });
   const { missingHere, missingThere, amountDiffers, open } = report;
   return Object.entries({ missingHere, missingThere, amountDiffers, open }).flatMap(([list, { data }]) =>
-    data.map((row) => ({
-      list,
-      idempotency_key: 'idempotency_key' in row ? row.idempotency_key : null,
-      row,
-    })),
+    data.map((row) => ({ list, row })),
   );
 }
 

@@ -98,9 +98,6 @@ export function* weathers(seeded: Random): Generator<Weather, never> {
   }
 }
 
-/** The gateway refuses it always, before any effect: of its payments, an outage that does not end with the faults. */
-export const REFUSED_FOR_EVER = 'pm_gateway_unavailable';
-
 /** What customers pay with. The liars of the sandbox lie whatever the weather is. */
 export const PAYMENT_METHODS = {
   pm_card_visa: 56,

@@ -1,7 +1,6 @@
 import type { Course } from './run.js';
 import { heardOf, isStored, type Heard } from './journal.js';
 import { TARGETS } from './plan.js';
-import { leftOpen } from './verdict-books.js';
 import type { Discrepancy } from './verdict.js';
 
 const SHOWN_ROWS = 10;
@@ -50,7 +49,6 @@ export function describe({ evidence, injuries, weathers, quiet }: Course): strin
       unknown.filter(({ status }) => status !== 'in_progress').length,
       `of them: ${countsOf(unknown.map(({ response_status }) => String(response_status)))}`,
     ),
-    line('left open', leftOpen(evidence).size, 'keys whose payment the gateway refuses for ever'),
     line('reversals', reversals.length, countsOf(reversals.map(({ status, outcome }) => outcome ?? status))),
     line('payments', payments.length, countsOf(payments.map(({ status }) => status))),
     line('refunds', refunds.length, countsOf(refunds.map(({ status }) => status))),

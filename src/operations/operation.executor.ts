@@ -19,6 +19,11 @@ const ABORT_GRACE_MS = 250;
 const SETTLE_PATIENCE_MS = 5_000;
 const SETTLE_RETRY_MS = 100;
 export const RETRY_AFTER_SECONDS = 1;
+/**
+ * What a lost owner may not have sent is sent again, for as many attempts. A gateway that is down refuses it for a while, and
+ * one that refuses it for good would for ever: then it is asked what became of it, which has an answer in the end.
+ */
+const MAX_ATTEMPTS_SENT = 6;
 
 /** The gateway has no trace of the call and will refuse it should it still arrive: a final no, and nobody's fault. */
 const NOT_PROCESSED: GatewayOutcome = {
@@ -65,7 +70,7 @@ export class OperationExecutor {
       case 'unavailable':
         // An earlier try may have had its effect before its owner was lost: "no effect" said to this one is no news.
         return claim.resumed
-          ? this.postpone(operation, claim, next.work, claim.unknownSince !== null)
+          ? this.postpone(operation, claim, next.work, isToBeAsked(claim))
           : this.giveBack(operation, claim);
       case 'unknown':
         return this.postpone(operation, claim, next.work, true);
@@ -183,6 +188,11 @@ export class OperationExecutor {
   private warn(message: string, error: unknown): void {
     this.logger.warn(`${message}: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** Whether the next attempt asks what became of the call, rather than sending it. Once it asks, it always does. */
+function isToBeAsked({ unknownSince, attempt }: Claim): boolean {
+  return unknownSince !== null || attempt >= MAX_ATTEMPTS_SENT;
 }
 
 /** Errors after which the same write may succeed later. */

@@ -1,4 +1,4 @@
-import { charge, chargeUntilFinal, newKey } from '../support/client.js';
+import { charge, chargeBody, chargeUntilFinal, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
@@ -73,6 +73,27 @@ describe('an effect whose owner was killed before it could be settled', () => {
       async () => (await fleet.evidence.claim(key))?.status === 'completed',
     );
     await expectChargedOnce(fleet.evidence, key);
+    await service.kill();
+  });
+
+  it('ends, where the gateway refuses it for good, by the gateway’s word that it has nothing of it', async () => {
+    const key = newKey();
+    const body = chargeBody({ payment_method: 'pm_gateway_unavailable' });
+    const doomed = await fleet.start({
+      program: CRASHING_SERVICE,
+      env: {
+        STRIKE_POINT: 'in the gateway call, before its effect',
+        STRIKE_KEYS: key,
+        ...WITHOUT_RECOVERY_WORKER,
+      },
+    });
+    await expect(charge(doomed, key, { body })).rejects.toThrow('fetch failed');
+    const service = await fleet.start();
+    const reply = await chargeUntilFinal(service, key, { body });
+    expect([reply.status, reply.json['code'], reply.json['effect']]).toEqual([402, 'not_processed', 'none']);
+    expect((await fleet.evidence.claim(key))?.attempt).toBeGreaterThan(6);
+    expect(await fleet.evidence.payments(key)).toMatchObject([{ status: 'failed' }]);
+    expect(await fleet.evidence.effects(key)).toEqual([]);
     await service.kill();
   });
 });
