@@ -4,7 +4,7 @@ import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import { ClaimsStore } from '../idempotency/claims.store.js';
+import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { DueClaims } from '../idempotency/due-claims.js';
 import { isTransient, RETRY_AFTER_SECONDS } from '../operations/operation.executor.js';
 import { GatewayMetrics } from './gateway-metrics.js';
@@ -17,7 +17,7 @@ type Receipt = 'hastened' | 'nothing_open' | 'duplicate';
 /**
  * Takes the provider's notifications in, however often each is sent. One that is new makes the calls that wait for
  * their outcome due at once, in the transaction that remembers it, and recovery asks the provider what became of them.
- * One that comes while its call is still under way changes nothing yet: see `ClaimsStore.postpone`.
+ * One that comes while its call is still under way changes nothing yet: see `OpenClaimsStore.postpone`.
  */
 @Injectable()
 export class GatewayNotifications {
@@ -27,7 +27,7 @@ export class GatewayNotifications {
     @Inject(NotificationReader) private readonly reader: NotificationReader | null,
     private readonly transactions: PipelinedTransactions,
     private readonly notifications: GatewayNotificationsStore,
-    private readonly claims: ClaimsStore,
+    private readonly openClaims: OpenClaimsStore,
     private readonly dueClaims: DueClaims,
     private readonly metrics: GatewayMetrics,
   ) {
@@ -81,12 +81,12 @@ export class GatewayNotifications {
   private async commit(received: ReceivedNotification[]): Promise<Receipt[]> {
     const sorted = received.toSorted((a, b) => compare(a.resourceId, b.resourceId));
     const [, fresh, hastened] = await this.transactions.run((tx) => [
-      this.claims.lockResources(
+      this.openClaims.lockResources(
         tx,
         sorted.map(({ resourceId }) => resourceId),
       ),
       this.notifications.insert(tx, sorted),
-      this.claims.hasten(tx, sorted),
+      this.openClaims.hasten(tx, sorted),
     ]);
     return received.map(({ eventId, resourceId }) => {
       if (!fresh.has(eventId)) return 'duplicate';

@@ -1,4 +1,4 @@
-import { registerDecorator } from 'class-validator';
+import { registerDecorator, ValidateIf } from 'class-validator';
 import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
 import { isIdempotencyKey } from '../idempotency/idempotency-key.js';
@@ -11,6 +11,11 @@ const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
 const PAYMENT_METHOD_TOKEN = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
 /** A card number has 12 to 19 digits. One that hides in a token would be stored and shown, so none may. */
 const CARD_NUMBER = /\d{12}/;
+
+/** Left out is not the same as null, which `@IsOptional()` lets through. */
+export function IfGiven(): PropertyDecorator {
+  return ValidateIf((_dto, value) => value !== undefined);
+}
 
 /** A string of `min` to `max` characters that PostgreSQL can store. */
 export function IsSafeText(min: number, max: number): PropertyDecorator {
@@ -49,6 +54,13 @@ export function IsTime(): PropertyDecorator {
   return field('isTime', {
     accepts: (value) => typeof value === 'string' && isRfc3339(value),
     expected: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z',
+  });
+}
+
+export function IsTrueOrFalse(): PropertyDecorator {
+  return field('isTrueOrFalse', {
+    accepts: (value) => typeof value === 'boolean',
+    expected: 'must be true or false',
   });
 }
 

@@ -69,24 +69,17 @@ export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
  * Written so that the planner cannot answer it from the partial index on leases: without statistics it takes that one
  * for the smaller, and then reads all claims in progress for each claim of a group.
  */
-const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
+export const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
 
-const CLAIM_COLUMNS = `
+export const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
   k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
   k.lifetime_ms::float8 AS "lifetimeMs"`;
 
-/** Calls that the gateway has not answered. */
-export interface UnknownOutcomes {
-  count: number;
-  oldestSeconds: number;
-}
-
-/** The recovery worker's pauses between two questions about one call. They end only with an answer. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 300_000;
-
-/** The SQL of `idempotency_keys`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
+/**
+ * The SQL of `idempotency_keys`, for a claim from its request to its answer; `open-claims.store.ts` has what carries on one
+ * that was left open. Arrays must be sorted by key, so that two groups never lock in opposite orders.
+ */
 @Injectable()
 export class ClaimsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
@@ -181,100 +174,6 @@ export class ClaimsStore {
     return rowCount ?? 0;
   }
 
-  /**
-   * Lets the end of a call and the provider's notifications about the same payment or refund take turns, until this
-   * transaction ends. Otherwise each could miss what the other writes: the notification finds nothing that waits, the
-   * call's end finds no notification, and the hint is lost. Ids have to be sorted.
-   */
-  async lockResources(tx: Transaction, resourceIds: readonly string[]): Promise<void> {
-    await tx.query({
-      name: 'claims.lock_resources',
-      text: `
-        SELECT pg_advisory_xact_lock(hashtextextended(i.resource_id::text, 0))
-        FROM unnest($1::uuid[]) AS i(resource_id)`,
-      values: [resourceIds],
-    });
-  }
-
-  /**
-   * Makes the claims due that wait for what this transaction's new notifications are about, and returns what that is.
-   * A row that somebody locks is being taken, settled or released at this moment, and needs no hint.
-   */
-  async hasten(
-    tx: Transaction,
-    notifications: readonly { gateway: string; eventId: string }[],
-  ): Promise<Set<string>> {
-    const { rows } = await tx.query<{ resourceId: string }>({
-      name: 'claims.hasten',
-      text: `
-        WITH fresh AS MATERIALIZED (
-          SELECT n.resource_id
-          FROM unnest($1::text[], $2::text[]) AS i(gateway, event_id)
-          JOIN gateway_notifications n USING (gateway, event_id)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('n')}
-        ), waiting AS MATERIALIZED (
-          SELECT w.merchant_id, w.idempotency_key
-          FROM fresh f
-          JOIN idempotency_keys w ON w.resource_id = f.resource_id
-          WHERE w.status = 'in_progress' AND w.recover_after IS NOT NULL
-          FOR UPDATE OF w SKIP LOCKED
-        )
-        UPDATE idempotency_keys k SET recover_after = least(k.recover_after, clock_timestamp())
-        FROM waiting w
-        WHERE k.merchant_id = w.merchant_id AND k.idempotency_key = w.idempotency_key
-        RETURNING k.resource_id AS "resourceId"`,
-      values: [notifications.map(({ gateway }) => gateway), notifications.map(({ eventId }) => eventId)],
-    });
-    return new Set(rows.map(({ resourceId }) => resourceId));
-  }
-
-  /**
-   * Ends the lease of a claim whose call has no known end, so that the next retry may go on with it at once, and the
-   * recovery worker after a pause that doubles from try to try. There is no pause when the provider has told of the
-   * payment or refund since this attempt began: by now it may know more than it answered. What it told before that
-   * does not count, or an outcome that stays unknown would be asked for without any pause. Fenced.
-   * @param unknown whether the gateway may have acted; false where it only could not be reached.
-   * @param leaseMs the lease that the claim was taken with.
-   * @returns whether it is due at once.
-   */
-  async postpone(tx: Transaction, claim: Claim, unknown: boolean, leaseMs: number): Promise<boolean> {
-    const { rows } = await tx.query<{ due: boolean }>({
-      name: 'claims.postpone',
-      text: `
-        UPDATE idempotency_keys k
-        SET lease_expires_at = clock_timestamp(),
-          unknown_since = CASE WHEN $5 THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
-          recover_after = clock_timestamp() + CASE
-            WHEN EXISTS (
-              SELECT FROM gateway_notifications n
-              WHERE n.resource_id = k.resource_id
-                AND n.received_at >= k.lease_expires_at - $8 * interval '1 millisecond')
-            THEN interval '0'
-            ELSE least($6 * power(2, least(k.attempt, 30) - 1), $7) * interval '1 millisecond'
-          END
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
-        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
-          AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}
-        RETURNING k.recover_after <= clock_timestamp() AS due`,
-      values: [...fenceColumns([claim]), unknown, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, leaseMs],
-    });
-    return rows[0]?.due === true;
-  }
-
-  /** How many gateway calls have no known outcome, and the age of the oldest. A reversal only waits for such calls. */
-  async unknownOutcomes(): Promise<UnknownOutcomes> {
-    const [row] = await this.transactions.read<UnknownOutcomes>({
-      name: 'claims.unknown_outcomes',
-      text: `
-        SELECT count(*)::int AS count,
-          coalesce(extract(epoch FROM clock_timestamp() - min(unknown_since)), 0)::float8 AS "oldestSeconds"
-        FROM idempotency_keys
-        WHERE status = 'in_progress' AND unknown_since IS NOT NULL AND operation <> 'reversal'`,
-      values: [],
-    });
-    return row ?? { count: 0, oldestSeconds: 0 };
-  }
-
   /** What the keys stand for now; a key that nobody has used is missing. */
   find(keys: readonly ScopedKey[]): Promise<ClaimState[]> {
     return this.transactions
@@ -291,40 +190,6 @@ export class ClaimsStore {
         values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey)],
       })
       .then((rows) => rows.map(toClaimState));
-  }
-
-  /** Takes over claims whose lease ran out, oldest first. Several workers share the work: each skips locked rows. */
-  takeExpired(leaseMs: number, limit: number): Promise<Claim[]> {
-    return this.transactions.read<Claim>({
-      name: 'claims.take_expired',
-      text: `
-        UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
-        FROM (
-          SELECT merchant_id, idempotency_key FROM idempotency_keys
-          WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()
-            AND (recover_after IS NULL OR recover_after <= clock_timestamp())
-          ORDER BY lease_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-        ) expired
-        WHERE k.merchant_id = expired.merchant_id AND k.idempotency_key = expired.idempotency_key
-        RETURNING ${CLAIM_COLUMNS}`,
-      values: [leaseMs, limit],
-    });
-  }
-
-  /** Takes over these claims where nobody's lease runs: whoever asks for one by name does not wait for its pause. */
-  takeIdle(keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
-    return this.transactions.read<Claim>({
-      name: 'claims.take_idle',
-      text: `
-        UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
-        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
-          AND ${STILL_IN_PROGRESS} AND k.lease_expires_at <= clock_timestamp()
-        RETURNING ${CLAIM_COLUMNS}`,
-      values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey), leaseMs],
-    });
   }
 
   /** Deletes stored answers and released keys past their lifetime, and returns how many. What was made keeps its key. */
@@ -347,7 +212,7 @@ export class ClaimsStore {
 }
 
 /** The four columns by which a fenced statement knows a claim. */
-function fenceColumns(claims: readonly Claim[]): unknown[] {
+export function fenceColumns(claims: readonly Claim[]): unknown[] {
   return [
     claims.map((claim) => claim.merchantId),
     claims.map((claim) => claim.idempotencyKey),

@@ -1,7 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
-import { ClaimsStore, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
+import type { Claim, ScopedKey } from '../idempotency/claims.store.js';
+import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from './clock.js';
@@ -18,7 +19,7 @@ export class OperationResumer {
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
-    private readonly claims: ClaimsStore,
+    private readonly openClaims: OpenClaimsStore,
     private readonly operations: OperationRegistry,
     private readonly executor: OperationExecutor,
     private readonly clock: Clock,
@@ -28,7 +29,7 @@ export class OperationResumer {
   /** Takes over up to {@link MAX_RESUMED} claims that are due, carries each on, and returns how many there were. */
   async resumeExpired(): Promise<number> {
     const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.claims.takeExpired(this.config.idempotencyLeaseMs, MAX_RESUMED);
+    const claims = await this.openClaims.takeExpired(this.config.idempotencyLeaseMs, MAX_RESUMED);
     await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
     return claims.length;
   }
@@ -40,7 +41,7 @@ export class OperationResumer {
   async resumeNow(keys: readonly ScopedKey[]): Promise<void> {
     if (keys.length > MAX_RESUMED) throw new RangeError(`more than ${MAX_RESUMED} claims at once`);
     const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.claims.takeIdle(keys, this.config.idempotencyLeaseMs);
+    const claims = await this.openClaims.takeIdle(keys, this.config.idempotencyLeaseMs);
     await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
   }
 

@@ -6,6 +6,7 @@ import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { EventRelay } from '../events/event-relay.js';
 import { EventsStore, type NewEvent } from '../events/events.store.js';
 import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
+import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { LedgerStore } from '../ledger/ledger.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { PaymentsStore } from '../payments/payments.store.js';
@@ -22,6 +23,7 @@ export class SettlementWriter {
     @Inject(CONFIG) private readonly config: Config,
     private readonly transactions: PipelinedTransactions,
     private readonly claims: ClaimsStore,
+    private readonly openClaims: OpenClaimsStore,
     private readonly payments: PaymentsStore,
     private readonly refunds: RefundsStore,
     private readonly reversals: ReversalsStore,
@@ -66,8 +68,8 @@ export class SettlementWriter {
    */
   async postpone(claim: Claim, unknown: boolean, event: NewEvent | undefined): Promise<boolean> {
     const [, due] = await this.transactions.run((tx) => [
-      this.claims.lockResources(tx, [claim.resourceId]),
-      this.claims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
+      this.openClaims.lockResources(tx, [claim.resourceId]),
+      this.openClaims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
       ...(event === undefined
         ? []
         : [this.payments.countPending(tx, claim, event.transactionId), this.events.append(tx, [event])]),

@@ -4,6 +4,7 @@ import { GatewayNotifications } from '../gateways/gateway-notifications.js';
 import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { HttpModule } from '../http/http.module.js';
 import { ClaimsStore } from '../idempotency/claims.store.js';
+import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { DueClaims } from '../idempotency/due-claims.js';
 import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
 import { IdempotencyInterceptor } from '../idempotency/idempotency.interceptor.js';
@@ -44,6 +45,7 @@ import { ReversalsStore } from './reversals.store.js';
   ],
   providers: [
     ClaimsStore,
+    OpenClaimsStore,
     DerivedKeysStore,
     DueClaims,
     PaymentsStore,

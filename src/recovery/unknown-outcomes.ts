@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
-import { ClaimsStore, type UnknownOutcomes } from '../idempotency/claims.store.js';
+import { OpenClaimsStore, type UnknownOutcomes } from '../idempotency/open-claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 
 /** Shows the calls that the gateway has not answered: how many, and since when. Read from the database when asked. */
@@ -10,7 +10,7 @@ export class UnknownOutcomesReport {
   private readonly oldest: Gauge;
 
   constructor(
-    private readonly claims: ClaimsStore,
+    private readonly openClaims: OpenClaimsStore,
     metrics: Metrics,
   ) {
     this.count = new Gauge({
@@ -28,7 +28,7 @@ export class UnknownOutcomesReport {
 
   /** Null when the database cannot say. */
   async read(): Promise<UnknownOutcomes | null> {
-    return this.claims.unknownOutcomes().catch(() => null);
+    return this.openClaims.unknownOutcomes().catch(() => null);
   }
 
   private async collect(): Promise<void> {

@@ -9,7 +9,7 @@ import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { MAX_ENDPOINTS, WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-message.js';
 import { WebhookOperation } from './webhook-operation.js';
-import { endpointWithSecretToWire } from './webhook.dto.js';
+import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
 export interface CreateEndpointCommand {
   url: string;

@@ -6,7 +6,7 @@ import { Answers, JSON_MEDIA_TYPE } from '../payments/answers.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-message.js';
 import { WebhookOperation } from './webhook-operation.js';
-import { endpointWithSecretToWire } from './webhook.dto.js';
+import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
 /** A day for whoever has to bring a new secret to many machines. */
 const OVERLAP_MS = 24 * 3_600_000;

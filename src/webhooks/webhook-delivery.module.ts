@@ -5,6 +5,7 @@ import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { WebhookLogStore } from './webhook-log.store.js';
+import { WebhookSubscriptionsStore } from './webhook-subscriptions.store.js';
 import { WebhookMetrics } from './webhook-metrics.js';
 import { WebhookQueue } from './webhook-queue.js';
 import { WebhookRecorder } from './webhook-recorder.js';
@@ -20,6 +21,7 @@ import { WebhooksSink } from './webhooks.sink.js';
     HostResolver,
     EndpointAddresses,
     WebhookEndpointsStore,
+    WebhookSubscriptionsStore,
     WebhookDeliveriesStore,
     WebhookLogStore,
     WebhookQueue,

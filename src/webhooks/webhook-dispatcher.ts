@@ -10,7 +10,7 @@ import { CONFIG, type Config } from '../config/config.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Clock } from '../operations/clock.js';
 import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
-import { WebhookEndpointsStore, type EndpointNews } from './webhook-endpoints.store.js';
+import { WebhookSubscriptionsStore, type EndpointNews } from './webhook-subscriptions.store.js';
 import { messageBody, messageHeaders } from './webhook-message.js';
 import { WebhookMetrics, type TurnOutcome } from './webhook-metrics.js';
 import { WebhookQueue, type TakenJob } from './webhook-queue.js';
@@ -53,7 +53,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
-    private readonly endpoints: WebhookEndpointsStore,
+    private readonly subscriptions: WebhookSubscriptionsStore,
     private readonly deliveries: WebhookDeliveriesStore,
     private readonly queue: WebhookQueue,
     private readonly recorder: WebhookRecorder,
@@ -88,7 +88,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     let hasEndpoints = false;
     while (!this.stopping.signal.aborted) {
       this.bell = Promise.withResolvers<void>();
-      hasEndpoints ||= await this.endpoints.any().catch(() => false);
+      hasEndpoints ||= await this.subscriptions.any().catch(() => false);
       const taken = hasEndpoints ? await this.takeTurns() : 0;
       if (taken > 0) await this.pause(PACE_MS);
       else await this.rest(hasEndpoints ? POLL_MS : FIRST_LOOK_MS);

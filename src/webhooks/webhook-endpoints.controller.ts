@@ -5,7 +5,6 @@ import {
   ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
-  ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
@@ -14,29 +13,21 @@ import { RefusedError } from '../domain/errors.js';
 import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { Idempotent } from '../idempotency/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
-import { Clock } from '../operations/clock.js';
 import type { Answer } from '../operations/operation.js';
 import { OperationRunner } from '../operations/operation.runner.js';
-import { pageOf, readCursor, writeCursor } from '../http/cursor.js';
+import { pageOf, readCursor } from '../http/cursor.js';
 import { DEFAULT_PAGE_SIZE, PageQueryDto } from '../http/page.dto.js';
 import { EndpointAddresses } from './endpoint-addresses.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
-import { WebhookLogStore } from './webhook-log.store.js';
-import { WebhookRedelivery } from './webhook-redelivery.js';
 import {
   CreateWebhookEndpointDto,
-  deliveryToWire,
   endpointToWire,
-  ListWebhookDeliveriesDto,
-  ResendEventsDto,
-  ResentEventsDto,
   RotateSecretDto,
   UpdateWebhookEndpointDto,
-  WebhookDeliveryPageDto,
   WebhookEndpointDto,
   WebhookEndpointPageDto,
   WebhookEndpointWithSecretDto,
-} from './webhook.dto.js';
+} from './webhook-endpoint.dto.js';
 
 const HEADERS = REQUEST_ID_HEADER;
 
@@ -47,10 +38,7 @@ export class WebhookEndpointsController {
   constructor(
     private readonly runner: OperationRunner,
     private readonly endpoints: WebhookEndpointsStore,
-    private readonly log: WebhookLogStore,
-    private readonly redelivery: WebhookRedelivery,
     private readonly addresses: EndpointAddresses,
-    private readonly clock: Clock,
   ) {}
 
   @Post()
@@ -168,60 +156,5 @@ export class WebhookEndpointsController {
       body: {},
       command: { webhookEndpointId },
     });
-  }
-
-  @Get(':webhook_endpoint_id/deliveries')
-  @Scopes('webhooks:manage')
-  @ApiOperation({
-    summary: "List an endpoint's deliveries with the log of their tries, newest first",
-    operationId: 'listWebhookDeliveries',
-  })
-  @ApiOkResponse({ type: WebhookDeliveryPageDto, headers: HEADERS })
-  @ApiProblems('validation_failed', 'not_found', 'service_unavailable')
-  async listDeliveries(
-    @CurrentMerchant() merchantId: string,
-    @Param('webhook_endpoint_id') id: string,
-    @Query() { limit = DEFAULT_PAGE_SIZE, cursor, status }: ListWebhookDeliveriesDto,
-  ): Promise<WebhookDeliveryPageDto> {
-    const before = readCursor(cursor);
-    const endpoint = await this.endpoints.require(merchantId, id);
-    const deliveries = await this.log.list(endpoint, { status, before }, limit + 1);
-    const page = pageOf(deliveries, limit, (delivery) => delivery.webhookDeliveryId);
-    const ids = page.data.map(({ webhookDeliveryId }) => webhookDeliveryId);
-    const tries = await this.log.tries(merchantId, ids);
-    const logged = page.data.map((delivery) => ({
-      ...delivery,
-      tries: tries.get(delivery.webhookDeliveryId) ?? [],
-    }));
-    return { data: logged.map(deliveryToWire), next_cursor: page.next_cursor };
-  }
-
-  @Post(':webhook_endpoint_id/resend')
-  @Scopes('webhooks:manage')
-  @HttpCode(202)
-  @ApiOperation({
-    summary: 'Send the events of a range of time again, oldest first',
-    operationId: 'resendWebhookEvents',
-    description:
-      'Also those that were never sent, as while the endpoint was disabled. Sending this twice sends the events twice, ' +
-      'under the same ids, so it needs no key.',
-  })
-  @ApiResponse({ status: 202, type: ResentEventsDto, headers: HEADERS })
-  @ApiProblems('malformed_body', 'validation_failed', 'not_found', 'webhook_endpoint_disabled')
-  @ApiProblems('payload_too_large', 'unsupported_media_type', 'service_unavailable')
-  async resend(
-    @CurrentMerchant() merchantId: string,
-    @Param('webhook_endpoint_id') id: string,
-    @Body() { created_gte, created_lt, only_undelivered = false, cursor }: ResendEventsDto,
-  ): Promise<ResentEventsDto> {
-    const after = readCursor(cursor);
-    const endpoint = await this.endpoints.require(merchantId, id);
-    const { scheduled, last } = await this.redelivery.resend(endpoint, {
-      createdGte: new Date(created_gte),
-      createdLt: created_lt === undefined ? this.clock.now() : new Date(created_lt),
-      onlyUndelivered: only_undelivered,
-      after,
-    });
-    return { scheduled, next_cursor: last === null ? null : writeCursor(last) };
   }
 }

@@ -3,13 +3,13 @@ import { CONFIG, type Config } from '../config/config.js';
 import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { WebhookDeliveriesStore, type DeliveryChange } from './webhook-deliveries.store.js';
-import {
-  WebhookEndpointsStore,
-  type DisabledEndpoint,
-  type EndpointNews,
-} from './webhook-endpoints.store.js';
 import { WebhookMetrics } from './webhook-metrics.js';
 import { WebhookQueue, type NewJob, type TakenJob } from './webhook-queue.js';
+import {
+  WebhookSubscriptionsStore,
+  type DisabledEndpoint,
+  type EndpointNews,
+} from './webhook-subscriptions.store.js';
 
 /** What became of a job. Without a change it had nothing to do. */
 export interface Turn {
@@ -32,7 +32,7 @@ export class WebhookRecorder {
     @Inject(CONFIG) private readonly config: Config,
     private readonly queue: WebhookQueue,
     private readonly deliveries: WebhookDeliveriesStore,
-    private readonly endpoints: WebhookEndpointsStore,
+    private readonly subscriptions: WebhookSubscriptionsStore,
     private readonly metrics: WebhookMetrics,
   ) {
     this.group = new GroupCommit((turns) => this.commit(turns), { failsForAll: isDatabaseUnavailable });
@@ -49,7 +49,7 @@ export class WebhookRecorder {
     const disabled = await this.queue.transaction(async (tx) => {
       const [applied, noted] = await Promise.all([
         this.deliveries.apply(tx, changes),
-        this.endpoints.note(tx, newsOf(sorted), this.config.webhooks.disableAfterMs),
+        this.subscriptions.note(tx, newsOf(sorted), this.config.webhooks.disableAfterMs),
         this.deliveries.log(
           tx,
           changes.flatMap(({ job, logged }) => (logged ? [{ job, logged }] : [])),

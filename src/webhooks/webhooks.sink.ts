@@ -4,8 +4,8 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import type { DeliveryJob, NewDelivery } from './webhook-deliveries.store.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
-import { WebhookEndpointsStore, type Subscription } from './webhook-endpoints.store.js';
 import { WebhookQueue, type NewJob } from './webhook-queue.js';
+import { WebhookSubscriptionsStore, type Subscription } from './webhook-subscriptions.store.js';
 
 /** Rows of one statement. */
 const CHUNK_SIZE = 1_000;
@@ -19,7 +19,7 @@ export class WebhooksSink implements EventSink {
   readonly name = 'webhooks';
 
   constructor(
-    private readonly endpoints: WebhookEndpointsStore,
+    private readonly subscriptions: WebhookSubscriptionsStore,
     private readonly deliveries: WebhookDeliveriesStore,
     private readonly queue: WebhookQueue,
     private readonly dispatcher: WebhookDispatcher,
@@ -28,7 +28,7 @@ export class WebhooksSink implements EventSink {
   /** Deliveries and their jobs are one transaction. An event that is on its way already is left alone. */
   async handOn(events: readonly OutboxEvent[]): Promise<void> {
     const merchantIds = [...new Set(events.map(({ merchantId }) => merchantId))];
-    const wanted = wantedBy(await this.endpoints.subscriptions(merchantIds), events);
+    const wanted = wantedBy(await this.subscriptions.of(merchantIds), events);
     if (wanted.length === 0) return;
     await this.queue.transaction(async (tx) => {
       for (let begin = 0; begin < wanted.length; begin += CHUNK_SIZE) {

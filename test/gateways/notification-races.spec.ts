@@ -42,9 +42,9 @@ describe('a notification and the claim that it is about', () => {
   /** The three statements by which notifications are taken in. */
   const issueReceive = (tx: Transaction, told: ReturnType<typeof about>) =>
     [
-      db.claims.lockResources(tx, [told.resourceId]),
+      db.openClaims.lockResources(tx, [told.resourceId]),
       notifications.insert(tx, [told]),
-      db.claims.hasten(tx, [told]),
+      db.openClaims.hasten(tx, [told]),
     ] as const;
 
   /** Whether it was new, and whether it made a claim due. */
@@ -58,8 +58,8 @@ describe('a notification and the claim that it is about', () => {
     const [, due] = await db.transactions.run((plain) => {
       const tx = guards(plain);
       return [
-        db.claims.lockResources(tx, [claim.resourceId]),
-        db.claims.postpone(tx, claim, true, LONG_LEASE_MS),
+        db.openClaims.lockResources(tx, [claim.resourceId]),
+        db.openClaims.postpone(tx, claim, true, LONG_LEASE_MS),
       ];
     });
     return due;
@@ -67,7 +67,7 @@ describe('a notification and the claim that it is about', () => {
 
   /** As recovery takes what is due, this claim among others. */
   async function takeOver({ claimId }: Claim): Promise<Claim> {
-    const taken = await db.claims.takeExpired(LONG_LEASE_MS, 100);
+    const taken = await db.openClaims.takeExpired(LONG_LEASE_MS, 100);
     return taken.find((claim) => claim.claimId === claimId)!;
   }
 
@@ -84,7 +84,7 @@ describe('a notification and the claim that it is about', () => {
     await endUnknown(claim);
     const told = about(claim);
     await receive(told);
-    expect(await receive(told, without('claims.hasten', IS_NEW, 'true'))).toEqual({
+    expect(await receive(told, without('open_claims.hasten', IS_NEW, 'true'))).toEqual({
       fresh: false,
       hastened: true,
     });
@@ -124,7 +124,7 @@ describe('a notification and the claim that it is about', () => {
     const claim = await newClaim();
     await receive(about(claim));
     await endUnknown(claim);
-    const unguarded = without('claims.postpone', SINCE_THE_ATTEMPT, 'AND $8::float8 > 0');
+    const unguarded = without('open_claims.postpone', SINCE_THE_ATTEMPT, 'AND $8::float8 > 0');
     expect(await endUnknown(await takeOver(claim), unguarded)).toBe(true);
   });
 
@@ -165,7 +165,7 @@ describe('a notification and the claim that it is about', () => {
   });
 
   it('control: without turns each misses the other, and the hint is lost', async () => {
-    const unguarded = without('claims.lock_resources', TAKE_TURNS, '1');
+    const unguarded = without('open_claims.lock_resources', TAKE_TURNS, '1');
     expect(await race(unguarded)).toEqual({ hastened: false, due: false });
   });
 
@@ -180,7 +180,7 @@ describe('a notification and the claim that it is about', () => {
     };
     const claim = await newClaim();
     await Promise.all(issueReceive(explain, about(claim)));
-    await db.claims.postpone(explain, claim, true, LONG_LEASE_MS);
+    await db.openClaims.postpone(explain, claim, true, LONG_LEASE_MS);
     const scans = plans.join('\n').match(/(Seq Scan|using \w+|on idempotency_keys_\w+)/g);
     expect(new Set(scans)).toEqual(
       new Set([

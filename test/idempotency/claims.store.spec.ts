@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from 'uuid';
-import { ClaimsStore } from '../../src/idempotency/claims.store.js';
+import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
 import {
   ANSWER,
   asItIs,
@@ -41,7 +41,7 @@ describe('claims', () => {
   it('tell that request that another has worked on its claim since, and may have called the gateway', async () => {
     const request = claimRequest();
     await db.take([request], NO_LEASE_MS);
-    await db.claims.takeIdle([request], LONG_LEASE_MS);
+    await db.openClaims.takeIdle([request], LONG_LEASE_MS);
     expect(await db.take([request], LONG_LEASE_MS)).toMatchObject([{ attempt: 3, resumed: true }]);
   });
 
@@ -71,11 +71,11 @@ describe('claims', () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       const keyOf = (claim: { idempotencyKey: string }) => claim.idempotencyKey;
-      expect((await db.claims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(
+      expect((await db.openClaims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(
         request.idempotencyKey,
       );
       const control = unguardedClaims(
-        without('claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'),
+        without('open_claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'),
       );
       expect((await control.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).toContain(request.idempotencyKey);
     });
@@ -85,7 +85,7 @@ describe('claims', () => {
         a.idempotencyKey < b.idempotencyKey ? -1 : 1,
       );
       await db.take(requests, NO_LEASE_MS);
-      const taken = await Promise.all([1, 2, 3].map(() => db.claims.takeExpired(LONG_LEASE_MS, 100)));
+      const taken = await Promise.all([1, 2, 3].map(() => db.openClaims.takeExpired(LONG_LEASE_MS, 100)));
       const keys = taken.flat().map((claim) => claim.idempotencyKey);
       for (const { idempotencyKey } of requests)
         expect(keys.filter((key) => key === idempotencyKey)).toHaveLength(1);
@@ -143,7 +143,7 @@ describe('claims', () => {
 
     async function postpone(claim: Parameters<WritePath['settle']>[0], guards: Guards = asItIs) {
       const [due] = await db.transactions.run((tx) => [
-        db.claims.postpone(guards(tx), claim, true, LONG_LEASE_MS),
+        db.openClaims.postpone(guards(tx), claim, true, LONG_LEASE_MS),
       ]);
       return due;
     }
@@ -180,7 +180,7 @@ describe('claims', () => {
 
     it('control: without the attempt, the late owner ends the lease of the other', async () => {
       const { lost } = await lostClaim();
-      await postpone(lost, without('claims.postpone', 'AND k.attempt = i.attempt'));
+      await postpone(lost, without('open_claims.postpone', 'AND k.attempt = i.attempt'));
       expect((await stateOf(lost)).leaseExpired).toBe(true);
     });
 
@@ -222,8 +222,8 @@ describe('claims', () => {
   });
 
   /** For the statements that the store sends outside a transaction of somebody else. */
-  function unguardedClaims(guards: Guards): ClaimsStore {
-    return new ClaimsStore({
+  function unguardedClaims(guards: Guards): OpenClaimsStore {
+    return new OpenClaimsStore({
       read: async (statement: never) => {
         const [{ rows }] = await db.transactions.run((tx) => [guards(tx).query(statement)]);
         return rows;

@@ -12,6 +12,7 @@ import {
   type ClaimRequest,
   type StoredAnswer,
 } from '../../src/idempotency/claims.store.js';
+import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
 import { LedgerStore, type LedgerTransaction } from '../../src/ledger/ledger.store.js';
 import { type NewPayment, type PaymentChange, PaymentsStore } from '../../src/payments/payments.store.js';
 import { AMOUNT, newKey } from './client.js';
@@ -33,6 +34,7 @@ export const ANSWER: StoredAnswer = {
 export class WritePath {
   readonly transactions: PipelinedTransactions;
   readonly claims: ClaimsStore;
+  readonly openClaims: OpenClaimsStore;
   readonly payments: PaymentsStore;
   readonly ledger = new LedgerStore();
   readonly events: EventsStore;
@@ -45,6 +47,7 @@ export class WritePath {
   ) {
     this.transactions = new PipelinedTransactions(dataSource);
     this.claims = new ClaimsStore(this.transactions);
+    this.openClaims = new OpenClaimsStore(this.transactions);
     this.payments = new PaymentsStore(dataSource);
     this.events = new EventsStore(dataSource, sinks);
   }
@@ -97,7 +100,7 @@ export class WritePath {
     await this.transactions.run((plain) => {
       const tx = guards(plain);
       return [
-        this.claims.postpone(tx, claim, true, LONG_LEASE_MS),
+        this.openClaims.postpone(tx, claim, true, LONG_LEASE_MS),
         this.payments.countPending(tx, claim, claim.resourceId),
         this.events.append(tx, [event(claim, 'payment.pending')]),
       ];

@@ -1,0 +1,99 @@
+import { Injectable } from '@nestjs/common';
+import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import type { EventType } from '../events/events.store.js';
+import type { EndpointKey } from './webhook-endpoints.store.js';
+
+/** Where an event of a merchant is to go. Null types are all of them. */
+export interface Subscription {
+  merchantId: string;
+  webhookEndpointId: string;
+  eventTypes: EventType[] | null;
+}
+
+/** How tries went at one endpoint, where that changes what is known of it. */
+export interface EndpointNews extends EndpointKey {
+  /** Where the tries went. */
+  url: string;
+  succeeded: boolean;
+  /** How long it asked to be left alone; null if it did not. */
+  pauseMs: number | null;
+  gone: boolean;
+}
+
+export interface DisabledEndpoint extends EndpointKey {
+  reason: 'gone' | 'failing' | null;
+}
+
+/** The SQL of `webhook_endpoints`, for whoever sends there: where events go, and what is known of how that went. */
+@Injectable()
+export class WebhookSubscriptionsStore {
+  constructor(private readonly transactions: PipelinedTransactions) {}
+
+  /** Whether anybody has an endpoint at all. While nobody has, there is no queue to work on. */
+  async any(): Promise<boolean> {
+    const rows = await this.transactions.read({
+      name: 'webhook_subscriptions.any',
+      text: 'SELECT 1 FROM webhook_endpoints WHERE deleted_at IS NULL LIMIT 1',
+      values: [],
+    });
+    return rows.length > 0;
+  }
+
+  /** The enabled endpoints of some merchants. */
+  of(merchantIds: readonly string[]): Promise<Subscription[]> {
+    return this.transactions.read<Subscription>({
+      name: 'webhook_subscriptions.of',
+      text: `
+        SELECT e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId", e.event_types AS "eventTypes"
+        FROM unnest($1::uuid[]) AS i(merchant_id)
+        JOIN webhook_endpoints e USING (merchant_id)
+        WHERE e.enabled`,
+      values: [merchantIds],
+    });
+  }
+
+  /**
+   * Notes how tries went, where the endpoint is still at the address that they went to. One that has failed for
+   * `disableAfterMs` is disabled, as is one that is gone.
+   */
+  async note(
+    tx: Transaction,
+    news: readonly EndpointNews[],
+    disableAfterMs: number,
+  ): Promise<DisabledEndpoint[]> {
+    if (news.length === 0) return [];
+    const { rows } = await tx.query<DisabledEndpoint>({
+      name: 'webhook_subscriptions.note',
+      text: `
+        UPDATE webhook_endpoints e
+        SET failing_since = CASE WHEN NOT i.succeeded THEN coalesce(e.failing_since, clock_timestamp()) END,
+          paused_until = greatest(e.paused_until, clock_timestamp() + i.pause_ms * interval '1 millisecond'),
+          enabled = d.reason IS NULL, disabled_reason = d.reason,
+          updated_at = CASE WHEN d.reason IS NULL THEN e.updated_at ELSE clock_timestamp() END
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::boolean[])
+          AS i(merchant_id, webhook_endpoint_id, url, succeeded, pause_ms, gone)
+        JOIN webhook_endpoints o USING (merchant_id, webhook_endpoint_id)
+        CROSS JOIN LATERAL (
+          SELECT CASE
+            WHEN i.gone THEN 'gone'
+            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $7 * interval '1 millisecond'
+              THEN 'failing'
+          END AS reason
+        ) d
+        WHERE e.merchant_id = i.merchant_id AND e.webhook_endpoint_id = i.webhook_endpoint_id AND e.enabled
+          AND e.url = i.url
+        RETURNING e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId",
+          e.disabled_reason AS reason`,
+      values: [
+        news.map((item) => item.merchantId),
+        news.map((item) => item.webhookEndpointId),
+        news.map((item) => item.url),
+        news.map((item) => item.succeeded),
+        news.map((item) => item.pauseMs),
+        news.map((item) => item.gone),
+        disableAfterMs,
+      ],
+    });
+    return rows.filter(({ reason }) => reason !== null);
+  }
+}
