@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
-
 import { Metrics } from '../metrics/metrics.js';
+import { sharedCollect } from '../metrics/shared-collect.js';
 import { EventOutboxStore, MAX_COUNTED, type SinkBacklog } from './event-outbox.store.js';
 import { EVENT_SINKS, type EventSink } from './event-sink.js';
 
@@ -32,18 +32,20 @@ export class RelayMetrics {
       labelNames: ['sink'],
       registers: [registry],
     });
+    const collect = sharedCollect(() => this.collect());
     this.waiting = new Gauge({
       name: 'hapax_events_waiting',
       help: `Events that a sink has not taken yet, by sink; counted up to ${MAX_COUNTED}.`,
       labelNames: ['sink'],
       registers: [registry],
-      collect: () => this.collect(),
+      collect,
     });
     this.oldest = new Gauge({
       name: 'hapax_events_oldest_waiting_seconds',
       help: 'Age of the oldest event that a sink has not taken yet, by sink; 0 for none.',
       labelNames: ['sink'],
       registers: [registry],
+      collect,
     });
   }
 

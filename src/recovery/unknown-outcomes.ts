@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { OpenClaimsStore, type UnknownOutcomes } from '../idempotency/open-claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
+import { sharedCollect } from '../metrics/shared-collect.js';
 
 /** Shows the calls that the gateway has not answered: how many, and since when. Read from the database when asked. */
 @Injectable()
@@ -13,16 +14,18 @@ export class UnknownOutcomesReport {
     private readonly openClaims: OpenClaimsStore,
     metrics: Metrics,
   ) {
+    const collect = sharedCollect(() => this.collect());
     this.count = new Gauge({
       name: 'hapax_unknown_outcomes',
       help: 'Calls that were sent to the gateway and whose outcome is not known, of all processes.',
       registers: [metrics.registry],
-      collect: () => this.collect(),
+      collect,
     });
     this.oldest = new Gauge({
       name: 'hapax_unknown_outcomes_oldest_seconds',
       help: 'Age of the oldest call whose outcome is not known; 0 for none.',
       registers: [metrics.registry],
+      collect,
     });
   }
 

@@ -1,6 +1,6 @@
 import { charge, chargeUntilFinal, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
-import { expectBooksToAgree, expectChargedOnce, expectVerified } from '../support/evidence.js';
+import { expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE, type ServiceProcess } from '../support/service-process.js';
 import { type StrikePoint, WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
@@ -31,10 +31,7 @@ describe('a service that is killed (SIGKILL) while it charges', () => {
       fleet.start(),
     ]);
   });
-  afterEach(async () => {
-    await expectBooksToAgree(fleet.evidence);
-    await expectVerified(fleet.evidence);
-  });
+  afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
   it.each<[StrikePoint, Left]>([

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AUTOMATIC, post } from '../support/api.js';
 import { newKey } from '../support/client.js';
+import { expectVerified } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import type { ServiceProcess } from '../support/service-process.js';
 
@@ -17,6 +18,7 @@ describe('requests without a key', () => {
     });
     services = await Promise.all([fleet.start(), fleet.start()]);
   });
+  afterEach(() => expectVerified(fleet.evidence));
   afterAll(() => fleet.end());
 
   const send = (index: number, body: object) =>

@@ -1,6 +1,6 @@
 import { charge, chargeBody, chargeUntilFinal, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
-import { expectChargedOnce } from '../support/evidence.js';
+import { expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE } from '../support/service-process.js';
 import { GATEWAY_UNREACHABLE, WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
@@ -11,6 +11,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
   beforeAll(async () => {
     fleet = await ServiceFleet.create({ IDEMPOTENCY_LEASE: '1s' });
   });
+  afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
   /** The gateway has taken the money, and no process is left that knows. */

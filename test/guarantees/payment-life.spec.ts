@@ -1,5 +1,6 @@
 import { AUTOMATIC, get, MANUAL, newPayment, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
+import { expectVerified } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import type { ServiceProcess } from '../support/service-process.js';
 
@@ -11,7 +12,10 @@ describe('requests with different keys that race for one payment, over two servi
     fleet = await ServiceFleet.create();
     services = await Promise.all([fleet.start(), fleet.start()]);
   });
-  afterEach(() => expectLimitsToHold(fleet));
+  afterEach(async () => {
+    await expectLimitsToHold(fleet);
+    await expectVerified(fleet.evidence);
+  });
   afterAll(() => fleet.end());
 
   const race = (requests: number, path: (index: number) => string, body?: object): Promise<Reply[]> =>

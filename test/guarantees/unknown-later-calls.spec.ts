@@ -4,6 +4,7 @@ import type { SandboxCallName } from '../../src/gateways/sandbox/sandbox-script.
 import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
 import { AUTOMATIC, get, MANUAL, newPayment, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
+import { expectVerified } from '../support/evidence.js';
 import { TestApp } from '../support/test-app.js';
 import { script } from '../gateways/sandbox-fixture.js';
 
@@ -90,7 +91,10 @@ describe('a gateway that does not say what it did with', () => {
     // Only a retry resolves anything; the last test lets the worker do it.
     await service.app.get(RecoveryWorker)['schedule'].stop();
   });
-  afterEach(() => play(null));
+  afterEach(async () => {
+    play(null);
+    await expectVerified(service.evidence);
+  });
   afterAll(() => service.stop());
 
   function play(json: object | null): void {

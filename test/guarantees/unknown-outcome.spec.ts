@@ -1,5 +1,5 @@
 import { AUTOMATIC, get, post } from '../support/api.js';
-import { charge, chargeBody, newKey } from '../support/client.js';
+import { charge, chargeBody, chargeUntilFinal, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
@@ -68,6 +68,43 @@ describe('a gateway that does not say what it did', () => {
     await worker.kill();
   });
 
+  it('is told to its operator: how many wait, and for how long the oldest does', async () => {
+    const key = newKey();
+    await charge(passive, key, { body: AFTER });
+    const first = await shown();
+    expect(first.health).toMatchObject({ count: 1 });
+    expect(first.metrics.count).toBe(1);
+    await eventually('it gets older', async () => {
+      const { health, metrics } = await shown();
+      return (
+        health.oldest_seconds > first.health.oldest_seconds &&
+        metrics.oldest > first.metrics.oldest &&
+        metrics.oldest > 0.1
+      );
+    });
+    expect(await charge(passive, key, { body: AFTER })).toMatchObject({ status: 201 });
+    expect(await shown()).toEqual({
+      health: { count: 0, oldest_seconds: 0 },
+      metrics: { count: 0, oldest: 0 },
+    });
+  });
+
+  it('hears one key of ours for as long as the outcome is open, and another for another key of the client', async () => {
+    const [key, other] = [newKey(), newKey()];
+    await charge(passive, key, { body: AFTER });
+    const asked = (await fleet.evidence.claim(key))?.claim_id;
+    expect(await charge(passive, key, { body: AFTER })).toMatchObject({ status: 201 });
+    await chargeUntilFinal(passive, other, { body: AFTER });
+    const [ofKey, ofOther] = await Promise.all(
+      [key, other].map(async (each) =>
+        (await fleet.evidence.effects(each)).map(({ idempotencyKey }) => idempotencyKey),
+      ),
+    );
+    expect(ofKey).toEqual([asked]);
+    expect(ofOther).toHaveLength(1);
+    expect(ofOther).not.toEqual(ofKey);
+  });
+
   it('is not asked again about a refusal that came before any effect', async () => {
     const key = newKey();
     const body = { ...AUTOMATIC, payment_method: 'pm_gateway_unavailable' };
@@ -78,9 +115,21 @@ describe('a gateway that does not say what it did', () => {
     expect(await unknownOutcomes()).toBe(0);
   });
 
-  /** As an operator sees it. */
   async function unknownOutcomes(): Promise<number> {
+    return (await shown()).health.count;
+  }
+
+  /** As an operator sees it. */
+  async function shown() {
     const { json } = await get(passive, '/health/ready');
-    return (json['unknown_outcomes'] as { count: number }).count;
+    const body = await (await fetch(`${passive.baseUrl}/metrics`)).text();
+    const metric = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body)?.[1]);
+    return {
+      health: json['unknown_outcomes'] as { count: number; oldest_seconds: number },
+      metrics: {
+        count: metric('hapax_unknown_outcomes'),
+        oldest: metric('hapax_unknown_outcomes_oldest_seconds'),
+      },
+    };
   }
 });

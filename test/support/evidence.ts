@@ -116,7 +116,7 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
 /**
  * The whole database against the whole of the gateway's books: each effect is exactly one settled payment's, each
  * settled payment has exactly one event of that, no payment's events have a gap, each capture exactly one balanced ledger transaction, and nothing else is
- * there. Payments that wait for their outcome are left out: for them only the gateway can say.
+ * there. Payments that wait for their outcome are left out: for them only the gateway can say. And `verify` finds nothing.
  */
 export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
   const open = new Set(
@@ -161,6 +161,7 @@ export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
     await evidence.query(`
       SELECT ledger_transaction_id FROM ledger_entries GROUP BY ledger_transaction_id, currency HAVING sum(amount) <> 0`),
   ).toEqual([]);
+  await expectVerified(evidence);
 }
 
 /** Ledger, payments, refunds, keys and events agree, whatever is still under way. */

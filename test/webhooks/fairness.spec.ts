@@ -1,3 +1,4 @@
+import { chargeBody } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { TestApp } from '../support/test-app.js';
 import { createEndpoint, emit, newEvents, Receiver, type Received } from '../support/webhooks.js';
@@ -21,9 +22,11 @@ describe('a slow endpoint', () => {
     await quick.stop();
   });
 
-  it('holds a few tries, and delays nothing that goes elsewhere', async () => {
+  it('holds a few tries, and delays neither a charge nor anything that goes elsewhere', async () => {
     await emit(app, newEvents(300));
     await eventually('it is full', () => slow.received.length === MAX_IN_FLIGHT_PER_ENDPOINT);
+    // While every place that it may have is taken.
+    expect((await app.post(chargeBody())).statusCode).toBe(201);
     await createEndpoint(app, { url: quick.url(), event_types: ['refund.completed'] });
     const events = newEvents(50, { type: 'refund.completed' });
     const sentAtMs = performance.now();
