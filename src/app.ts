@@ -7,7 +7,7 @@ import type { Config } from './config/config.js';
 import { createFastifyAdapter } from './http/fastify.js';
 import { NestLogger } from './http/nest-logger.js';
 import { setupOpenApi } from './http/openapi.js';
-import { OperationRunner } from './operations/operation.runner.js';
+import { OperationRunner } from './idempotency/operation.runner.js';
 
 const IDLE_CHECK_MS = 50;
 

@@ -1,5 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { Periodic } from '../recovery/periodic.js';
+import { Periodic } from '../time/periodic.js';
 import { type ApiKey, ApiKeysStore } from './api-keys.store.js';
 
 /** A key in constant use is written at most this often, by all processes together. */

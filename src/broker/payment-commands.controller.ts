@@ -11,12 +11,12 @@ import { renderProblem } from '../http/problem-table.js';
 import { PublicUrl } from '../http/public-url.js';
 import { refusalOf } from '../http/refusal-of.js';
 import { ValidationPipe } from '../http/validation.pipe.js';
-import { parseIdempotencyKey } from '../idempotency/idempotency-key.js';
-import { MAX_WAIT_SECONDS } from '../idempotency/prefer.js';
+import { parseIdempotencyKey } from '../idempotency/wire/idempotency-key.js';
+import { MAX_WAIT_SECONDS } from '../idempotency/wire/prefer.js';
 import { uuidv7 } from '../ids/uuidv7.js';
-import { Clock } from '../operations/clock.js';
-import type { Answer } from '../operations/operation.js';
-import { OperationRunner } from '../operations/operation.runner.js';
+import { Clock } from '../time/clock.js';
+import type { Answer } from '../idempotency/operation.js';
+import { OperationRunner } from '../idempotency/operation.runner.js';
 import { CreatePaymentDto, toChargeCommand, withDefaults } from '../payments/payment.dto.js';
 import type { CommandMessage, CommandReply } from './command-codec.js';
 

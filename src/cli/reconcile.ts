@@ -11,7 +11,7 @@ import { EffectStage } from '../reconciliation/effect-stage.js';
 import { OurBooksStore, type OpenClaim } from '../reconciliation/our-books.store.js';
 import { Reconciliation, type Compared, type Scope } from '../reconciliation/reconciliation.js';
 import { repairableClaims, Report, type ReportLimits } from '../reconciliation/report.js';
-import { MAX_RESUMED, OperationResumer } from '../operations/operation.resumer.js';
+import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
 import { withDatabase, type CliDatabase } from './cli-database.js';
 
 /** A liar may hide its first answer from us; the next time it is asked what became of the call. */

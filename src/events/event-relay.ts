@@ -6,7 +6,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { EventOutboxStore } from './event-outbox.store.js';
 import { EVENT_SINKS, type EventSink } from './event-sink.js';
 import { RelayMetrics } from './relay-metrics.js';

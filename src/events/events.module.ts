@@ -3,7 +3,7 @@ import { BrokerModule } from '../broker/broker.module.js';
 import { NATS_EVENT_SINK } from '../broker/nats-event.sink.js';
 import { WebhookDeliveryModule } from '../webhooks/webhook-delivery.module.js';
 import { WebhooksSink } from '../webhooks/webhooks.sink.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { EventOutboxStore } from './event-outbox.store.js';
 import { EventRelay } from './event-relay.js';
 import { EVENT_SINKS, type EventSink } from './event-sink.js';

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { uuidv7 } from '../ids/uuidv7.js';
-import type { Clock } from '../operations/clock.js';
+import type { Clock } from '../time/clock.js';
 import type { EventOutboxStore } from './event-outbox.store.js';
 import type { EventSink, OutboxEvent } from './event-sink.js';
 import type { RelayMetrics } from './relay-metrics.js';

@@ -6,7 +6,7 @@ import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { DueClaims } from '../idempotency/due-claims.js';
-import { isTransient, RETRY_AFTER_SECONDS } from '../operations/operation.executor.js';
+import { isTransient, RETRY_AFTER_SECONDS } from '../idempotency/operation.executor.js';
 import { GatewayMetrics } from './gateway-metrics.js';
 import { GatewayNotificationsStore, type ReceivedNotification } from './gateway-notifications.store.js';
 import { type GatewayNotification, NotificationReader } from './notification-reader.js';

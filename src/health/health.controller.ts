@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { Public } from '../auth/public.decorator.js';
 import { RelayMetrics } from '../events/relay-metrics.js';
 import { LivenessDto, ReadinessDto } from './health.dto.js';
-import { UnknownOutcomesReport } from '../recovery/unknown-outcomes.js';
+import { UnknownOutcomesReport } from '../idempotency/unknown-outcomes.js';
 import { Readiness } from './readiness.js';
 
 @ApiTags('Service')

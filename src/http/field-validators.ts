@@ -1,7 +1,7 @@
 import { registerDecorator, ValidateIf } from 'class-validator';
 import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
-import { isIdempotencyKey } from '../idempotency/idempotency-key.js';
+import { isIdempotencyKey } from '../idempotency/wire/idempotency-key.js';
 import { isRfc3339 } from './rfc3339.js';
 import { isSafeText } from './safe-text.js';
 

@@ -6,7 +6,7 @@ import {
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
-import { Periodic } from '../recovery/periodic.js';
+import { Periodic } from '../time/periodic.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 

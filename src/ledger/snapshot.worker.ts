@@ -6,7 +6,7 @@ import {
 } from '@nestjs/common';
 import { NIL } from 'uuid';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
-import { Periodic } from '../recovery/periodic.js';
+import { Periodic } from '../time/periodic.js';
 import { ClosingStore } from './closing.store.js';
 import { SnapshotsStore } from './snapshots.store.js';
 

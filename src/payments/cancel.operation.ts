@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
 import { cancelRefusal, type Payment } from '../domain/payment.js';
 import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { Answers } from './answers.js';
 import { ClosingOperation, type ClosingWork } from './closing.operation.js';
 import { PaymentsStore } from './payments.store.js';

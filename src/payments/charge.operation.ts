@@ -7,7 +7,7 @@ import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/g
 import type { NewEvent } from '../events/events.store.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import type {
   EventType,
   FinalOutcome,
@@ -16,7 +16,7 @@ import type {
   OperationRequest,
   Reserved,
   Settlement,
-} from '../operations/operation.js';
+} from '../idempotency/operation.js';
 import { Answers } from './answers.js';
 import { paymentToWire } from './payment.dto.js';
 import { PaymentsStore } from './payments.store.js';

@@ -5,7 +5,7 @@ import { nextStatus, type Payment } from '../domain/payment.js';
 import { capturePostings } from '../domain/postings.js';
 import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
-import type { Clock } from '../operations/clock.js';
+import type { Clock } from '../time/clock.js';
 import type {
   EventType,
   FinalOutcome,
@@ -14,7 +14,7 @@ import type {
   OperationRequest,
   Reserved,
   Settlement,
-} from '../operations/operation.js';
+} from '../idempotency/operation.js';
 import type { Answers } from './answers.js';
 import { paymentToWire } from './payment.dto.js';
 import type { PaymentsStore } from './payments.store.js';

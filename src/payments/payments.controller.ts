@@ -11,10 +11,10 @@ import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { amountFromWire } from '../domain/money.js';
 import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { Idempotent } from '../idempotency/idempotent.decorator.js';
-import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
-import type { Answer } from '../operations/operation.js';
-import { OperationRunner } from '../operations/operation.runner.js';
+import { Idempotent } from '../idempotency/wire/idempotent.decorator.js';
+import { Keyed, type KeyedRequest } from '../idempotency/wire/keyed-request.js';
+import type { Answer } from '../idempotency/operation.js';
+import { OperationRunner } from '../idempotency/operation.runner.js';
 import { pageOf, readCursor } from '../http/cursor.js';
 import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
 import {

@@ -7,7 +7,7 @@ import { refundPostings } from '../domain/postings.js';
 import type { Refund } from '../domain/refund.js';
 import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import type {
   FinalOutcome,
   NextStep,
@@ -15,7 +15,7 @@ import type {
   OperationRequest,
   Reserved,
   Settlement,
-} from '../operations/operation.js';
+} from '../idempotency/operation.js';
 import { Answers } from './answers.js';
 import { PaymentsStore } from './payments.store.js';
 import { refundToWire } from './refund.dto.js';

@@ -7,7 +7,7 @@ import {
   type ReversalStatus,
 } from '../domain/reversal.js';
 import { IsIdempotencyKey } from '../http/field-validators.js';
-import { MAX_KEY_LENGTH } from '../idempotency/idempotency-key.js';
+import { MAX_KEY_LENGTH } from '../idempotency/wire/idempotency-key.js';
 
 export class CreateReversalDto {
   @ApiProperty({

@@ -12,7 +12,7 @@ import {
 import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
 import { ClaimsStore, type Claim, type ScopedKey, type StoredAnswer } from '../idempotency/claims.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import type {
   Answer,
   FinalOutcome,
@@ -21,10 +21,10 @@ import type {
   OperationRequest,
   Reserved,
   Settlement,
-} from '../operations/operation.js';
-import { OperationRegistry } from '../operations/operation.registry.js';
-import { MAX_RESUMED, OperationResumer } from '../operations/operation.resumer.js';
-import { OperationRunner } from '../operations/operation.runner.js';
+} from '../idempotency/operation.js';
+import { OperationRegistry } from '../idempotency/operation.registry.js';
+import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
+import { OperationRunner } from '../idempotency/operation.runner.js';
 import { Answers } from './answers.js';
 import { PaymentsStore } from './payments.store.js';
 import { RefundsStore } from './refunds.store.js';

@@ -5,11 +5,11 @@ import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { RefusedError } from '../domain/errors.js';
 import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { Idempotent } from '../idempotency/idempotent.decorator.js';
-import { parseIdempotencyKey } from '../idempotency/idempotency-key.js';
-import { Keyed, type KeyedRequest } from '../idempotency/keyed-request.js';
-import type { Answer } from '../operations/operation.js';
-import { OperationRunner } from '../operations/operation.runner.js';
+import { Idempotent } from '../idempotency/wire/idempotent.decorator.js';
+import { parseIdempotencyKey } from '../idempotency/wire/idempotency-key.js';
+import { Keyed, type KeyedRequest } from '../idempotency/wire/keyed-request.js';
+import type { Answer } from '../idempotency/operation.js';
+import { OperationRunner } from '../idempotency/operation.runner.js';
 import { CreateReversalDto, ReversalDto, reversalToWire } from './reversal.dto.js';
 import { ReversalsStore } from './reversals.store.js';
 

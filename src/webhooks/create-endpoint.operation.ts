@@ -3,7 +3,7 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { EventType } from '../events/events.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import type { Claim } from '../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../operations/operation.js';
+import type { NextStep, OperationRequest, Reserved } from '../idempotency/operation.js';
 import { Answers, JSON_MEDIA_TYPE } from '../payments/answers.js';
 import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { MAX_ENDPOINTS, WebhookEndpointsStore } from './webhook-endpoints.store.js';

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Claim } from '../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../operations/operation.js';
+import type { NextStep, OperationRequest, Reserved } from '../idempotency/operation.js';
 import { Answers, JSON_MEDIA_TYPE } from '../payments/answers.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-message.js';

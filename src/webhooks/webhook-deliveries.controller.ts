@@ -5,7 +5,7 @@ import { Scopes } from '../auth/scopes.decorator.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { pageOf, readCursor, writeCursor } from '../http/cursor.js';
 import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import {
   deliveryToWire,
   ListWebhookDeliveriesDto,

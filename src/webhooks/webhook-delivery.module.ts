@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { EndpointAddresses, HostResolver } from './endpoint-addresses.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';

@@ -8,7 +8,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONFIG, type Config } from '../config/config.js';
 import { uuidv7 } from '../ids/uuidv7.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
 import { WebhookSubscriptionsStore, type EndpointNews } from './webhook-subscriptions.store.js';
 import { messageBody, messageHeaders } from './webhook-message.js';

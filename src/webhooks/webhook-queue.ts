@@ -4,7 +4,7 @@ import type { PgBoss } from 'pg-boss';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config/config.js';
 import { CommitUnknownError, type Statement, type Transaction } from '../database/pipelined-transactions.js';
-import { Periodic } from '../recovery/periodic.js';
+import { Periodic } from '../time/periodic.js';
 import type { DeliveryJob } from './webhook-deliveries.store.js';
 
 export const QUEUE_SCHEMA = 'pgboss';

@@ -7,7 +7,7 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
-import { Clock } from '../operations/clock.js';
+import { Clock } from '../time/clock.js';
 import { EndpointAddresses } from './endpoint-addresses.js';
 import { readRetryAfter, type TryResult } from './webhook-schedule.js';
 

@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { OperationRegistry } from '../operations/operation.registry.js';
+import { OperationRegistry } from '../idempotency/operation.registry.js';
 import { PaymentsModule } from '../payments/payments.module.js';
 import { CreateEndpointOperation } from './create-endpoint.operation.js';
 import { RotateSecretOperation } from './rotate-secret.operation.js';

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
 import { RetentionWorker } from '../../src/idempotency/retention.worker.js';
-import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { get } from '../support/api.js';
 import { charge, chargeBody, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Stripe } from 'stripe';
-import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { get, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
 import { eventually } from '../support/eventually.js';

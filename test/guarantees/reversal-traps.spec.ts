@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { DataSource } from 'typeorm';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
 import { parseSandboxScript } from '../../src/gateways/sandbox/sandbox-script.js';
-import { OperationRunner } from '../../src/operations/operation.runner.js';
+import { OperationRunner } from '../../src/idempotency/operation.runner.js';
 import { AUTOMATIC, MANUAL, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
 import { eventually } from '../support/eventually.js';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
 import type { SandboxCallName } from '../../src/gateways/sandbox/sandbox-script.js';
-import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { AUTOMATIC, get, MANUAL, newPayment, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
 import { expectVerified } from '../support/evidence.js';

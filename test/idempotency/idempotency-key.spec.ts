@@ -4,7 +4,7 @@ import {
   MAX_KEY_LENGTH,
   parseIdempotencyKey,
   readIdempotencyKey,
-} from '../../src/idempotency/idempotency-key.js';
+} from '../../src/idempotency/wire/idempotency-key.js';
 
 /** Every character that a key may have. */
 const visible = fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code));

@@ -6,10 +6,10 @@ import { loadConfig } from '../../src/config/config.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
-import { Idempotent } from '../../src/idempotency/idempotent.decorator.js';
-import { Keyed, type KeyedRequest } from '../../src/idempotency/keyed-request.js';
-import { Clock } from '../../src/operations/clock.js';
-import type { Answer } from '../../src/operations/operation.js';
+import { Idempotent } from '../../src/idempotency/wire/idempotent.decorator.js';
+import { Keyed, type KeyedRequest } from '../../src/idempotency/wire/keyed-request.js';
+import { Clock } from '../../src/time/clock.js';
+import type { Answer } from '../../src/idempotency/operation.js';
 
 /** Answers what the interceptor handed to it. */
 function told({ operation, idempotencyKey, lifetimeMs }: KeyedRequest): Answer {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { MAX_WAIT_SECONDS, readPreferWait } from '../../src/idempotency/prefer.js';
+import { MAX_WAIT_SECONDS, readPreferWait } from '../../src/idempotency/wire/prefer.js';
 
 describe('Prefer: wait (RFC 7240)', () => {
   it.each<[string | string[] | undefined, number | null]>([

@@ -12,9 +12,9 @@ import { Gateway, type RefundRequest } from '../../src/gateways/gateway.js';
 import { createLogger } from '../../src/http/logger.js';
 import { PublicUrl } from '../../src/http/public-url.js';
 import { ClaimsStore } from '../../src/idempotency/claims.store.js';
-import { SettlementWriter } from '../../src/operations/settlement.writer.js';
+import { SettlementWriter } from '../../src/idempotency/settlement.writer.js';
 import { ChargeOperation } from '../../src/payments/charge.operation.js';
-import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { STRIKING, type StrikePoint } from './strike-points.js';
 
 const STANDARD_OUTPUT = 1;

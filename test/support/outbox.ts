@@ -4,7 +4,7 @@ import type { EventSink } from '../../src/events/event-sink.js';
 import { RelayMetrics } from '../../src/events/relay-metrics.js';
 import { SinkRelay } from '../../src/events/sink-relay.js';
 import { Metrics } from '../../src/metrics/metrics.js';
-import { Clock } from '../../src/operations/clock.js';
+import { Clock } from '../../src/time/clock.js';
 import { MERCHANT, WritePath } from './write-path.js';
 
 /** A relay as a process runs one; several of it are several processes. */

@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import { DataSource } from 'typeorm';
 import { PipelinedTransactions } from '../../src/database/pipelined-transactions.js';
 import { SnapshotWorker } from '../../src/ledger/snapshot.worker.js';
-import { RecoveryWorker } from '../../src/recovery/recovery.worker.js';
+import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { CHECKS } from '../../src/verification/checks.js';
 import { AUTOMATIC, MANUAL, post } from '../support/api.js';
 import { expectVerified } from '../support/evidence.js';

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { loadConfig } from '../../src/config/config.js';
-import { Clock } from '../../src/operations/clock.js';
+import { Clock } from '../../src/time/clock.js';
 import { EndpointAddresses, HostResolver } from '../../src/webhooks/endpoint-addresses.js';
 import { WebhookSender } from '../../src/webhooks/webhook-sender.js';
 

@@ -1,8 +1,8 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { EventType, NewEvent } from '../events/events.store.js';
 import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
-import type { Claim, ScopedKey, StoredAnswer } from '../idempotency/claims.store.js';
-import type { KeyedRequest } from '../idempotency/keyed-request.js';
+import type { Claim, ScopedKey, StoredAnswer } from './claims.store.js';
+import type { KeyedRequest } from './wire/keyed-request.js';
 import type { LedgerTransaction } from '../ledger/ledger.store.js';
 import type { PaymentChange } from '../payments/payments.store.js';
 import type { RefundChange } from '../payments/refunds.store.js';

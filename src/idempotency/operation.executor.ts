@@ -6,10 +6,10 @@ import { OverloadedError } from '../database/group-commit.js';
 import { CommitUnknownError } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { GatewayOutcome } from '../gateways/gateway.js';
-import { ClaimsStore, type Claim } from '../idempotency/claims.store.js';
-import { DueClaims } from '../idempotency/due-claims.js';
-import { ReplayCache } from '../idempotency/replay-cache.js';
-import { Clock } from './clock.js';
+import { ClaimsStore, type Claim } from './claims.store.js';
+import { DueClaims } from './due-claims.js';
+import { ReplayCache } from './replay-cache.js';
+import { Clock } from '../time/clock.js';
 import type { Answer, NextStep, Operation, Settlement } from './operation.js';
 import { SettlementWriter } from './settlement.writer.js';
 

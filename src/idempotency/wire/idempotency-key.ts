@@ -1,5 +1,5 @@
 import { parseItem } from 'structured-headers';
-import { RefusedError } from '../domain/errors.js';
+import { RefusedError } from '../../domain/errors.js';
 
 export const MAX_KEY_LENGTH = 255;
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;

@@ -6,9 +6,9 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
-import { DueClaims } from '../idempotency/due-claims.js';
-import { MAX_RESUMED, OperationResumer } from '../operations/operation.resumer.js';
-import { Periodic } from './periodic.js';
+import { DueClaims } from './due-claims.js';
+import { MAX_RESUMED, OperationResumer } from './operation.resumer.js';
+import { Periodic } from '../time/periodic.js';
 
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 5_000;

@@ -1,11 +1,11 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
-import type { Claim, ScopedKey } from '../idempotency/claims.store.js';
-import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
+import type { Claim, ScopedKey } from './claims.store.js';
+import { OpenClaimsStore } from './open-claims.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Metrics } from '../metrics/metrics.js';
-import { Clock } from './clock.js';
+import { Clock } from '../time/clock.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
 

@@ -1,5 +1,5 @@
 import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
-import { ApiIdempotencyKey, ApiProblems } from '../http/api-docs.js';
+import { ApiIdempotencyKey, ApiProblems } from '../../http/api-docs.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-options.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 

@@ -1,15 +1,15 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { CurrentMerchant } from '../auth/merchant.decorator.js';
-import { Scopes } from '../auth/scopes.decorator.js';
-import { RefusedError } from '../domain/errors.js';
-import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { ClaimsStore, type ClaimState, type ScopedKey } from '../idempotency/claims.store.js';
-import { IdempotencyKeyDto } from '../idempotency/idempotency-key.dto.js';
-import { parseIdempotencyKey } from '../idempotency/idempotency-key.js';
-import { PaymentsStore } from './payments.store.js';
-import { RefundsStore } from './refunds.store.js';
-import { ReversalsStore } from './reversals.store.js';
+import { CurrentMerchant } from '../../auth/merchant.decorator.js';
+import { Scopes } from '../../auth/scopes.decorator.js';
+import { RefusedError } from '../../domain/errors.js';
+import { ApiProblems, REQUEST_ID_HEADER } from '../../http/api-docs.js';
+import { ClaimsStore, type ClaimState, type ScopedKey } from '../claims.store.js';
+import { IdempotencyKeyDto } from './idempotency-key.dto.js';
+import { parseIdempotencyKey } from './idempotency-key.js';
+import { PaymentsStore } from '../../payments/payments.store.js';
+import { RefundsStore } from '../../payments/refunds.store.js';
+import { ReversalsStore } from '../../payments/reversals.store.js';
 
 /** What was made under a key whose stored answer is gone. */
 interface Made {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
-import { OpenClaimsStore, type UnknownOutcomes } from '../idempotency/open-claims.store.js';
+import { OpenClaimsStore, type UnknownOutcomes } from './open-claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { sharedCollect } from '../metrics/shared-collect.js';
 
