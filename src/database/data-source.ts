@@ -12,9 +12,9 @@ import { LedgerSnapshotEntity } from '../ledger/ledger-snapshot.entity.js';
 import { PaymentEntity } from '../payments/payment.entity.js';
 import { RefundEntity } from '../payments/refund.entity.js';
 import { ReversalEntity } from '../payments/reversal.entity.js';
-import { WebhookDeliveryEntity } from '../webhooks/webhook-delivery.entity.js';
-import { WebhookEndpointEntity } from '../webhooks/webhook-endpoint.entity.js';
-import { WebhookTryEntity } from '../webhooks/webhook-try.entity.js';
+import { WebhookDeliveryEntity } from '../webhooks/delivery/webhook-delivery.entity.js';
+import { WebhookEndpointEntity } from '../webhooks/endpoints/webhook-endpoint.entity.js';
+import { WebhookTryEntity } from '../webhooks/delivery/webhook-try.entity.js';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;

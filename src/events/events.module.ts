@@ -1,8 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { BrokerModule } from '../broker/broker.module.js';
 import { NATS_EVENT_SINK } from '../broker/nats-event.sink.js';
-import { WebhookDeliveryModule } from '../webhooks/webhook-delivery.module.js';
-import { WebhooksSink } from '../webhooks/webhooks.sink.js';
+import { WebhookDeliveryModule } from '../webhooks/delivery/webhook-delivery.module.js';
+import { WebhooksSink } from '../webhooks/delivery/webhooks.sink.js';
 import { Clock } from '../time/clock.js';
 import { EventOutboxStore } from './event-outbox.store.js';
 import { EventRelay } from './event-relay.js';

@@ -1,11 +1,11 @@
 import { Module } from '@nestjs/common';
 import { OperationRegistry } from '../idempotency/operation.registry.js';
 import { PaymentsModule } from '../payments/payments.module.js';
-import { CreateEndpointOperation } from './create-endpoint.operation.js';
-import { RotateSecretOperation } from './rotate-secret.operation.js';
-import { WebhookDeliveriesController } from './webhook-deliveries.controller.js';
-import { WebhookDeliveryModule } from './webhook-delivery.module.js';
-import { WebhookEndpointsController } from './webhook-endpoints.controller.js';
+import { CreateEndpointOperation } from './endpoints/create-endpoint.operation.js';
+import { RotateSecretOperation } from './endpoints/rotate-secret.operation.js';
+import { WebhookDeliveriesController } from './delivery/webhook-deliveries.controller.js';
+import { WebhookDeliveryModule } from './delivery/webhook-delivery.module.js';
+import { WebhookEndpointsController } from './endpoints/webhook-endpoints.controller.js';
 
 /** The routes of webhooks, and the two of them that are keyed operations. */
 @Module({

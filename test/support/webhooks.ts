@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { WebhookDispatcher } from '../../src/webhooks/webhook-dispatcher.js';
-import { WebhooksSink } from '../../src/webhooks/webhooks.sink.js';
+import { WebhookDispatcher } from '../../src/webhooks/delivery/webhook-dispatcher.js';
+import { WebhooksSink } from '../../src/webhooks/delivery/webhooks.sink.js';
 import type { OutboxEvent } from '../../src/events/event-sink.js';
 import type { EventType } from '../../src/events/events.store.js';
 import { uuidv7 } from '../../src/ids/uuidv7.js';

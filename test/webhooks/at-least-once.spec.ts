@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
-import { WebhooksSink } from '../../src/webhooks/webhooks.sink.js';
+import { WebhooksSink } from '../../src/webhooks/delivery/webhooks.sink.js';
 import { post } from '../support/api.js';
 import { Evidence } from '../support/evidence.js';
 import { eventually } from '../support/eventually.js';

@@ -12,7 +12,7 @@ import {
   status,
   type Received,
 } from '../support/webhooks.js';
-import { WebhookRetentionWorker } from '../../src/webhooks/webhook-retention.worker.js';
+import { WebhookRetentionWorker } from '../../src/webhooks/delivery/webhook-retention.worker.js';
 
 interface TryJson {
   response_status: number | null;

@@ -1,8 +1,8 @@
 import type { LookupAddress } from 'node:dns';
 import { DataSource } from 'typeorm';
 import { KeyManagement } from '../../src/auth/key-management.js';
-import { HostResolver, isPublicAddress } from '../../src/webhooks/endpoint-addresses.js';
-import { WebhookSender } from '../../src/webhooks/webhook-sender.js';
+import { HostResolver, isPublicAddress } from '../../src/webhooks/endpoints/endpoint-addresses.js';
+import { WebhookSender } from '../../src/webhooks/delivery/webhook-sender.js';
 import { newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { TestApp } from '../support/test-app.js';

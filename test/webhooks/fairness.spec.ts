@@ -2,7 +2,7 @@ import { chargeBody } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { TestApp } from '../support/test-app.js';
 import { createEndpoint, emit, newEvents, Receiver, type Received } from '../support/webhooks.js';
-import { MAX_IN_FLIGHT_PER_ENDPOINT } from '../../src/webhooks/webhook-dispatcher.js';
+import { MAX_IN_FLIGHT_PER_ENDPOINT } from '../../src/webhooks/delivery/webhook-dispatcher.js';
 
 describe('a slow endpoint', () => {
   let app: TestApp;

@@ -1,5 +1,10 @@
 import { loadConfig } from '../../src/config/config.js';
-import { judge, readRetryAfter, waitOfOthers, type TryResult } from '../../src/webhooks/webhook-schedule.js';
+import {
+  judge,
+  readRetryAfter,
+  waitOfOthers,
+  type TryResult,
+} from '../../src/webhooks/delivery/webhook-schedule.js';
 
 const { webhooks } = loadConfig({});
 const HOUR_MS = 3_600_000;

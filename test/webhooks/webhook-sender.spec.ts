@@ -1,8 +1,8 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { loadConfig } from '../../src/config/config.js';
 import { Clock } from '../../src/time/clock.js';
-import { EndpointAddresses, HostResolver } from '../../src/webhooks/endpoint-addresses.js';
-import { WebhookSender } from '../../src/webhooks/webhook-sender.js';
+import { EndpointAddresses, HostResolver } from '../../src/webhooks/endpoints/endpoint-addresses.js';
+import { WebhookSender } from '../../src/webhooks/delivery/webhook-sender.js';
 
 const TIME_LIMIT_MS = 500;
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';

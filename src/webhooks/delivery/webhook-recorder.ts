@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { CONFIG, type Config } from '../config/config.js';
-import { isDatabaseUnavailable } from '../database/database-errors.js';
-import { GroupCommit } from '../database/group-commit.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import { isDatabaseUnavailable } from '../../database/database-errors.js';
+import { GroupCommit } from '../../database/group-commit.js';
 import { WebhookDeliveriesStore, type DeliveryChange } from './webhook-deliveries.store.js';
 import { WebhookMetrics } from './webhook-metrics.js';
 import { WebhookQueue, type NewJob, type TakenJob } from './webhook-queue.js';

@@ -7,16 +7,16 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
-import { CurrentMerchant } from '../auth/merchant.decorator.js';
-import { Scopes } from '../auth/scopes.decorator.js';
-import { RefusedError } from '../domain/errors.js';
-import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { Idempotent } from '../idempotency/wire/idempotent.decorator.js';
-import { Keyed, type KeyedRequest } from '../idempotency/wire/keyed-request.js';
-import type { Answer } from '../idempotency/operation.js';
-import { OperationRunner } from '../idempotency/operation.runner.js';
-import { pageOf, readCursor } from '../http/cursor.js';
-import { DEFAULT_PAGE_SIZE, PageQueryDto } from '../http/page.dto.js';
+import { CurrentMerchant } from '../../auth/merchant.decorator.js';
+import { Scopes } from '../../auth/scopes.decorator.js';
+import { RefusedError } from '../../domain/errors.js';
+import { ApiProblems, KEYED_HEADERS, LOCATION_HEADER, REQUEST_ID_HEADER } from '../../http/api-docs.js';
+import { Idempotent } from '../../idempotency/wire/idempotent.decorator.js';
+import { Keyed, type KeyedRequest } from '../../idempotency/wire/keyed-request.js';
+import type { Answer } from '../../idempotency/operation.js';
+import { OperationRunner } from '../../idempotency/operation.runner.js';
+import { pageOf, readCursor } from '../../http/cursor.js';
+import { DEFAULT_PAGE_SIZE, PageQueryDto } from '../../http/page.dto.js';
 import { EndpointAddresses } from './endpoint-addresses.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import {

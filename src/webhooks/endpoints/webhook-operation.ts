@@ -1,13 +1,13 @@
-import type { Transaction } from '../database/pipelined-transactions.js';
-import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
-import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
+import type { Transaction } from '../../database/pipelined-transactions.js';
+import type { GatewayFinding, GatewayOutcome } from '../../gateways/gateway.js';
+import type { Claim, StoredAnswer } from '../../idempotency/claims.store.js';
 import type {
   NextStep,
   Operation,
   OperationRequest,
   Reserved,
   Settlement,
-} from '../idempotency/operation.js';
+} from '../../idempotency/operation.js';
 
 /**
  * A keyed operation that is done when it is reserved: no gateway is asked, so nothing is ever pending, and nothing is

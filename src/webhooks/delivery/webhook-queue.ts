@@ -2,9 +2,13 @@ import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import type { PgBoss } from 'pg-boss';
 import { DataSource } from 'typeorm';
-import { CONFIG, type Config } from '../config/config.js';
-import { CommitUnknownError, type Statement, type Transaction } from '../database/pipelined-transactions.js';
-import { Periodic } from '../time/periodic.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import {
+  CommitUnknownError,
+  type Statement,
+  type Transaction,
+} from '../../database/pipelined-transactions.js';
+import { Periodic } from '../../time/periodic.js';
 import type { DeliveryJob } from './webhook-deliveries.store.js';
 
 export const QUEUE_SCHEMA = 'pgboss';

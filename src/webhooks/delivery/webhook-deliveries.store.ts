@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
-import type { OutboxEvent } from '../events/event-sink.js';
-import type { EventType } from '../events/events.store.js';
-import { firstUuidAt } from '../ids/uuidv7.js';
+import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
+import type { OutboxEvent } from '../../events/event-sink.js';
+import type { EventType } from '../../events/events.store.js';
+import { firstUuidAt } from '../../ids/uuidv7.js';
 import type { DeliveryStatus } from './webhook-delivery.entity.js';
 
 /** A job of the queue, and the delivery that it is to try. */

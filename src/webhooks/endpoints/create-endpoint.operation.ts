@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import type { Transaction } from '../database/pipelined-transactions.js';
-import type { EventType } from '../events/events.store.js';
-import { uuidv7 } from '../ids/uuidv7.js';
-import type { Claim } from '../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../idempotency/operation.js';
-import { Answers, JSON_MEDIA_TYPE } from '../payments/answers.js';
+import type { Transaction } from '../../database/pipelined-transactions.js';
+import type { EventType } from '../../events/events.store.js';
+import { uuidv7 } from '../../ids/uuidv7.js';
+import type { Claim } from '../../idempotency/claims.store.js';
+import type { NextStep, OperationRequest, Reserved } from '../../idempotency/operation.js';
+import { Answers, JSON_MEDIA_TYPE } from '../../payments/answers.js';
 import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { MAX_ENDPOINTS, WebhookEndpointsStore } from './webhook-endpoints.store.js';
-import { newSecret } from './webhook-message.js';
+import { newSecret } from './webhook-secret.js';
 import { WebhookOperation } from './webhook-operation.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, IsNull } from 'typeorm';
-import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
-import { RefusedError } from '../domain/errors.js';
-import type { EventType } from '../events/events.store.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type ScopedKey } from '../idempotency/claims.store.js';
+import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
+import { RefusedError } from '../../domain/errors.js';
+import type { EventType } from '../../events/events.store.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type ScopedKey } from '../../idempotency/claims.store.js';
 import { validate as isUuid } from 'uuid';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 

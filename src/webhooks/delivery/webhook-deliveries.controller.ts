@@ -1,11 +1,11 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBody, ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { CurrentMerchant } from '../auth/merchant.decorator.js';
-import { Scopes } from '../auth/scopes.decorator.js';
-import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
-import { pageOf, readCursor, writeCursor } from '../http/cursor.js';
-import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
-import { Clock } from '../time/clock.js';
+import { CurrentMerchant } from '../../auth/merchant.decorator.js';
+import { Scopes } from '../../auth/scopes.decorator.js';
+import { ApiProblems, REQUEST_ID_HEADER } from '../../http/api-docs.js';
+import { pageOf, readCursor, writeCursor } from '../../http/cursor.js';
+import { DEFAULT_PAGE_SIZE } from '../../http/page.dto.js';
+import { Clock } from '../../time/clock.js';
 import {
   deliveryToWire,
   ListWebhookDeliveriesDto,
@@ -15,7 +15,7 @@ import {
   WebhookDeliveryDto,
   WebhookDeliveryPageDto,
 } from './webhook-delivery.dto.js';
-import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 import { WebhookLogStore } from './webhook-log.store.js';
 import { WebhookRedelivery } from './webhook-redelivery.js';
 

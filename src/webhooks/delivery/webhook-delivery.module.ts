@@ -1,9 +1,9 @@
 import { Module } from '@nestjs/common';
-import { Clock } from '../time/clock.js';
-import { EndpointAddresses, HostResolver } from './endpoint-addresses.js';
+import { Clock } from '../../time/clock.js';
+import { EndpointAddresses, HostResolver } from '../endpoints/endpoint-addresses.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
-import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 import { WebhookLogStore } from './webhook-log.store.js';
 import { WebhookSubscriptionsStore } from './webhook-subscriptions.store.js';
 import { WebhookMetrics } from './webhook-metrics.js';

@@ -4,10 +4,10 @@ import {
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
 } from '@nestjs/common';
-import { CONFIG, type Config } from '../config/config.js';
-import { Periodic } from '../time/periodic.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import { Periodic } from '../../time/periodic.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
-import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 
 /** A batch is one short transaction. */
 const BATCH_SIZE = 1_000;

@@ -1,11 +1,11 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional } from 'class-validator';
-import { EVENT_TYPES, type EventType } from '../events/events.store.js';
-import { IfGiven, IsSafeText, IsTime, IsTrueOrFalse } from '../http/field-validators.js';
-import { PageAnswerDto, PageQueryDto } from '../http/page.dto.js';
+import { EVENT_TYPES, type EventType } from '../../events/events.store.js';
+import { IfGiven, IsSafeText, IsTime, IsTrueOrFalse } from '../../http/field-validators.js';
+import { PageAnswerDto, PageQueryDto } from '../../http/page.dto.js';
 import type { LoggedTry } from './webhook-deliveries.store.js';
 import { DELIVERY_STATUSES, type DeliveryStatus } from './webhook-delivery.entity.js';
-import { EXAMPLE_ENDPOINT_ID } from './webhook-endpoint.dto.js';
+import { EXAMPLE_ENDPOINT_ID } from '../endpoints/webhook-endpoint.dto.js';
 import { MAX_LISTED_TRIES, type Delivery } from './webhook-log.store.js';
 
 const EXAMPLE_DELIVERY_ID = '019b2f70-5d2b-7c3f-9e21-7b6c5d4e3f20';

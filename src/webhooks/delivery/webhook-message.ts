@@ -1,14 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
-import type { OutboxEvent } from '../events/event-sink.js';
-import { eventJson } from '../events/event-wire.js';
-
-/** Standard Webhooks asks for 24 to 64. */
-const SECRET_BYTES = 32;
-
-export function newSecret(): string {
-  return `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
-}
+import type { OutboxEvent } from '../../events/event-sink.js';
+import { eventJson } from '../../events/event-wire.js';
 
 /** The body as Standard Webhooks recommends it; its `data` is what `GET /v1/events/{event_id}` answers. Always the same bytes. */
 export function messageBody(event: OutboxEvent): string {

@@ -6,9 +6,9 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CONFIG, type Config } from '../config/config.js';
-import { uuidv7 } from '../ids/uuidv7.js';
-import { Clock } from '../time/clock.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import { uuidv7 } from '../../ids/uuidv7.js';
+import { Clock } from '../../time/clock.js';
 import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
 import { WebhookSubscriptionsStore, type EndpointNews } from './webhook-subscriptions.store.js';
 import { messageBody, messageHeaders } from './webhook-message.js';

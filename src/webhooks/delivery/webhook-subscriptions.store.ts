@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
-import type { EventType } from '../events/events.store.js';
-import type { EndpointKey } from './webhook-endpoints.store.js';
+import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
+import type { EventType } from '../../events/events.store.js';
+import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';
 
 /** Where an event of a merchant is to go. Null types are all of them. */
 export interface Subscription {

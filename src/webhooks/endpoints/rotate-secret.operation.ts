@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import type { Transaction } from '../database/pipelined-transactions.js';
-import type { Claim } from '../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../idempotency/operation.js';
-import { Answers, JSON_MEDIA_TYPE } from '../payments/answers.js';
+import type { Transaction } from '../../database/pipelined-transactions.js';
+import type { Claim } from '../../idempotency/claims.store.js';
+import type { NextStep, OperationRequest, Reserved } from '../../idempotency/operation.js';
+import { Answers, JSON_MEDIA_TYPE } from '../../payments/answers.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
-import { newSecret } from './webhook-message.js';
+import { newSecret } from './webhook-secret.js';
 import { WebhookOperation } from './webhook-operation.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 

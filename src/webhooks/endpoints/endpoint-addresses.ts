@@ -4,8 +4,8 @@ import { isIP, type LookupFunction } from 'node:net';
 import { callbackify } from 'node:util';
 import { Inject, Injectable } from '@nestjs/common';
 import ipaddr from 'ipaddr.js';
-import { CONFIG, type Config } from '../config/config.js';
-import { RefusedError } from '../domain/errors.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import { RefusedError } from '../../domain/errors.js';
 
 export const MAX_URL_LENGTH = 2_048;
 const DNS_TIMEOUT_MS = 2_000;

@@ -6,9 +6,9 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { CONFIG, type Config } from '../config/config.js';
-import { Clock } from '../time/clock.js';
-import { EndpointAddresses } from './endpoint-addresses.js';
+import { CONFIG, type Config } from '../../config/config.js';
+import { Clock } from '../../time/clock.js';
+import { EndpointAddresses } from '../endpoints/endpoint-addresses.js';
 import { readRetryAfter, type TryResult } from './webhook-schedule.js';
 
 /** What is kept of an answer; the rest of it is not read. */

@@ -1,4 +1,4 @@
-import type { WebhooksConfig } from '../config/config.js';
+import type { WebhooksConfig } from '../../config/config.js';
 
 /** How an endpoint answered; no status when it did not. */
 export interface TryResult {

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { validate as isUuid } from 'uuid';
-import { RefusedError } from '../domain/errors.js';
-import { uuidv7 } from '../ids/uuidv7.js';
+import { RefusedError } from '../../domain/errors.js';
+import { uuidv7 } from '../../ids/uuidv7.js';
 import { WebhookDeliveriesStore, type EventRange } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
-import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
-import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
+import type { WebhookEndpointEntity } from '../endpoints/webhook-endpoint.entity.js';
+import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 import { WebhookLogStore, type Delivery } from './webhook-log.store.js';
 import { WebhookQueue } from './webhook-queue.js';
 import { jobsFor, newDelivery } from './webhooks.sink.js';
