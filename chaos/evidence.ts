@@ -177,7 +177,7 @@ export async function readGatewayBooks(gatewayUrl: string): Promise<EffectRow[]>
         charge_reference: effect.chargeReference,
         transaction_id: effect.transactionId,
         refund_id: effect.refundId,
-        idempotency_key: effect.idempotencyKey,
+        idempotency_key: effect.gatewayKey,
         amount: Number(effect.amountMinor),
         currency: effect.currency,
       });

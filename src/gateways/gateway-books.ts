@@ -16,7 +16,7 @@ export interface GatewayEffect {
    * The idempotency key that it was sent with: the id of a claim of ours. Null where the gateway does not tell; empty
    * where it surely was none of ours.
    */
-  idempotencyKey: string | null;
+  gatewayKey: string | null;
   /** Null for an amount that the currency's minor unit cannot express, so that it is none of ours. */
   amountMinor: bigint | null;
   currency: string;

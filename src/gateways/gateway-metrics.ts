@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { GatewayName } from '../config/config.js';
 import { Metrics } from '../metrics/metrics.js';
-import type { GatewayCallKind, GatewayFinding } from './gateway.js';
+import type { Finding } from '../domain/outcome.js';
+import type { GatewayCallKind } from './gateway.js';
 
 /** From a gateway in this process to one that uses up its deadline. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60];
@@ -74,7 +75,7 @@ export class GatewayMetrics {
     this.gateways.set(gateway, condition);
   }
 
-  called(gateway: string, kind: AskedKind, outcome: GatewayFinding['kind'], durationMs: number): void {
+  called(gateway: string, kind: AskedKind, outcome: Finding['kind'], durationMs: number): void {
     const key = `${gateway} ${kind} ${outcome}`;
     let child = this.children.get(key);
     if (child === undefined) {

@@ -1,9 +1,10 @@
-import type { CaptureMethod, PaymentFailure } from '../domain/payment.js';
+import type { Finding, Outcome } from '../domain/outcome.js';
+import type { CaptureMethod } from '../domain/payment.js';
 
 /**
  * The payment provider behind one port.
  *
- * Every call carries `idempotencyKey`: the claim's id, committed before the call and the same on every retry, so that
+ * Every call carries `gatewayKey`: the claim's id, committed before the call and the same on every retry, so that
  * a provider acts once however often we ask. A gateway never throws for what a provider said; it throws only for a
  * programming error. It must settle soon after `signal` aborts, with `unknown` when the provider may have acted.
  */
@@ -11,16 +12,16 @@ export abstract class Gateway {
   abstract readonly name: string;
 
   /** Takes the money (`automatic`) or only reserves it (`manual`). */
-  abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+  abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome>;
 
   /** Takes all or a part of what was authorized, once; the rest is given up. */
-  abstract capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+  abstract capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome>;
 
   /** Gives an authorization up. */
-  abstract cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+  abstract cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome>;
 
   /** Gives all or a part of what was taken back. */
-  abstract refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome>;
+  abstract refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome>;
 
   /**
    * What became of a call that was sent earlier, asked by our own reference and never by sending it again. `absent`
@@ -32,11 +33,11 @@ export abstract class Gateway {
    * A gateway that cannot be asked has said nothing about the call: its `unavailable` speaks of the question, and counts
    * against its health, but whoever asks through the resilient gateway hears `unknown`.
    */
-  abstract find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding>;
+  abstract inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding>;
 }
 
 export interface ChargeRequest {
-  idempotencyKey: string;
+  gatewayKey: string;
   /** Our id of the payment; providers keep it, and a lookup by it settles what a lost answer left open. */
   transactionId: string;
   amountMinor: bigint;
@@ -47,7 +48,7 @@ export interface ChargeRequest {
 
 /** What is asked of a charge that the gateway knows. */
 export interface CancelRequest {
-  idempotencyKey: string;
+  gatewayKey: string;
   transactionId: string;
   /** The gateway's own id of the charge. */
   reference: string;
@@ -65,9 +66,9 @@ export interface RefundRequest extends CaptureRequest {
 export type GatewayCallKind = 'charge' | 'capture' | 'cancel' | 'refund';
 
 /** A call as the gateway may know it: by the key that it was sent with, by our ids, and by the charge's reference. */
-export interface GatewayQuery {
+export interface GatewayInquiry {
   kind: GatewayCallKind;
-  idempotencyKey: string;
+  gatewayKey: string;
   transactionId: string;
   refundId: string | null;
   /** The gateway's own id of the charge, where we know it. */
@@ -75,19 +76,6 @@ export interface GatewayQuery {
   /** The call was last sent before this time, and has not been sent again since. */
   unknownSince: Date;
 }
-
-export type GatewayFinding = GatewayOutcome | { kind: 'absent' };
-
-/**
- * What a gateway said. `declined` is final. `unavailable` means surely no effect of this very call, so the client may
- * simply retry; it says nothing about an earlier call with the same key, whose outcome stays as it was.
- * `unknown` means that there may be one: nothing but asking again may turn it into anything else.
- */
-export type GatewayOutcome =
-  | { kind: 'approved'; reference: string }
-  | { kind: 'declined'; failure: PaymentFailure }
-  | { kind: 'unavailable' }
-  | { kind: 'unknown' };
 
 /** Thrown where a key that has answered one request is sent with another: a fault of ours, which no retry mends. */
 export class GatewayKeyReusedError extends Error {

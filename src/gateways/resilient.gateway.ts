@@ -14,15 +14,14 @@ import {
   TaskCancelledError,
   type IBackoff,
 } from 'cockatiel';
+import type { Finding, Outcome } from '../domain/outcome.js';
 import {
   Gateway,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
   type GatewayCallKind,
-  type GatewayFinding,
-  type GatewayOutcome,
-  type GatewayQuery,
+  type GatewayInquiry,
   type RefundRequest,
 } from './gateway.js';
 import type { AskedKind, BreakerState, GatewayMetrics } from './gateway-metrics.js';
@@ -64,15 +63,15 @@ const UNKNOWN = { kind: 'unknown' } as const;
 type Unanswered = typeof UNAVAILABLE | typeof UNKNOWN;
 
 /** What the gateway is asked, and which of its answers speak against its health. */
-interface Question<Outcome> {
+interface Question<Answer> {
   kind: AskedKind;
-  ask: (signal: AbortSignal) => Promise<Outcome>;
-  isFailed: (outcome: Outcome) => boolean;
+  ask: (signal: AbortSignal) => Promise<Answer>;
+  isFailed: (outcome: Answer) => boolean;
 }
 
 /** What one try brought; `heldBack` when we never let it out. */
-interface Try<Outcome> {
-  outcome: Outcome | Unanswered;
+interface Try<Answer> {
+  outcome: Answer | Unanswered;
   failed: boolean;
   heldBack?: boolean;
 }
@@ -125,19 +124,19 @@ export class ResilientGateway extends Gateway {
     }));
   }
 
-  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
     return this.call('charge', (trySignal) => this.inner.charge(request, trySignal), signal);
   }
 
-  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
     return this.call('capture', (trySignal) => this.inner.capture(request, trySignal), signal);
   }
 
-  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
     return this.call('cancel', (trySignal) => this.inner.cancel(request, trySignal), signal);
   }
 
-  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
     return this.call('refund', (trySignal) => this.inner.refund(request, trySignal), signal);
   }
 
@@ -145,12 +144,12 @@ export class ResilientGateway extends Gateway {
    * One try: whoever asks for an open outcome asks again later anyway. What cannot be asked is `unknown`: that the
    * question had no effect says nothing about the call that it is about.
    */
-  async find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
+  async inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
     const startedMs = performance.now();
     // An inner `unknown` is an answer (the provider cannot tell yet) and no sign of bad health.
-    const question: Question<GatewayFinding> = {
+    const question: Question<Finding> = {
       kind: 'find',
-      ask: (trySignal) => this.inner.find(query, trySignal),
+      ask: (trySignal) => this.inner.inquire(inquiry, trySignal),
       isFailed: ({ kind }) => kind === 'unavailable',
     };
     const { outcome } = await this.once(question, signal, this.settings.tryTimeoutMs);
@@ -161,9 +160,9 @@ export class ResilientGateway extends Gateway {
 
   private async call(
     kind: GatewayCallKind,
-    ask: (signal: AbortSignal) => Promise<GatewayOutcome>,
+    ask: (signal: AbortSignal) => Promise<Outcome>,
     signal: AbortSignal,
-  ): Promise<GatewayOutcome> {
+  ): Promise<Outcome> {
     const startedMs = performance.now();
     const question = { kind, ask, isFailed: isFailure };
     const outcome = await this.untilAnswered(question, signal, startedMs + this.settings.timeoutMs);
@@ -172,10 +171,10 @@ export class ResilientGateway extends Gateway {
   }
 
   private async untilAnswered(
-    question: Question<GatewayOutcome>,
+    question: Question<Outcome>,
     signal: AbortSignal,
     deadlineMs: number,
-  ): Promise<GatewayOutcome> {
+  ): Promise<Outcome> {
     const { tryTimeoutMs, maxTries } = this.settings;
     let mayHaveActed = false;
     let backoff: IBackoff<unknown> | undefined;
@@ -194,11 +193,11 @@ export class ResilientGateway extends Gateway {
   }
 
   /** One try, through the bulkhead and the breaker. */
-  private async once<Outcome extends GatewayFinding>(
-    question: Question<Outcome>,
+  private async once<Answer extends Finding>(
+    question: Question<Answer>,
     signal: AbortSignal,
     limitMs: number,
-  ): Promise<Try<Outcome>> {
+  ): Promise<Try<Answer>> {
     try {
       return await this.throughBulkhead(() => this.throughBreaker(question, signal, limitMs), signal);
     } catch (error) {
@@ -223,25 +222,25 @@ export class ResilientGateway extends Gateway {
   }
 
   /** While one call probes, cockatiel would let the others wait for what it finds; they had better hear at once. */
-  private throughBreaker<Outcome>(
-    question: Question<Outcome>,
+  private throughBreaker<Answer>(
+    question: Question<Answer>,
     signal: AbortSignal,
     limitMs: number,
-  ): Promise<Try<Outcome>> {
+  ): Promise<Try<Answer>> {
     if (this.breaker.state === CircuitState.HalfOpen) return Promise.reject(new BrokenCircuitError());
     return this.breaker.execute(() => this.limited(question, signal, limitMs));
   }
 
   /** Asks, and stops to listen soon after the try's time or the operation's is up. */
-  private limited<Outcome>(
-    { kind, ask, isFailed }: Question<Outcome>,
+  private limited<Answer>(
+    { kind, ask, isFailed }: Question<Answer>,
     deadline: AbortSignal,
     limitMs: number,
-  ): Promise<Try<Outcome>> {
+  ): Promise<Try<Answer>> {
     return new Promise((resolve) => {
       const abort = new AbortController();
       let timer: NodeJS.Timeout;
-      const settle = (outcome: Outcome | Unanswered, failed: boolean): void => {
+      const settle = (outcome: Answer | Unanswered, failed: boolean): void => {
         clearTimeout(timer);
         deadline.removeEventListener('abort', expire);
         resolve({ outcome, failed });
@@ -278,7 +277,7 @@ export class ResilientGateway extends Gateway {
 }
 
 /** Anything but a final answer speaks against the gateway's health. */
-function isFailure({ kind }: GatewayOutcome): boolean {
+function isFailure({ kind }: Outcome): boolean {
   return kind === 'unavailable' || kind === 'unknown';
 }
 

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { Gateway, type GatewayFinding, type GatewayOutcome } from './gateway.js';
+import type { Finding, Outcome } from '../domain/outcome.js';
+import { Gateway } from './gateway.js';
 
 /** Outside the sandbox, before a provider is configured: every charge is refused before it has any effect. */
 export class UnconfiguredGateway extends Gateway {
@@ -18,11 +19,11 @@ export class UnconfiguredGateway extends Gateway {
   refund = unavailable;
 
   /** What an earlier configuration sent cannot be asked for. */
-  find(): Promise<GatewayFinding> {
+  inquire(): Promise<Finding> {
     return Promise.resolve({ kind: 'unknown' });
   }
 }
 
-function unavailable(): Promise<GatewayOutcome> {
+function unavailable(): Promise<Outcome> {
   return Promise.resolve({ kind: 'unavailable' });
 }

@@ -5,7 +5,7 @@ import { isContention, isDatabaseUnavailable } from '../database/database-errors
 import { OverloadedError } from '../database/group-commit.js';
 import { CommitUnknownError } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import type { GatewayOutcome } from '../gateways/gateway.js';
+import type { Outcome } from '../domain/outcome.js';
 import { ClaimsStore, type Claim } from './claims.store.js';
 import { DueClaims } from './due-claims.js';
 import { ReplayCache } from './replay-cache.js';
@@ -26,7 +26,7 @@ export const RETRY_AFTER_SECONDS = 1;
 const MAX_ATTEMPTS_SENT = 6;
 
 /** The gateway has no trace of the call and will refuse it should it still arrive: a final no, and nobody's fault. */
-const NOT_PROCESSED: GatewayOutcome = {
+const NOT_PROCESSED: Outcome = {
   kind: 'declined',
   failure: { code: 'not_processed', message: 'The payment provider never processed this request.' },
 };
@@ -85,7 +85,7 @@ export class OperationExecutor {
     operation: Operation<never, Work>,
     execution: Execution,
     work: Work,
-  ): Promise<GatewayOutcome> {
+  ): Promise<Outcome> {
     const { unknownSince } = execution.claim;
     if (unknownSince === null) {
       return this.inTime(execution, (signal) => operation.call(work, signal));
@@ -115,8 +115,8 @@ export class OperationExecutor {
   /** The gateway's answer, or `unknown` when its time is up: the money may have moved. */
   private async inTime(
     { leasedAtMs }: Execution,
-    ask: (signal: AbortSignal) => Promise<GatewayOutcome>,
-  ): Promise<GatewayOutcome> {
+    ask: (signal: AbortSignal) => Promise<Outcome>,
+  ): Promise<Outcome> {
     const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
     const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
     const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
@@ -124,7 +124,7 @@ export class OperationExecutor {
     if (timeLimitMs <= 0) return { kind: 'unavailable' };
     const deadline = new AbortController();
     let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise<GatewayOutcome>((resolve) => {
+    const silence = new Promise<Outcome>((resolve) => {
       timer = setTimeout(() => {
         deadline.abort();
         timer = setTimeout(() => resolve({ kind: 'unknown' }), ABORT_GRACE_MS);

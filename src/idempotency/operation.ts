@@ -1,6 +1,6 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { EventType, NewEvent } from '../events/events.store.js';
-import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import type { Claim, ScopedKey, StoredAnswer } from './claims.store.js';
 import type { KeyedRequest } from './wire/keyed-request.js';
 import type { LedgerTransaction } from '../ledger/ledger.store.js';
@@ -54,8 +54,6 @@ export interface Settlement {
 export type NextStep<Work> =
   { step: 'call'; work: Work } | { step: 'settle'; settlement: Settlement } | { step: 'release' };
 
-export type FinalOutcome = Extract<GatewayOutcome, { kind: 'approved' | 'declined' }>;
-
 /** What a reserve statement says about a key. */
 export interface Reserved extends ScopedKey {
   /** True when this very request reserved, false when an earlier try with the same key had done so. */
@@ -100,10 +98,10 @@ export interface Operation<Command, Work> {
   resume(claim: Claim, requestId: string): Promise<NextStep<Work>>;
 
   /** Asks the gateway. Repeated with the same idempotency key until the outcome is known. */
-  call(work: Work, signal: AbortSignal): Promise<GatewayOutcome>;
+  call(work: Work, signal: AbortSignal): Promise<Outcome>;
 
   /** Asks the gateway what became of a call that was last sent before `unknownSince`, without sending it again. */
-  find(work: Work, unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding>;
+  find(work: Work, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
 
   /** The final outcome, as it shall be written and answered. */
   settle(claim: Claim, work: Work, outcome: FinalOutcome, requestId: string): Settlement;

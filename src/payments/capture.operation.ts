@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
 import { captureRefusal, type Payment } from '../domain/payment.js';
-import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
+import type { Finding, Outcome } from '../domain/outcome.js';
+import { Gateway } from '../gateways/gateway.js';
 import { Clock } from '../time/clock.js';
 import { Answers } from './answers.js';
 import { ClosingOperation, type ClosingWork } from './closing.operation.js';
@@ -22,10 +23,10 @@ export class CaptureOperation extends ClosingOperation {
     super(payments, clock, answers);
   }
 
-  call({ payment, amountMinor, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<GatewayOutcome> {
+  call({ payment, amountMinor, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<Outcome> {
     return this.gateway.capture(
       {
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         transactionId: payment.transactionId,
         reference: payment.gatewayReference ?? '',
         amountMinor,
@@ -35,15 +36,11 @@ export class CaptureOperation extends ClosingOperation {
     );
   }
 
-  find(
-    { payment, gatewayKey }: ClosingWork,
-    unknownSince: Date,
-    signal: AbortSignal,
-  ): Promise<GatewayFinding> {
-    return this.gateway.find(
+  find({ payment, gatewayKey }: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.inquire(
       {
         kind: 'capture',
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         transactionId: payment.transactionId,
         refundId: null,
         reference: payment.gatewayReference,

@@ -3,14 +3,14 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import { capturePostings } from '../domain/postings.js';
 import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
-import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import { Gateway } from '../gateways/gateway.js';
 import type { NewEvent } from '../events/events.store.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../time/clock.js';
 import type {
   EventType,
-  FinalOutcome,
   NextStep,
   Operation,
   OperationRequest,
@@ -90,10 +90,10 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     };
   }
 
-  async call({ payment, gatewayKey }: ChargeWork, signal: AbortSignal): Promise<GatewayOutcome> {
+  async call({ payment, gatewayKey }: ChargeWork, signal: AbortSignal): Promise<Outcome> {
     const outcome = await this.gateway.charge(
       {
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         transactionId: payment.transactionId,
         amountMinor: payment.amount,
         currency: payment.currency,
@@ -106,15 +106,11 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     return outcome;
   }
 
-  find(
-    { payment, gatewayKey }: ChargeWork,
-    unknownSince: Date,
-    signal: AbortSignal,
-  ): Promise<GatewayFinding> {
-    return this.gateway.find(
+  find({ payment, gatewayKey }: ChargeWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.inquire(
       {
         kind: 'charge',
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         transactionId: payment.transactionId,
         refundId: null,
         reference: payment.gatewayReference,

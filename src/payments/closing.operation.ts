@@ -3,12 +3,11 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Refusal } from '../domain/errors.js';
 import { nextStatus, type Payment } from '../domain/payment.js';
 import { capturePostings } from '../domain/postings.js';
-import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import type { Clock } from '../time/clock.js';
 import type {
   EventType,
-  FinalOutcome,
   NextStep,
   Operation,
   OperationRequest,
@@ -48,9 +47,9 @@ export abstract class ClosingOperation implements Operation<ClosingCommand, Clos
     private readonly answers: Answers,
   ) {}
 
-  abstract call(work: ClosingWork, signal: AbortSignal): Promise<GatewayOutcome>;
+  abstract call(work: ClosingWork, signal: AbortSignal): Promise<Outcome>;
 
-  abstract find(work: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding>;
+  abstract find(work: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
 
   protected abstract readonly eventType: EventType;
 

@@ -5,11 +5,11 @@ import type { Refusal } from '../domain/errors.js';
 import { refundRefusal, type Payment } from '../domain/payment.js';
 import { refundPostings } from '../domain/postings.js';
 import type { Refund } from '../domain/refund.js';
-import { Gateway, type GatewayFinding, type GatewayOutcome } from '../gateways/gateway.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import { Gateway } from '../gateways/gateway.js';
 import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
 import { Clock } from '../time/clock.js';
 import type {
-  FinalOutcome,
   NextStep,
   Operation,
   OperationRequest,
@@ -102,10 +102,10 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     return this.next(claim, origin, payment, requestId);
   }
 
-  call({ refund, payment, gatewayKey }: RefundWork, signal: AbortSignal): Promise<GatewayOutcome> {
+  call({ refund, payment, gatewayKey }: RefundWork, signal: AbortSignal): Promise<Outcome> {
     return this.gateway.refund(
       {
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         refundId: refund.refundId,
         transactionId: refund.transactionId,
         reference: payment.gatewayReference ?? '',
@@ -120,11 +120,11 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     { refund, payment, gatewayKey }: RefundWork,
     unknownSince: Date,
     signal: AbortSignal,
-  ): Promise<GatewayFinding> {
-    return this.gateway.find(
+  ): Promise<Finding> {
+    return this.gateway.inquire(
       {
         kind: 'refund',
-        idempotencyKey: gatewayKey,
+        gatewayKey,
         transactionId: payment.transactionId,
         refundId: refund.refundId,
         reference: payment.gatewayReference,

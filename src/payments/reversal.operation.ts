@@ -9,13 +9,12 @@ import {
   type ReversalFailure,
   type ReversalOutcome,
 } from '../domain/reversal.js';
-import type { GatewayFinding, GatewayOutcome } from '../gateways/gateway.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import { ClaimsStore, type Claim, type ScopedKey, type StoredAnswer } from '../idempotency/claims.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Clock } from '../time/clock.js';
 import type {
   Answer,
-  FinalOutcome,
   NextStep,
   Operation,
   OperationRequest,
@@ -122,7 +121,7 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
   }
 
   /** `unknown` while others have not ended what they do to the payment; the reversal goes on later. */
-  call(work: ReversalWork, signal: AbortSignal): Promise<GatewayOutcome> {
+  call(work: ReversalWork, signal: AbortSignal): Promise<Outcome> {
     return this.carryOn(work, signal, Infinity);
   }
 
@@ -130,7 +129,7 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
    * Going on is the way to find out: each step is keyed. It does not stay to wait for others, which may take days, or
    * the recovery worker would have no time for their claims.
    */
-  find(work: ReversalWork, _unknownSince: Date, signal: AbortSignal): Promise<GatewayFinding> {
+  find(work: ReversalWork, _unknownSince: Date, signal: AbortSignal): Promise<Finding> {
     return this.carryOn(work, signal, MAX_LOOK_AGAIN_MS);
   }
 
@@ -159,7 +158,7 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     return this.answers.reversal(202, reversal);
   }
 
-  private async carryOn(work: ReversalWork, signal: AbortSignal, maxLookMs: number): Promise<GatewayOutcome> {
+  private async carryOn(work: ReversalWork, signal: AbortSignal, maxLookMs: number): Promise<Outcome> {
     work.end = await this.undo(work.reversal, signal, maxLookMs);
     return work.end === null
       ? { kind: 'unknown' }

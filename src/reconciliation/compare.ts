@@ -160,8 +160,8 @@ function isCounterpart(expected: ExpectedEffect, effect: GatewayEffect): boolean
   if (expected.reference !== null) return effect.reference === expected.reference;
   return (
     expected.idempotencyKey === null ||
-    effect.idempotencyKey === null ||
-    effect.idempotencyKey === expected.idempotencyKey
+    effect.gatewayKey === null ||
+    effect.gatewayKey === expected.idempotencyKey
   );
 }
 

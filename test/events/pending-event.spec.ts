@@ -87,9 +87,9 @@ describe('payment.pending', () => {
     beforeAll(async () => {
       service = await TestApp.start({ IDEMPOTENCY_LEASE: '10s', GATEWAY_TIMEOUT: '200ms' });
       const gateway = service.app.get(Gateway);
-      const find = gateway.find.bind(gateway);
-      gateway.find = (request, signal) =>
-        finding === null ? find(request, signal) : Promise.resolve({ kind: finding });
+      const inquire = gateway.inquire.bind(gateway);
+      gateway.inquire = (inquiry, signal) =>
+        finding === null ? inquire(inquiry, signal) : Promise.resolve({ kind: finding });
     });
     afterAll(() => service.stop());
 

@@ -1,33 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import {
-  Gateway,
-  type ChargeRequest,
-  type GatewayFinding,
-  type GatewayOutcome,
-  type GatewayQuery,
-} from '../../src/gateways/gateway.js';
+import type { Finding, Outcome } from '../../src/domain/outcome.js';
+import { Gateway, type ChargeRequest, type GatewayInquiry } from '../../src/gateways/gateway.js';
 import { GatewayMetrics } from '../../src/gateways/gateway-metrics.js';
 import { ResilientGateway, type ResilienceSettings } from '../../src/gateways/resilient.gateway.js';
 import { Metrics } from '../../src/metrics/metrics.js';
 
-const APPROVED: GatewayOutcome = { kind: 'approved', reference: 'ref_1' };
-const DECLINED: GatewayOutcome = {
+const APPROVED: Outcome = { kind: 'approved', reference: 'ref_1' };
+const DECLINED: Outcome = {
   kind: 'declined',
   failure: { code: 'card_declined', message: 'The card was declined.' },
 };
-const UNAVAILABLE: GatewayOutcome = { kind: 'unavailable' };
-const UNKNOWN: GatewayOutcome = { kind: 'unknown' };
+const UNAVAILABLE: Outcome = { kind: 'unavailable' };
+const UNKNOWN: Outcome = { kind: 'unknown' };
 
 const REQUEST: ChargeRequest = {
-  idempotencyKey: 'claim-1',
+  gatewayKey: 'claim-1',
   transactionId: '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e',
   amountMinor: 1_999n,
   currency: 'EUR',
   paymentMethod: 'pm_card_visa',
   captureMethod: 'automatic',
 };
-const QUERY: GatewayQuery = {
+const QUERY: GatewayInquiry = {
   ...REQUEST,
   kind: 'charge',
   refundId: null,
@@ -35,13 +30,13 @@ const QUERY: GatewayQuery = {
   unknownSince: new Date(),
 };
 
-type Step = GatewayOutcome | ((signal: AbortSignal) => Promise<GatewayOutcome>);
+type Step = Outcome | ((signal: AbortSignal) => Promise<Outcome>);
 
 /** Answers one step after the other, and the last one for ever. */
 class ScriptedGateway extends Gateway {
   readonly name = 'scripted';
   readonly keys: string[] = [];
-  finding: GatewayFinding | ((signal: AbortSignal) => Promise<GatewayFinding>) = { kind: 'absent' };
+  finding: Finding | ((signal: AbortSignal) => Promise<Finding>) = { kind: 'absent' };
 
   constructor(private readonly steps: Step[]) {
     super();
@@ -55,11 +50,8 @@ class ScriptedGateway extends Gateway {
     this.steps.splice(0, this.steps.length, ...steps);
   }
 
-  readonly charge = (
-    { idempotencyKey }: { idempotencyKey: string },
-    signal: AbortSignal,
-  ): Promise<GatewayOutcome> => {
-    this.keys.push(idempotencyKey);
+  readonly charge = ({ gatewayKey }: { gatewayKey: string }, signal: AbortSignal): Promise<Outcome> => {
+    this.keys.push(gatewayKey);
     const step = this.steps.length > 1 ? this.steps.shift() : this.steps[0];
     if (typeof step === 'function') return step(signal);
     return Promise.resolve(step ?? UNKNOWN);
@@ -69,13 +61,13 @@ class ScriptedGateway extends Gateway {
   readonly cancel = this.charge;
   readonly refund = this.charge;
 
-  find(_query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
+  inquire(_inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
     return typeof this.finding === 'function' ? this.finding(signal) : Promise.resolve(this.finding);
   }
 }
 
 /** Never answers. One that is polite says `outcome` when it is told to stop. */
-function silence(outcome?: GatewayOutcome): Step {
+function silence(outcome?: Outcome): Step {
   return (signal) =>
     new Promise((resolve) => {
       if (outcome) signal.addEventListener('abort', () => resolve(outcome));
@@ -109,7 +101,7 @@ function guard(steps: Step[], settings: Partial<ResilienceSettings> = {}) {
 beforeAll(() => Logger.overrideLogger(false));
 
 describe('the outcome of several tries', () => {
-  test.each<[string, Step[], GatewayOutcome, number]>([
+  test.each<[string, Step[], Outcome, number]>([
     ['an approval is not repeated', [APPROVED, UNKNOWN], APPROVED, 1],
     ['a decline is final', [DECLINED, APPROVED], DECLINED, 1],
     ['no effect, then approved', [UNAVAILABLE, APPROVED], APPROVED, 2],
@@ -122,7 +114,7 @@ describe('the outcome of several tries', () => {
   ])('%s', async (_name, steps, outcome, calls) => {
     const { charge, inner } = guard(steps);
     expect(await charge()).toEqual(outcome);
-    expect(inner.keys).toEqual(Array.from({ length: calls }, () => REQUEST.idempotencyKey));
+    expect(inner.keys).toEqual(Array.from({ length: calls }, () => REQUEST.gatewayKey));
   });
 
   it('counts what throws as unknown, since it may have thrown after the money moved', async () => {
@@ -189,7 +181,7 @@ describe('the circuit breaker', () => {
     expect(guarded.inner.calls).toBe(20);
     expect(await guarded.metric('hapax_gateway_rejected_total{gateway="scripted",by="breaker"}')).toBe(1);
 
-    let answerProbe = (_outcome: GatewayOutcome): void => undefined;
+    let answerProbe = (_outcome: Outcome): void => undefined;
     guarded.inner.play(() => new Promise((resolve) => (answerProbe = resolve)));
     while (guarded.inner.calls === 20) {
       void guarded.charge();
@@ -226,13 +218,13 @@ describe('the circuit breaker', () => {
   it('keeps lookups from a gateway that is down, and calls them unknown', async () => {
     const guarded = guard([UNAVAILABLE], { maxTries: 1 });
     await open(guarded);
-    expect(await guarded.gateway.find(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
+    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
   });
 });
 
 describe('the bulkhead', () => {
   it('refuses what neither runs nor fits into the queue, and runs the others as there is room', async () => {
-    const answers: ((outcome: GatewayOutcome) => void)[] = [];
+    const answers: ((outcome: Outcome) => void)[] = [];
     const guarded = guard([() => new Promise((resolve) => answers.push(resolve))], {
       maxConcurrent: 2,
       tryTimeoutMs: 60_000,
@@ -266,7 +258,7 @@ describe('the bulkhead', () => {
 });
 
 describe('a lookup', () => {
-  test.each<[GatewayFinding, GatewayFinding]>([
+  test.each<[Finding, Finding]>([
     [APPROVED, APPROVED],
     [DECLINED, DECLINED],
     [{ kind: 'absent' }, { kind: 'absent' }],
@@ -276,13 +268,13 @@ describe('a lookup', () => {
   ])('%j is handed on as %j', async (inner, outer) => {
     const guarded = guard([APPROVED]);
     guarded.inner.finding = inner;
-    expect(await guarded.gateway.find(QUERY, guarded.deadline.signal)).toEqual(outer);
+    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(outer);
   });
 
   it('is unknown when it takes too long', async () => {
     const guarded = guard([APPROVED], { tryTimeoutMs: 50 });
     guarded.inner.finding = () => new Promise(() => undefined);
-    expect(await guarded.gateway.find(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
+    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
   });
 });
 

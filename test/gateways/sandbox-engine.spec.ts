@@ -11,7 +11,7 @@ import {
   chargeRequest,
   createSandbox,
   patience,
-  queryOf,
+  inquiryOf,
   refundRequest,
   script,
   type SandboxFixture,
@@ -59,7 +59,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
       ...(outcome.kind === 'approved' && { reference: outcome.reference }),
       kind: 'charge',
     });
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
   });
 
   it('authorizes, captures, voids and refunds, each under its own reference', async () => {
@@ -90,7 +90,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     const outcome = await gateway.charge(request, patience(1_000));
     expect(outcome).toMatchObject({ kind: 'declined', failure: { code } });
     expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
@@ -142,14 +142,14 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
       expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
       expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
       expect(effectsOf(request.transactionId)).toEqual(['charge']);
-      expect((await gateway.find(queryOf(request), patience(1_000))).kind).toBe('approved');
+      expect((await gateway.inquire(inquiryOf(request), patience(1_000))).kind).toBe('approved');
     },
   );
 
   it('pm_gateway_timeout_before_charge took nothing and never answers; a lookup says absent', async () => {
     const request = chargeRequest('pm_gateway_timeout_before_charge');
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
@@ -184,9 +184,9 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
 
   it('refuses the first call with a key that it has said to be absent', async () => {
     const request = chargeRequest();
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     expect(await gateway.charge(request, patience(1_000))).toEqual(UNAVAILABLE);
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
@@ -194,7 +194,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     sandbox.engine.play(script({ arrival_ms: 300 }));
     const request = chargeRequest();
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
@@ -205,7 +205,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
     await new Promise((resolve) => setTimeout(resolve, 400));
     expect(effectsOf(request.transactionId)).toEqual(['charge']);
-    expect((await gateway.find(queryOf(request), patience(1_000))).kind).toBe('approved');
+    expect((await gateway.inquire(inquiryOf(request), patience(1_000))).kind).toBe('approved');
   });
 
   it.each([
@@ -236,9 +236,9 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
       const request = chargeRequest();
       const outcome = await gateway.charge(request, patience(1_000));
       sandbox.engine.play(script({ lookups: { faults: { [fault]: 1 } } }));
-      expect(await gateway.find(queryOf(request), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      expect(await gateway.inquire(inquiryOf(request), patience(PATIENCE_MS))).toEqual(UNKNOWN);
       sandbox.engine.play(null);
-      expect(await gateway.find(queryOf(request), patience(1_000))).toEqual(outcome);
+      expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
     },
   );
 
@@ -259,7 +259,7 @@ describe('the books', () => {
     expect(other.record(effect, null, null)).toEqual({ ...first, isNew: false });
     expect(other.record({ ...effect, amountMinor: 1n }, null, null)).toEqual({ kind: 'reused' });
     expect(other.findOrClose('never-sent')).toBeNull();
-    expect(sandbox.engine.books.record({ ...effect, idempotencyKey: 'never-sent' }, null, null)).toEqual({
+    expect(sandbox.engine.books.record({ ...effect, gatewayKey: 'never-sent' }, null, null)).toEqual({
       kind: 'closed',
     });
     other.close();
@@ -301,7 +301,7 @@ describe('the HTTP client of the sandbox gateway', () => {
     await once(free, 'close');
     const nobody = new SandboxHttpGateway(`http://127.0.0.1:${port}`);
     expect(await nobody.charge(chargeRequest(), patience(1_000))).toEqual(UNAVAILABLE);
-    expect(await nobody.find(queryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+    expect(await nobody.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
   });
 
   it('says unknown where the connection is reset after the request was sent', async () => {
@@ -317,7 +317,7 @@ describe('the HTTP client of the sandbox gateway', () => {
   it('says unknown where nothing comes in time', async () => {
     respond = () => undefined;
     expect(await gateway.charge(chargeRequest(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.find(queryOf(chargeRequest()), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(PATIENCE_MS))).toEqual(UNKNOWN);
   });
 
   it.each([
@@ -331,7 +331,7 @@ describe('the HTTP client of the sandbox gateway', () => {
   ])('says unknown to %s %s: nobody has promised that nothing happened', async (status, body) => {
     answers(status, body);
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
-    expect(await gateway.find(queryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+    expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
   });
 
   it('says unavailable where the gateway itself promises that there was no effect', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type {
   CaptureRequest,
   ChargeRequest,
-  GatewayQuery,
+  GatewayInquiry,
   RefundRequest,
 } from '../../src/gateways/gateway.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
@@ -37,7 +37,7 @@ export function chargeRequest(
   change: Partial<ChargeRequest> = {},
 ): ChargeRequest {
   return {
-    idempotencyKey: randomUUID(),
+    gatewayKey: randomUUID(),
     transactionId: randomUUID(),
     amountMinor: 1_999n,
     currency: 'EUR',
@@ -49,17 +49,17 @@ export function chargeRequest(
 
 export function captureRequest(charge: ChargeRequest, reference: string): CaptureRequest {
   const { transactionId, amountMinor, currency } = charge;
-  return { idempotencyKey: randomUUID(), transactionId, reference, amountMinor, currency };
+  return { gatewayKey: randomUUID(), transactionId, reference, amountMinor, currency };
 }
 
 export function refundRequest(charge: ChargeRequest, reference: string): RefundRequest {
   return { ...captureRequest(charge, reference), refundId: randomUUID() };
 }
 
-export function queryOf(charge: ChargeRequest): GatewayQuery {
+export function inquiryOf(charge: ChargeRequest): GatewayInquiry {
   return {
     kind: 'charge',
-    idempotencyKey: charge.idempotencyKey,
+    gatewayKey: charge.gatewayKey,
     transactionId: charge.transactionId,
     refundId: null,
     reference: null,

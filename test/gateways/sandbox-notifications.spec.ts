@@ -72,7 +72,7 @@ describe("the sandbox gateway's notifications", () => {
   async function charge(method?: string): Promise<{ key: string; reference: string }> {
     const request = chargeRequest(method);
     const { verdict } = await engine.charge(request);
-    return { key: request.idempotencyKey, reference: 'reference' in verdict ? verdict.reference : '' };
+    return { key: request.gatewayKey, reference: 'reference' in verdict ? verdict.reference : '' };
   }
 
   it('tell of every answered call, signed so that the official library accepts them', async () => {
@@ -100,7 +100,7 @@ describe("the sandbox gateway's notifications", () => {
         reference,
         charge_reference: reference,
         transaction_id: request.transactionId,
-        idempotency_key: request.idempotencyKey,
+        idempotency_key: request.gatewayKey,
         amount: 1_999,
         currency: 'EUR',
         status: 'approved',
@@ -112,7 +112,7 @@ describe("the sandbox gateway's notifications", () => {
       data: {
         charge_reference: reference,
         refund_id: refund.refundId,
-        idempotency_key: refund.idempotencyKey,
+        idempotency_key: refund.gatewayKey,
       },
     });
     expect(failed).toMatchObject({ type: 'charge.failed', data: { failure: { code: 'card_declined' } } });
@@ -122,7 +122,7 @@ describe("the sandbox gateway's notifications", () => {
     const request = chargeRequest();
     await engine.charge(request);
     await engine.charge(request);
-    expect(await receive(1)).toMatchObject([{ data: { idempotency_key: request.idempotencyKey } }]);
+    expect(await receive(1)).toMatchObject([{ data: { idempotency_key: request.gatewayKey } }]);
   });
 
   it('come of a charge whose answer was lost', async () => {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
 import { childEnvironment } from '../support/child-environment.js';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/postgres.js';
-import { chargeRequest, patience, queryOf } from './sandbox-fixture.js';
+import { chargeRequest, patience, inquiryOf } from './sandbox-fixture.js';
 
 const ENTRY = fileURLToPath(new URL('../../src/cli/sandbox-gateway.js', import.meta.url));
 const CONCURRENT = 50;
@@ -62,7 +62,7 @@ describe('the process of the sandbox gateway', () => {
       while (!killed.signal.aborted) {
         const request = chargeRequest();
         const outcome = await gateway.charge(request, patience(2_000));
-        if (outcome.kind === 'approved') acknowledged.set(request.idempotencyKey, outcome.reference);
+        if (outcome.kind === 'approved') acknowledged.set(request.gatewayKey, outcome.reference);
       }
     });
     while (acknowledged.size < 500) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -81,7 +81,7 @@ describe('the process of the sandbox gateway', () => {
     const [charged, declined, absent] = [chargeRequest(), chargeRequest('pm_card_declined'), chargeRequest()];
     const outcome = await first.charge(charged, patience(2_000));
     const no = await first.charge(declined, patience(2_000));
-    await first.find(queryOf(absent), patience(2_000));
+    await first.inquire(inquiryOf(absent), patience(2_000));
     await kill();
 
     const url = await start();

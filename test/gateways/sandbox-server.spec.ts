@@ -80,7 +80,7 @@ describe("the sandbox gateway's own wire", () => {
     for (let n = 1; n <= MANY; n += 1) {
       sandbox.engine.books.record(
         {
-          idempotencyKey: `k${n}`,
+          gatewayKey: `k${n}`,
           kind: 'charge',
           transactionId: `tx${n}`,
           refundId: null,

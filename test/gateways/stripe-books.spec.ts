@@ -57,7 +57,7 @@ describe('the books of Stripe', () => {
         chargeReference: reference,
         transactionId: request.transactionId,
         refundId: null,
-        idempotencyKey: request.idempotencyKey,
+        gatewayKey: request.gatewayKey,
         amountMinor: 1_999n,
         currency: 'EUR',
         at: expect.any(Date),
@@ -72,8 +72,8 @@ describe('the books of Stripe', () => {
     const refund = { ...refundRequest(request, reference), amountMinor: 500n };
     await gateway.refund(refund, within());
     expect(await effectsOf(request.transactionId, reference)).toMatchObject([
-      { kind: 'authorization', amountMinor: 1_999n, idempotencyKey: request.idempotencyKey },
-      { kind: 'capture', amountMinor: 1_500n, idempotencyKey: capture.idempotencyKey },
+      { kind: 'authorization', amountMinor: 1_999n, gatewayKey: request.gatewayKey },
+      { kind: 'capture', amountMinor: 1_500n, gatewayKey: capture.gatewayKey },
       { kind: 'refund', amountMinor: 500n, refundId: refund.refundId, chargeReference: reference },
     ]);
   });

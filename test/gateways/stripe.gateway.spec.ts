@@ -3,11 +3,11 @@ import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { v7 as uuidv7 } from 'uuid';
+import type { Outcome } from '../../src/domain/outcome.js';
 import type {
   CaptureRequest,
   ChargeRequest,
-  GatewayOutcome,
-  GatewayQuery,
+  GatewayInquiry,
   RefundRequest,
 } from '../../src/gateways/gateway.js';
 import { StripeHttpClient } from '../../src/gateways/stripe/stripe-http-client.js';
@@ -44,7 +44,7 @@ function gateway({
 
 function chargeRequest(changes: Partial<ChargeRequest> = {}): ChargeRequest {
   return {
-    idempotencyKey: uuidv7(),
+    gatewayKey: uuidv7(),
     transactionId: uuidv7(),
     amountMinor: 1_999n,
     currency: 'EUR',
@@ -58,16 +58,16 @@ function within(ms = 5_000): AbortSignal {
   return AbortSignal.timeout(ms);
 }
 
-function charge(request = chargeRequest(), on = gateway(), ms?: number): Promise<GatewayOutcome> {
+function charge(request = chargeRequest(), on = gateway(), ms?: number): Promise<Outcome> {
   return on.charge(request, within(ms));
 }
 
-function queryOf(request: ChargeRequest, changes: Partial<GatewayQuery> = {}): GatewayQuery {
-  const { idempotencyKey, transactionId } = request;
+function inquiryOf(request: ChargeRequest, changes: Partial<GatewayInquiry> = {}): GatewayInquiry {
+  const { gatewayKey, transactionId } = request;
   const unknownSince = new Date(Date.now() - 2 * HOUR_MS);
   return {
     kind: 'charge',
-    idempotencyKey,
+    gatewayKey,
     transactionId,
     refundId: null,
     reference: null,
@@ -76,7 +76,7 @@ function queryOf(request: ChargeRequest, changes: Partial<GatewayQuery> = {}): G
   };
 }
 
-function referenceOf(outcome: GatewayOutcome): string {
+function referenceOf(outcome: Outcome): string {
   if (outcome.kind !== 'approved') throw new Error(`not approved but ${JSON.stringify(outcome)}`);
   return outcome.reference;
 }
@@ -92,13 +92,13 @@ async function paid(captureMethod: ChargeRequest['captureMethod'], changes: Part
   const request = chargeRequest({ captureMethod, ...changes });
   const reference = referenceOf(await charge(request));
   const later: CaptureRequest = {
-    idempotencyKey: uuidv7(),
+    gatewayKey: uuidv7(),
     transactionId: request.transactionId,
     reference,
     amountMinor: request.amountMinor,
     currency: request.currency,
   };
-  const refund: RefundRequest = { ...later, idempotencyKey: uuidv7(), refundId: uuidv7() };
+  const refund: RefundRequest = { ...later, gatewayKey: uuidv7(), refundId: uuidv7() };
   return { request, reference, later, refund };
 }
 
@@ -123,12 +123,12 @@ describe('on the wire', () => {
         capture_method: 'automatic',
         confirm: 'true',
         error_on_requires_action: 'true',
-        metadata: { transaction_id: request.transactionId, idempotency_key: request.idempotencyKey },
+        metadata: { transaction_id: request.transactionId, idempotency_key: request.gatewayKey },
       },
       headers: {
         authorization: `Bearer ${SECRET_KEY}`,
         'content-type': 'application/x-www-form-urlencoded',
-        'idempotency-key': request.idempotencyKey,
+        'idempotency-key': request.gatewayKey,
         'stripe-version': '2026-10-28.endive',
       },
     });
@@ -171,7 +171,7 @@ describe('the life of a payment', () => {
     expect(captured).toEqual({ kind: 'approved', reference });
     expect(intentOf(reference)).toMatchObject({ status: 'succeeded', amount_received: 1_500 });
     for (const amountMinor of [500n, 1_000n]) {
-      const part = { ...refund, idempotencyKey: uuidv7(), refundId: uuidv7(), amountMinor };
+      const part = { ...refund, gatewayKey: uuidv7(), refundId: uuidv7(), amountMinor };
       const outcome = await gateway().refund(part, within());
       expect(server.api.refunds.get(referenceOf(outcome))).toMatchObject({
         amount: Number(amountMinor),
@@ -189,7 +189,7 @@ describe('the life of a payment', () => {
     const { reference, later } = await paid('manual');
     expect(await gateway().cancel(later, within())).toEqual({ kind: 'approved', reference });
     expect(intentOf(reference).status).toBe('canceled');
-    const capture = await gateway().capture({ ...later, idempotencyKey: uuidv7() }, within());
+    const capture = await gateway().capture({ ...later, gatewayKey: uuidv7() }, within());
     expect(capture).toMatchObject({ kind: 'declined', failure: { code: 'card_declined' } });
   });
 
@@ -199,7 +199,7 @@ describe('the life of a payment', () => {
     for (let tries = 1; tries <= 2; tries += 1) {
       expect(await charge(request, on)).toEqual({ kind: 'approved', reference });
       expect(await on.capture(later, within())).toEqual({ kind: 'approved', reference });
-      const part = { ...refund, idempotencyKey: request.transactionId, amountMinor: 100n };
+      const part = { ...refund, gatewayKey: request.transactionId, amountMinor: 100n };
       expect((await on.refund(part, within())).kind).toBe('approved');
     }
     expect([server.api.intents.size, server.api.refunds.size]).toEqual([1, 1]);
@@ -318,7 +318,7 @@ describe('errors, each as Stripe or the network sends it', () => {
     expect(await charge(request)).toEqual(UNKNOWN);
     expect(await charge(request)).toEqual(UNKNOWN);
     const [intent] = server.api.intents.values();
-    expect(await gateway().find(queryOf(request), within())).toEqual({
+    expect(await gateway().inquire(inquiryOf(request), within())).toEqual({
       kind: 'approved',
       reference: intent?.id,
     });
@@ -459,7 +459,7 @@ describe('after Stripe has forgotten a key', () => {
       expect((await gateway().cancel(canceled.later, within())).kind).toBe('approved');
       server.forgetKeys();
     }
-    const another = () => ({ ...captured.later, idempotencyKey: uuidv7() });
+    const another = () => ({ ...captured.later, gatewayKey: uuidv7() });
     expect((await gateway().capture(another(), within())).kind).toBe('declined');
     expect((await gateway().cancel(another(), within())).kind).toBe('declined');
   });
@@ -468,12 +468,12 @@ describe('after Stripe has forgotten a key', () => {
 describe('lookups', () => {
   it('finds captures, cancels and refunds by their payment, and says when there is none', async () => {
     const { request, reference, later, refund } = await paid('manual');
-    const ask = (kind: GatewayQuery['kind'], idempotencyKey: string, refundId: string | null = null) =>
-      gateway().find(queryOf(request, { kind, idempotencyKey, reference, refundId }), within());
-    expect(await ask('charge', request.idempotencyKey)).toEqual({ kind: 'approved', reference });
-    expect(await ask('capture', later.idempotencyKey)).toEqual(ABSENT);
+    const ask = (kind: GatewayInquiry['kind'], gatewayKey: string, refundId: string | null = null) =>
+      gateway().inquire(inquiryOf(request, { kind, gatewayKey, reference, refundId }), within());
+    expect(await ask('charge', request.gatewayKey)).toEqual({ kind: 'approved', reference });
+    expect(await ask('capture', later.gatewayKey)).toEqual(ABSENT);
     await gateway().capture(later, within());
-    expect(await ask('capture', later.idempotencyKey)).toEqual({ kind: 'approved', reference });
+    expect(await ask('capture', later.gatewayKey)).toEqual({ kind: 'approved', reference });
     expect(await ask('capture', 'another key')).toEqual(ABSENT);
     expect(await ask('cancel', 'a key')).toEqual(ABSENT);
     expect(await ask('refund', 'a key', refund.refundId)).toEqual(ABSENT);
@@ -487,39 +487,39 @@ describe('lookups', () => {
     const reference = referenceOf(await charge(request));
     for (let others = 0; others < 150; others += 1)
       server.api.intents.set(`pi_${others}`, anotherIntent(others));
-    expect(await gateway().find(queryOf(request), within())).toEqual({ kind: 'approved', reference });
+    expect(await gateway().inquire(inquiryOf(request), within())).toEqual({ kind: 'approved', reference });
     expect(server.seen(/^GET \/v1\/payment_intents$/)).toHaveLength(2);
   });
 
   it('finds a decline', async () => {
     const request = chargeRequest({ paymentMethod: 'pm_card_visa_chargeDeclinedInsufficientFunds' });
     await charge(request);
-    expect(await gateway().find(queryOf(request), within())).toMatchObject({
+    expect(await gateway().inquire(inquiryOf(request), within())).toMatchObject({
       kind: 'declined',
       failure: { code: 'insufficient_funds' },
     });
   });
 
   it('calls nothing absent that was sent within the last hour, however old the payment is', async () => {
-    const query = queryOf(chargeRequest({ transactionId: ageOf(30) }));
+    const query = inquiryOf(chargeRequest({ transactionId: ageOf(30) }));
     const sent = (hoursAgo: number): Date => new Date(Date.now() - hoursAgo * HOUR_MS);
-    expect(await gateway().find({ ...query, unknownSince: sent(0.9) }, within())).toEqual(UNKNOWN);
-    expect(await gateway().find({ ...query, unknownSince: sent(1.1) }, within())).toEqual(ABSENT);
+    expect(await gateway().inquire({ ...query, unknownSince: sent(0.9) }, within())).toEqual(UNKNOWN);
+    expect(await gateway().inquire({ ...query, unknownSince: sent(1.1) }, within())).toEqual(ABSENT);
   });
 
   it('calls no young charge absent, since its request may still be on its way', async () => {
-    expect(await gateway().find(queryOf(chargeRequest({ transactionId: ageOf(0.9) })), within())).toEqual(
-      UNKNOWN,
-    );
-    expect(await gateway().find(queryOf(chargeRequest({ transactionId: ageOf(1.1) })), within())).toEqual(
-      ABSENT,
-    );
+    expect(
+      await gateway().inquire(inquiryOf(chargeRequest({ transactionId: ageOf(0.9) })), within()),
+    ).toEqual(UNKNOWN);
+    expect(
+      await gateway().inquire(inquiryOf(chargeRequest({ transactionId: ageOf(1.1) })), within()),
+    ).toEqual(ABSENT);
   });
 
   it('calls no charge absent that may be further back in the list than it reads', async () => {
     for (let others = 0; others < 1_001; others += 1)
       server.api.intents.set(`pi_${others}`, anotherIntent(others));
-    expect(await gateway().find(queryOf(chargeRequest({ transactionId: ageOf(5) })), within())).toEqual(
+    expect(await gateway().inquire(inquiryOf(chargeRequest({ transactionId: ageOf(5) })), within())).toEqual(
       UNKNOWN,
     );
   });
@@ -528,7 +528,7 @@ describe('lookups', () => {
     const request = chargeRequest();
     await charge(request);
     server.next(/search$/, { kind: 'reset_before' });
-    expect(await gateway().find(queryOf(request), within())).toEqual(UNAVAILABLE);
+    expect(await gateway().inquire(inquiryOf(request), within())).toEqual(UNAVAILABLE);
   });
 
   function anotherIntent(number: number): Intent {

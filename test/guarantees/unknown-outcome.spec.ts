@@ -97,7 +97,7 @@ describe('a gateway that does not say what it did', () => {
     await chargeUntilFinal(passive, other, { body: AFTER });
     const [ofKey, ofOther] = await Promise.all(
       [key, other].map(async (each) =>
-        (await fleet.evidence.effects(each)).map(({ idempotencyKey }) => idempotencyKey),
+        (await fleet.evidence.effects(each)).map(({ gatewayKey }) => gatewayKey),
       ),
     );
     expect(ofKey).toEqual([asked]);

@@ -52,7 +52,7 @@ function effect(kind: EffectKind, changes: Partial<GatewayEffect> = {}): Gateway
     chargeReference: CHARGE,
     transactionId: TRANSACTION,
     refundId: null,
-    idempotencyKey: first ? CLAIM : randomUUID(),
+    gatewayKey: first ? CLAIM : randomUUID(),
     amountMinor: 1_000n,
     currency: 'EUR',
     at: new Date(),
@@ -123,7 +123,7 @@ describe('a payment in both books', () => {
     [
       'a cancel',
       payment({ ...AUTHORIZED, status: 'canceled' }),
-      [effect('authorization'), effect('void', { idempotencyKey: null })],
+      [effect('authorization'), effect('void', { gatewayKey: null })],
     ],
     ['a refund', refunded, [effect('charge'), back]],
     ['any order', refunded, [back, effect('charge')]],
@@ -142,7 +142,7 @@ describe('a payment in both books', () => {
     [
       'a second charge, under another key',
       payment(),
-      [effect('charge', { reference: 'other', idempotencyKey: randomUUID() }), effect('charge')],
+      [effect('charge', { reference: 'other', gatewayKey: randomUUID() }), effect('charge')],
       ['missing_here charge one_too_many'],
     ],
     [
@@ -227,13 +227,13 @@ describe('a payment in both books', () => {
     [
       'there, without a key',
       payment(PENDING),
-      [effect('charge', { idempotencyKey: null })],
+      [effect('charge', { gatewayKey: null })],
       ['open charge there'],
     ],
     [
       'there under another key, which our claim would never find',
       payment(PENDING),
-      [effect('charge', { idempotencyKey: randomUUID() })],
+      [effect('charge', { gatewayKey: randomUUID() })],
       ['open charge not there', 'missing_here charge not_settled'],
     ],
   ])('is open: %s', (_name, ours, theirs, expected) => {

@@ -87,7 +87,7 @@ describe('our books against the gateway’s', () => {
   describe('differ, and the difference is found:', () => {
     it('a charge for no payment of ours', async () => {
       await books.engine.charge({
-        idempotencyKey: randomUUID(),
+        gatewayKey: randomUUID(),
         transactionId: 'not even a UUID',
         amountMinor: 500n,
         currency: 'EUR',

@@ -86,7 +86,7 @@ operation.proceed = async (claim, request, reserved) => {
 const gateway = app.get(Gateway);
 const charge = gateway.charge.bind(gateway);
 gateway.charge = async (request, signal) => {
-  const key = keyOfClaim.get(request.idempotencyKey);
+  const key = keyOfClaim.get(request.gatewayKey);
   if (process.env['STRIKE_GATEWAY'] === 'unreachable') return { kind: 'unavailable' };
   await strikeWhenAllArrive('in the gateway call, before its effect', key);
   const outcome = await charge(request, signal);

@@ -86,7 +86,7 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
   ];
   expect(await evidence.effects(key)).toMatchObject([
     {
-      idempotencyKey: claimId,
+      gatewayKey: claimId,
       kind: 'charge',
       reference,
       transactionId,
@@ -131,9 +131,9 @@ export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
   const byId = (a: [string, ...unknown[]], b: [string, ...unknown[]]): number => (a[0] < b[0] ? -1 : 1);
   expect(
     effects
-      .map(({ transactionId, idempotencyKey, reference, amountMinor }): [string, ...unknown[]] => [
+      .map(({ transactionId, gatewayKey, reference, amountMinor }): [string, ...unknown[]] => [
         transactionId,
-        idempotencyKey,
+        gatewayKey,
         reference,
         String(amountMinor),
       ])

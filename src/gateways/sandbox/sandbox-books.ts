@@ -14,7 +14,7 @@ export type SandboxEffectKind = (typeof SANDBOX_EFFECT_KINDS)[number];
 
 /** What is asked of the sandbox provider, and, once it was approved, something that happened to money. */
 export interface SandboxEffect {
-  idempotencyKey: string;
+  gatewayKey: string;
   kind: SandboxEffectKind;
   transactionId: string;
   refundId: string | null;
@@ -109,7 +109,7 @@ export class SandboxBooks {
    */
   record(call: SandboxEffect, failure: PaymentFailure | null, plan: NotificationPlan | null): Recorded {
     const { changes, lastInsertRowid } = this.insertCall.run(
-      call.idempotencyKey,
+      call.gatewayKey,
       call.kind,
       failure === null ? 'approved' : 'declined',
       failure?.code ?? null,
@@ -132,7 +132,7 @@ export class SandboxBooks {
         failure,
       };
     }
-    const first = this.selectByKey.get(call.idempotencyKey) as Row;
+    const first = this.selectByKey.get(call.gatewayKey) as Row;
     if (first['outcome'] === 'closed') return { kind: 'closed' };
     const recorded = this.toCall(first);
     if (!isSameRequest(call, recorded)) return { kind: 'reused' };
@@ -140,8 +140,8 @@ export class SandboxBooks {
   }
 
   /** What was answered under a key; null where nothing was, so far. */
-  findByKey(idempotencyKey: string): RecordedCall | null {
-    const row = this.selectByKey.get(idempotencyKey);
+  findByKey(gatewayKey: string): RecordedCall | null {
+    const row = this.selectByKey.get(gatewayKey);
     return row === undefined || row['outcome'] === 'closed' ? null : this.toCall(row);
   }
 
@@ -161,17 +161,17 @@ export class SandboxBooks {
   }
 
   /** What was answered under a key; where nothing was, nothing ever will be, and null says so. */
-  findOrClose(idempotencyKey: string): RecordedCall | null {
-    const found = this.findByKey(idempotencyKey);
+  findOrClose(gatewayKey: string): RecordedCall | null {
+    const found = this.findByKey(gatewayKey);
     if (found !== null) return found;
-    this.closeKey.run(idempotencyKey, Date.now());
+    this.closeKey.run(gatewayKey, Date.now());
     // Another process may have been first with an answer.
-    return this.findByKey(idempotencyKey);
+    return this.findByKey(gatewayKey);
   }
 
   /** The number of this try of a key, from 1. */
-  nextTry(idempotencyKey: string): number {
-    return Number(this.countTry.get(idempotencyKey)?.['count']);
+  nextTry(gatewayKey: string): number {
+    return Number(this.countTry.get(gatewayKey)?.['count']);
   }
 
   /** Every effect, oldest first. */
@@ -237,13 +237,13 @@ export class SandboxBooks {
   }
 
   /** Makes a notification that is still to be sent due now. */
-  hasten(idempotencyKey: string, nowMs: number): void {
+  hasten(gatewayKey: string, nowMs: number): void {
     this.db
       .prepare(
         `UPDATE calls SET notify_at_ms = min(notify_at_ms, ?)
          WHERE idempotency_key = ? AND notify_at_ms IS NOT NULL`,
       )
-      .run(nowMs, idempotencyKey);
+      .run(nowMs, gatewayKey);
   }
 
   /** When the next notification is due, or null while there is none. */
@@ -266,7 +266,7 @@ export class SandboxBooks {
 
   private toCall(row: Row): RecordedCall {
     return {
-      idempotencyKey: String(row['idempotency_key']),
+      gatewayKey: String(row['idempotency_key']),
       kind: row['kind'] as SandboxEffectKind,
       reference: this.referencePrefix + String(row['sequence']),
       sequence: Number(row['sequence']),

@@ -26,7 +26,7 @@ const UNKNOWN_METHOD = {
 const REFUND_DECLINED = { code: 'refund_declined', message: 'The card does not take refunds.' } as const;
 
 export interface SandboxChargeCall {
-  idempotencyKey: string;
+  gatewayKey: string;
   transactionId: string;
   amountMinor: bigint;
   currency: string;
@@ -36,7 +36,7 @@ export interface SandboxChargeCall {
 
 /** A call about a charge, by the provider's own id of it. */
 export interface SandboxVoidCall {
-  idempotencyKey: string;
+  gatewayKey: string;
   transactionId: string;
   reference: string;
 }
@@ -113,7 +113,7 @@ export class SandboxEngine {
   /** @param own a script for this call alone, instead of the one that is played. */
   charge(call: SandboxChargeCall, own?: SandboxScript): Replying {
     const effect: SandboxEffect = {
-      idempotencyKey: call.idempotencyKey,
+      gatewayKey: call.gatewayKey,
       kind: call.captureMethod === 'manual' ? 'authorization' : 'charge',
       transactionId: call.transactionId,
       refundId: null,
@@ -152,12 +152,12 @@ export class SandboxEngine {
    * What became of a key. `absent` is final: a key that was said to be absent is closed by saying so, and a call with
    * it that arrives later is refused. Without that, "absent" would only mean "not yet".
    */
-  resolve(idempotencyKey: string, own?: SandboxScript): SandboxLookupReply {
+  resolve(gatewayKey: string, own?: SandboxScript): SandboxLookupReply {
     const run = own === undefined ? this.run : new SandboxScriptRun(own);
     const plan = run?.nextLookup();
     const delayMs = plan?.latencyMs ?? 0;
     if (plan?.fault) return { verdict: { kind: plan.fault }, delayMs };
-    const call = this.books.findOrClose(idempotencyKey);
+    const call = this.books.findOrClose(gatewayKey);
     return { verdict: call === null ? { kind: 'absent' } : { kind: 'found', call }, delayMs };
   }
 
@@ -197,7 +197,7 @@ export class SandboxEngine {
       case 'pm_gateway_unavailable':
         return { verdict: { kind: 'unavailable' }, delayMs: 0 };
       case 'pm_gateway_flaky':
-        if (this.books.nextTry(effect.idempotencyKey) > 1) return this.answer(effect, null, run);
+        if (this.books.nextTry(effect.gatewayKey) > 1) return this.answer(effect, null, run);
         return { verdict: { kind: 'unavailable' }, delayMs: 0 };
       case 'pm_gateway_timeout_before_charge':
         return { verdict: { kind: 'silence' }, delayMs: 0 };
@@ -232,7 +232,7 @@ export class SandboxEngine {
 
   /** An effect on a charge. Of a charge that these books do not have it has no payment method, and is declined. */
   private later(
-    call: Pick<SandboxEffect, 'idempotencyKey' | 'kind' | 'transactionId' | 'refundId'> & {
+    call: Pick<SandboxEffect, 'gatewayKey' | 'kind' | 'transactionId' | 'refundId'> & {
       reference: string;
       amountMinor?: bigint;
       currency?: string;
@@ -241,7 +241,7 @@ export class SandboxEngine {
     const found = this.books.find(call.reference);
     const charge = found?.failure === null && found.chargeReference === null ? found : null;
     return {
-      idempotencyKey: call.idempotencyKey,
+      gatewayKey: call.gatewayKey,
       kind: call.kind,
       transactionId: call.transactionId,
       refundId: call.refundId,

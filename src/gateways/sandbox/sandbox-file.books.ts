@@ -46,14 +46,14 @@ export class SandboxFileBooks extends GatewayBooks {
 }
 
 function toEffect(call: RecordedCall): GatewayEffect {
-  const { kind, reference, chargeReference, transactionId, refundId, idempotencyKey, amountMinor } = call;
+  const { kind, reference, chargeReference, transactionId, refundId, gatewayKey, amountMinor } = call;
   return {
     kind,
     reference,
     chargeReference: chargeReference ?? reference,
     transactionId,
     refundId,
-    idempotencyKey,
+    gatewayKey,
     amountMinor,
     currency: call.currency,
     at: call.at,

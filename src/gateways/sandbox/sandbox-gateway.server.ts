@@ -81,7 +81,7 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
   server.post<{ Body: WireCharge }>('/charges', { schema: { body: chargeBody } }, (request, reply) => {
     const { transaction_id: transactionId, payment_method: paymentMethod, ...rest } = request.body;
     const call = {
-      idempotencyKey: keyOf(request),
+      gatewayKey: keyOf(request),
       transactionId,
       paymentMethod,
       captureMethod: rest.capture_method,
@@ -100,7 +100,7 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
     { schema: { body: voidBody } },
     (request, reply) => {
       const call = {
-        idempotencyKey: keyOf(request),
+        gatewayKey: keyOf(request),
         transactionId: request.body.transaction_id,
         reference: request.params.reference,
       };
@@ -276,14 +276,14 @@ function scriptOf(request: FastifyRequest): SandboxScript | undefined {
 }
 
 function moneyOf(request: FastifyRequest<{ Body: WireCapture; Params: { reference: string } }>): {
-  idempotencyKey: string;
+  gatewayKey: string;
   transactionId: string;
   reference: string;
   amountMinor: bigint;
   currency: string;
 } {
   return {
-    idempotencyKey: keyOf(request),
+    gatewayKey: keyOf(request),
     transactionId: request.body.transaction_id,
     reference: request.params.reference,
     amountMinor: BigInt(request.body.amount),

@@ -77,7 +77,7 @@ function toEffect(wire: WireEffect): GatewayEffect {
     chargeReference: wire.charge_reference ?? wire.reference,
     transactionId: wire.transaction_id,
     refundId: wire.refund_id,
-    idempotencyKey: wire.idempotency_key,
+    gatewayKey: wire.idempotency_key,
     amountMinor: BigInt(wire.amount),
     currency: wire.currency,
     at: new Date(wire.at),

@@ -1,12 +1,11 @@
+import type { Finding, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
   GatewayKeyReusedError,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
-  type GatewayFinding,
-  type GatewayOutcome,
-  type GatewayQuery,
+  type GatewayInquiry,
   type RefundRequest,
 } from '../gateway.js';
 import {
@@ -47,7 +46,7 @@ export class SandboxHttpGateway extends Gateway {
     this.base = url;
   }
 
-  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
     const body: WireCharge = {
       transaction_id: request.transactionId,
       amount: Number(request.amountMinor),
@@ -55,26 +54,26 @@ export class SandboxHttpGateway extends Gateway {
       payment_method: request.paymentMethod,
       capture_method: request.captureMethod,
     };
-    return this.call('/charges', request.idempotencyKey, body, signal);
+    return this.call('/charges', request.gatewayKey, body, signal);
   }
 
-  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
     const body: WireCapture = moneyToWire(request);
-    return this.call(chargePath(request, 'capture'), request.idempotencyKey, body, signal);
+    return this.call(chargePath(request, 'capture'), request.gatewayKey, body, signal);
   }
 
-  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
     const body: WireVoid = { transaction_id: request.transactionId };
-    return this.call(chargePath(request, 'void'), request.idempotencyKey, body, signal);
+    return this.call(chargePath(request, 'void'), request.gatewayKey, body, signal);
   }
 
-  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
     const body: WireRefund = { ...moneyToWire(request), refund_id: request.refundId };
-    return this.call(chargePath(request, 'refunds'), request.idempotencyKey, body, signal);
+    return this.call(chargePath(request, 'refunds'), request.gatewayKey, body, signal);
   }
 
-  async find({ idempotencyKey }: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
-    const response = await this.post(`/calls/${encodeURIComponent(idempotencyKey)}/resolve`, {}, {}, signal);
+  async inquire({ gatewayKey }: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
+    const response = await this.post(`/calls/${encodeURIComponent(gatewayKey)}/resolve`, {}, {}, signal);
     if (response.kind !== 'answer' || response.status !== 200) return { kind: 'unknown' };
     const found = response.body as WireResolution | null;
     switch (found?.status) {
@@ -89,13 +88,8 @@ export class SandboxHttpGateway extends Gateway {
     }
   }
 
-  private async call(
-    path: string,
-    idempotencyKey: string,
-    body: object,
-    signal: AbortSignal,
-  ): Promise<GatewayOutcome> {
-    const response = await this.post(path, { [KEY_HEADER]: idempotencyKey }, body, signal);
+  private async call(path: string, gatewayKey: string, body: object, signal: AbortSignal): Promise<Outcome> {
+    const response = await this.post(path, { [KEY_HEADER]: gatewayKey }, body, signal);
     switch (response.kind) {
       case 'never_sent':
         return { kind: 'unavailable' };
@@ -129,7 +123,7 @@ export class SandboxHttpGateway extends Gateway {
 }
 
 /** A status and a body as the gateway means them. Whatever it does not say plainly is unknown. */
-function outcomeOf({ status, body }: { status: number; body: unknown }): GatewayOutcome {
+function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome {
   const answer = body as (Partial<Extract<WireResolution, { failure: unknown }>> & Partial<WireError>) | null;
   if (status === 200 && typeof answer?.reference === 'string') {
     return { kind: 'approved', reference: answer.reference };

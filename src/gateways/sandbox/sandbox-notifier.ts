@@ -79,17 +79,14 @@ export class SandboxNotifier {
   }
 
   /** When a call's notification is to be sent: now, unless a script says otherwise; null for never. */
-  plan(
-    { idempotencyKey, paymentMethod }: SandboxEffect,
-    run: SandboxScriptRun | null,
-  ): NotificationPlan | null {
+  plan({ gatewayKey, paymentMethod }: SandboxEffect, run: SandboxScriptRun | null): NotificationPlan | null {
     if (this.url === null) return null;
     if (this.onlyRehearsals && run === null && !MISBEHAVING.test(paymentMethod)) return null;
     const nowMs = Date.now();
     if (run === null) return { dueAtMs: nowMs, copies: 1 };
     const { duplicate, lateMs, reorder } = run.nextNotification();
     const isHeld = reorder && this.held === null;
-    if (isHeld) this.held = idempotencyKey;
+    if (isHeld) this.held = gatewayKey;
     return { dueAtMs: nowMs + (isHeld ? REORDER_LIMIT_MS : lateMs), copies: duplicate ? 2 : 1 };
   }
 
@@ -194,7 +191,7 @@ export class SandboxNotifier {
     const { held } = this;
     if (held === null) return;
     this.held = null;
-    if (held !== call.idempotencyKey) this.books.hasten(held, nowMs);
+    if (held !== call.gatewayKey) this.books.hasten(held, nowMs);
   }
 
   private failed(call: RecordedCall, tries: number, problem: string): void {
@@ -219,7 +216,7 @@ export function toNotification(call: RecordedCall): SandboxNotification {
       charge_reference: call.chargeReference ?? call.reference,
       transaction_id: call.transactionId,
       ...(call.refundId !== null && { refund_id: call.refundId }),
-      idempotency_key: call.idempotencyKey,
+      idempotency_key: call.gatewayKey,
       amount: Number(call.amountMinor),
       currency: call.currency,
       payment_method: call.paymentMethod,

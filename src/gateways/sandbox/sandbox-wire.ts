@@ -70,7 +70,7 @@ export function callToWire(call: RecordedCall): WireCall {
     charge_reference: call.chargeReference,
     transaction_id: call.transactionId,
     refund_id: call.refundId,
-    idempotency_key: call.idempotencyKey,
+    idempotency_key: call.gatewayKey,
     amount: Number(call.amountMinor),
     currency: call.currency,
     payment_method: call.paymentMethod,

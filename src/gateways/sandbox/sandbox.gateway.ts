@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Finding, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
   GatewayKeyReusedError,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
-  type GatewayFinding,
-  type GatewayOutcome,
-  type GatewayQuery,
+  type GatewayInquiry,
   type RefundRequest,
 } from '../gateway.js';
 import type { Replying, SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
@@ -20,24 +19,24 @@ export class SandboxGateway extends Gateway {
     super();
   }
 
-  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
     return outcomeOf(() => this.engine.charge(request), signal);
   }
 
-  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
     return outcomeOf(() => this.engine.capture(request), signal);
   }
 
-  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
     return outcomeOf(() => this.engine.void(request), signal);
   }
 
-  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
+  refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
     return outcomeOf(() => this.engine.refund(request), signal);
   }
 
-  async find({ idempotencyKey }: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
-    const { verdict, delayMs } = this.engine.resolve(idempotencyKey);
+  async inquire({ gatewayKey }: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
+    const { verdict, delayMs } = this.engine.resolve(gatewayKey);
     if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
     switch (verdict.kind) {
       case 'found': {
@@ -57,7 +56,7 @@ export class SandboxGateway extends Gateway {
   }
 }
 
-async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<GatewayOutcome> {
+async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<Outcome> {
   if (signal.aborted) return { kind: 'unavailable' };
   const replying = call();
   const reply = 'verdict' in replying ? replying : await orAborted(replying, signal);
@@ -68,7 +67,7 @@ async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<Gat
   return told(verdict);
 }
 
-function told(verdict: SandboxVerdict): GatewayOutcome {
+function told(verdict: SandboxVerdict): Outcome {
   switch (verdict.kind) {
     case 'approved':
       return { kind: 'approved', reference: verdict.reference };

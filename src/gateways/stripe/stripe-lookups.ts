@@ -1,5 +1,6 @@
 import type { Stripe } from 'stripe';
-import type { GatewayFinding, GatewayQuery } from '../gateway.js';
+import type { Finding } from '../../domain/outcome.js';
+import type { GatewayInquiry } from '../gateway.js';
 import {
   ABSENT,
   approved,
@@ -20,7 +21,7 @@ const PAGE_SIZE = 100;
 const MAX_PAGES = 10;
 
 /** A call that Stripe may have on record. */
-export type StripeQuery = Omit<GatewayQuery, 'unknownSince'>;
+export type StripeInquiry = Omit<GatewayInquiry, 'unknownSince'>;
 
 /** What Stripe has on record. */
 export class StripeLookups {
@@ -30,35 +31,35 @@ export class StripeLookups {
   ) {}
 
   /** As {@link onRecord}, but `absent` only when a call that was sent cannot be executed any more: then it is final. */
-  async find(query: GatewayQuery): Promise<GatewayFinding> {
-    const finding = await this.onRecord(query);
-    const isYoung = this.now() - query.unknownSince.getTime() <= SEARCH_LAG_MS;
+  async inquire(inquiry: GatewayInquiry): Promise<Finding> {
+    const finding = await this.onRecord(inquiry);
+    const isYoung = this.now() - inquiry.unknownSince.getTime() <= SEARCH_LAG_MS;
     return finding.kind === 'absent' && isYoung ? UNKNOWN : finding;
   }
 
   /** Asks by what we know: the reference, else our id. Throws the SDK's errors. */
-  async onRecord(query: StripeQuery): Promise<GatewayFinding> {
-    const { kind, reference } = query;
+  async onRecord(inquiry: StripeInquiry): Promise<Finding> {
+    const { kind, reference } = inquiry;
     switch (kind) {
       case 'charge':
         if (reference !== null) return chargeOutcome(await this.stripe.paymentIntents.retrieve(reference));
-        return this.findCharge(query.transactionId);
+        return this.findCharge(inquiry.transactionId);
       case 'capture':
         if (reference === null) return UNKNOWN;
-        return capturedOutcome(await this.stripe.paymentIntents.retrieve(reference), query.idempotencyKey);
+        return capturedOutcome(await this.stripe.paymentIntents.retrieve(reference), inquiry.gatewayKey);
       case 'cancel': {
         if (reference === null) return UNKNOWN;
         const intent = await this.stripe.paymentIntents.retrieve(reference);
         return intent.status === 'canceled' ? approved(intent.id) : ABSENT;
       }
       case 'refund':
-        if (reference === null || query.refundId === null) return UNKNOWN;
-        return this.findRefund(reference, query.refundId);
+        if (reference === null || inquiry.refundId === null) return UNKNOWN;
+        return this.findRefund(reference, inquiry.refundId);
     }
   }
 
   /** By our id in the metadata: the search for what is old, and the list, which does not lag, for what is new. */
-  private async findCharge(transactionId: string): Promise<GatewayFinding> {
+  private async findCharge(transactionId: string): Promise<Finding> {
     const { data } = await this.stripe.paymentIntents.search({
       query: `metadata['${TRANSACTION_ID}']:'${transactionId}'`,
       limit: PAGE_SIZE,
@@ -69,7 +70,7 @@ export class StripeLookups {
     return this.findLatestCharge(transactionId);
   }
 
-  private async findLatestCharge(transactionId: string): Promise<GatewayFinding> {
+  private async findLatestCharge(transactionId: string): Promise<Finding> {
     const sinceMs = this.now() - Math.min(this.ageMs(transactionId), SEARCH_LAG_MS) - CLOCK_SKEW_MS;
     let after: string | undefined;
     for (let page = 1; page <= MAX_PAGES; page += 1) {
@@ -87,7 +88,7 @@ export class StripeLookups {
     return UNKNOWN;
   }
 
-  private async findRefund(reference: string, refundId: string): Promise<GatewayFinding> {
+  private async findRefund(reference: string, refundId: string): Promise<Finding> {
     let after: string | undefined;
     for (let page = 1; page <= MAX_PAGES; page += 1) {
       const { data, has_more } = await this.stripe.refunds.list({

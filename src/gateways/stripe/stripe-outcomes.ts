@@ -1,6 +1,6 @@
 import type { Stripe } from 'stripe';
 import type { DeclineCode } from '../../domain/errors.js';
-import type { GatewayFinding, GatewayOutcome } from '../gateway.js';
+import type { Finding, Outcome } from '../../domain/outcome.js';
 import { declineOf, inOurWords } from './stripe.errors.js';
 
 /** Where our ids are kept at Stripe, for lookups and for whoever reads its dashboard. */
@@ -13,7 +13,7 @@ export const UNKNOWN = { kind: 'unknown' } as const;
 export const ABSENT = { kind: 'absent' } as const;
 
 /** A charge's outcome by its intent. `unknown` while Stripe itself is not done with it. */
-export function chargeOutcome(intent: Stripe.PaymentIntent): GatewayOutcome {
+export function chargeOutcome(intent: Stripe.PaymentIntent): Outcome {
   switch (intent.status) {
     case 'succeeded':
     case 'requires_capture':
@@ -36,13 +36,13 @@ export function chargeOutcome(intent: Stripe.PaymentIntent): GatewayOutcome {
   }
 }
 
-export function capturedOutcome(intent: Stripe.PaymentIntent, idempotencyKey: string): GatewayFinding {
+export function capturedOutcome(intent: Stripe.PaymentIntent, gatewayKey: string): Finding {
   if (intent.status === 'processing') return UNKNOWN;
-  const ours = intent.status === 'succeeded' && intent.metadata[CAPTURE_KEY] === idempotencyKey;
+  const ours = intent.status === 'succeeded' && intent.metadata[CAPTURE_KEY] === gatewayKey;
   return ours ? approved(intent.id) : ABSENT;
 }
 
-export function refundOutcome({ id, status }: Stripe.Refund): GatewayOutcome {
+export function refundOutcome({ id, status }: Stripe.Refund): Outcome {
   switch (status) {
     case 'succeeded':
       return approved(id);
@@ -56,10 +56,10 @@ export function refundOutcome({ id, status }: Stripe.Refund): GatewayOutcome {
   }
 }
 
-export function approved(reference: string): GatewayOutcome {
+export function approved(reference: string): Outcome {
   return { kind: 'approved', reference };
 }
 
-export function declined(code: DeclineCode, message?: string): GatewayOutcome {
+export function declined(code: DeclineCode, message?: string): Outcome {
   return { kind: 'declined', failure: { ...inOurWords(code), ...(message !== undefined && { message }) } };
 }

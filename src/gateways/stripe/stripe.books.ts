@@ -143,13 +143,13 @@ function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
   const transactionId = intent.metadata[TRANSACTION_ID];
   if (transactionId === undefined) return [];
   const key = intent.metadata[CHARGE_KEY] ?? NOT_OURS;
-  const effect = (kind: EffectKind, amount: number, idempotencyKey: string | null): GatewayEffect => ({
+  const effect = (kind: EffectKind, amount: number, gatewayKey: string | null): GatewayEffect => ({
     kind,
     reference: intent.id,
     chargeReference: intent.id,
     transactionId,
     refundId: null,
-    idempotencyKey,
+    gatewayKey,
     ...money(amount, intent.currency),
     at: new Date(intent.created * 1_000),
   });
@@ -192,7 +192,7 @@ function effectsOfRefund(refund: Stripe.Refund, intent: IntentOf): GatewayEffect
       chargeReference: intent.id,
       transactionId,
       refundId,
-      idempotencyKey: null,
+      gatewayKey: null,
       ...money(refund.amount, refund.currency),
       at: new Date(refund.created * 1_000),
     },

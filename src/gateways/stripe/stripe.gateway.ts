@@ -1,20 +1,19 @@
 import { Logger } from '@nestjs/common';
 import { Stripe } from 'stripe';
+import type { Finding, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
   type GatewayCallKind,
-  type GatewayFinding,
-  type GatewayOutcome,
-  type GatewayQuery,
+  type GatewayInquiry,
   type RefundRequest,
 } from '../gateway.js';
 import { toStripeAmount } from './stripe-amounts.js';
 import { createStripe, type StripeAccess } from './stripe-client.js';
 import { StripeHttpClient } from './stripe-http-client.js';
-import { StripeLookups, type StripeQuery } from './stripe-lookups.js';
+import { StripeLookups, type StripeInquiry } from './stripe-lookups.js';
 import {
   approved,
   CAPTURE_KEY,
@@ -58,18 +57,18 @@ export class StripeGateway extends Gateway {
     this.lookups = new StripeLookups(this.stripe, now);
   }
 
-  charge(request: ChargeRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    const { idempotencyKey, transactionId, paymentMethod, captureMethod, currency } = request;
+  charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
+    const { gatewayKey, transactionId, paymentMethod, captureMethod, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
-    const query: StripeQuery = {
+    const inquiry: StripeInquiry = {
       kind: 'charge',
-      idempotencyKey,
+      gatewayKey,
       transactionId,
       refundId: null,
       reference: null,
     };
-    return this.sendOnce(query, transactionId, signal, async () => {
+    return this.sendOnce(inquiry, transactionId, signal, async () => {
       const intent = await this.stripe.paymentIntents.create(
         {
           amount,
@@ -79,41 +78,41 @@ export class StripeGateway extends Gateway {
           capture_method: captureMethod,
           confirm: true,
           error_on_requires_action: true,
-          metadata: { [TRANSACTION_ID]: transactionId, [CHARGE_KEY]: idempotencyKey },
+          metadata: { [TRANSACTION_ID]: transactionId, [CHARGE_KEY]: gatewayKey },
         },
-        { idempotencyKey },
+        { idempotencyKey: gatewayKey },
       );
-      return this.afterActing(() => this.settledCharge(intent, idempotencyKey));
+      return this.afterActing(() => this.settledCharge(intent, gatewayKey));
     });
   }
 
-  capture(request: CaptureRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    const { idempotencyKey, reference, currency } = request;
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
+    const { gatewayKey, reference, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
-    const query: StripeQuery = { ...request, kind: 'capture', refundId: null };
-    return this.ask(query, signal, async () => {
+    const inquiry: StripeInquiry = { ...request, kind: 'capture', refundId: null };
+    return this.ask(inquiry, signal, async () => {
       const intent = await this.stripe.paymentIntents.capture(
         reference,
-        { amount_to_capture: amount, metadata: { [CAPTURE_KEY]: idempotencyKey } },
-        { idempotencyKey },
+        { amount_to_capture: amount, metadata: { [CAPTURE_KEY]: gatewayKey } },
+        { idempotencyKey: gatewayKey },
       );
-      const outcome = capturedOutcome(intent, idempotencyKey);
+      const outcome = capturedOutcome(intent, gatewayKey);
       return outcome.kind === 'approved' ? outcome : UNKNOWN;
     });
   }
 
-  cancel(request: CancelRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    const { idempotencyKey, reference } = request;
-    const query: StripeQuery = { ...request, kind: 'cancel', refundId: null };
-    return this.ask(query, signal, async () => {
-      const intent = await this.stripe.paymentIntents.cancel(reference, {}, { idempotencyKey });
+  cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
+    const { gatewayKey, reference } = request;
+    const inquiry: StripeInquiry = { ...request, kind: 'cancel', refundId: null };
+    return this.ask(inquiry, signal, async () => {
+      const intent = await this.stripe.paymentIntents.cancel(reference, {}, { idempotencyKey: gatewayKey });
       return intent.status === 'canceled' ? approved(intent.id) : UNKNOWN;
     });
   }
 
-  refund(request: RefundRequest, signal: AbortSignal): Promise<GatewayOutcome> {
-    const { idempotencyKey, transactionId, refundId, reference, currency } = request;
+  refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
+    const { gatewayKey, transactionId, refundId, reference, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
     return this.sendOnce({ ...request, kind: 'refund' }, refundId, signal, async () => {
@@ -123,7 +122,7 @@ export class StripeGateway extends Gateway {
           amount,
           metadata: { [TRANSACTION_ID]: transactionId, [REFUND_ID]: refundId },
         },
-        { idempotencyKey },
+        { idempotencyKey: gatewayKey },
       );
       const outcome = refundOutcome(refund);
       // Stripe may have repeated an answer of hours ago: what the refund is by now says more.
@@ -138,16 +137,16 @@ export class StripeGateway extends Gateway {
    * be executed any more. For a charge without a reference that is when neither the search nor the list of the latest
    * hour has it.
    */
-  find(query: GatewayQuery, signal: AbortSignal): Promise<GatewayFinding> {
-    return this.lookUp(signal, () => this.lookups.find(query));
+  inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
+    return this.lookUp(signal, () => this.lookups.inquire(inquiry));
   }
 
   /** For our own decisions about a call under a key that Stripe would recognise again. */
-  private onRecord(query: StripeQuery, signal: AbortSignal): Promise<GatewayFinding> {
-    return this.lookUp(signal, () => this.lookups.onRecord(query));
+  private onRecord(inquiry: StripeInquiry, signal: AbortSignal): Promise<Finding> {
+    return this.lookUp(signal, () => this.lookups.onRecord(inquiry));
   }
 
-  private lookUp(signal: AbortSignal, ask: () => Promise<GatewayFinding>): Promise<GatewayFinding> {
+  private lookUp(signal: AbortSignal, ask: () => Promise<Finding>): Promise<Finding> {
     return this.client.within(signal, async () => {
       try {
         return await ask();
@@ -162,35 +161,31 @@ export class StripeGateway extends Gateway {
    * would do it a second time, so it is looked up first. The age is that of our id, which is older than any try.
    */
   private async sendOnce(
-    query: StripeQuery,
+    inquiry: StripeInquiry,
     id: string,
     signal: AbortSignal,
-    send: () => Promise<GatewayOutcome>,
-  ): Promise<GatewayOutcome> {
-    if (this.lookups.ageMs(id) < KEY_LIFETIME_MS) return this.ask(query, signal, send);
-    const finding = await this.onRecord(query, signal);
-    if (finding.kind === 'absent') return this.ask(query, signal, send);
+    send: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    if (this.lookups.ageMs(id) < KEY_LIFETIME_MS) return this.ask(inquiry, signal, send);
+    const finding = await this.onRecord(inquiry, signal);
+    if (finding.kind === 'absent') return this.ask(inquiry, signal, send);
     // That it could not be looked up does not mean that it had no effect.
     return finding.kind === 'unavailable' ? UNKNOWN : finding;
   }
 
   /** Sends a call, and reads an error by the table. */
-  private ask(
-    query: StripeQuery,
-    signal: AbortSignal,
-    send: () => Promise<GatewayOutcome>,
-  ): Promise<GatewayOutcome> {
+  private ask(inquiry: StripeInquiry, signal: AbortSignal, send: () => Promise<Outcome>): Promise<Outcome> {
     return this.client.within(signal, async () => {
       try {
         return await send();
       } catch (error) {
-        return this.outcomeOfError(query, error, signal);
+        return this.outcomeOfError(inquiry, error, signal);
       }
     });
   }
 
   /** Stripe has taken the call: what goes wrong with a question after it does not mean that it had no effect. */
-  private async afterActing(ask: () => Promise<GatewayOutcome>): Promise<GatewayOutcome> {
+  private async afterActing(ask: () => Promise<Outcome>): Promise<Outcome> {
     try {
       return await ask();
     } catch (error) {
@@ -200,33 +195,33 @@ export class StripeGateway extends Gateway {
   }
 
   private async outcomeOfError(
-    query: StripeQuery,
+    inquiry: StripeInquiry,
     error: unknown,
     signal: AbortSignal,
-  ): Promise<GatewayOutcome> {
+  ): Promise<Outcome> {
     const failed = toStripeFailure(error);
     if (failed === null) throw error;
     const row = stripeErrorRow(failed);
-    this.log(row.log, `${query.kind}: ${row.name}`, error);
+    this.log(row.log, `${inquiry.kind}: ${row.name}`, error);
     switch (row.verdict) {
       case 'declined':
-        return { kind: 'declined', failure: declineOf(failed, query.kind, row.code) };
+        return { kind: 'declined', failure: declineOf(failed, inquiry.kind, row.code) };
       case 'unavailable':
       case 'unknown':
         return { kind: row.verdict };
       case 'look':
-        return this.standing(query, signal);
+        return this.standing(inquiry, signal);
     }
   }
 
   /** What Stripe has on record, after it refused a call for the state of its object. */
-  private async standing(query: StripeQuery, signal: AbortSignal): Promise<GatewayOutcome> {
-    const finding = await this.onRecord(query, signal);
+  private async standing(inquiry: StripeInquiry, signal: AbortSignal): Promise<Outcome> {
+    const finding = await this.onRecord(inquiry, signal);
     switch (finding.kind) {
       case 'absent':
         return declined(
-          query.kind === 'refund' ? 'refund_declined' : 'card_declined',
-          STATE_MESSAGES[query.kind],
+          inquiry.kind === 'refund' ? 'refund_declined' : 'card_declined',
+          STATE_MESSAGES[inquiry.kind],
         );
       case 'unavailable':
         return UNKNOWN;
@@ -238,7 +233,7 @@ export class StripeGateway extends Gateway {
   }
 
   /** The outcome of a confirmed intent; one that waits for its customer is given up first. */
-  private async settledCharge(intent: Stripe.PaymentIntent, idempotencyKey: string): Promise<GatewayOutcome> {
+  private async settledCharge(intent: Stripe.PaymentIntent, gatewayKey: string): Promise<Outcome> {
     const outcome = chargeOutcome(intent);
     if (outcome.kind !== 'unknown') return outcome;
     // Stripe may have repeated an answer of hours ago: what the intent is by now says more.
@@ -251,13 +246,13 @@ export class StripeGateway extends Gateway {
     const canceled = await this.stripe.paymentIntents.cancel(
       intent.id,
       {},
-      { idempotencyKey: `${idempotencyKey}-cancel` },
+      { idempotencyKey: `${gatewayKey}-cancel` },
     );
     return canceled.status === 'canceled' ? { kind: 'declined', failure: AUTHENTICATION_REQUIRED } : UNKNOWN;
   }
 
   /** `unavailable` when Stripe could not be asked, which says nothing about the call that was asked about. */
-  private cannotLookUp(error: unknown): GatewayFinding {
+  private cannotLookUp(error: unknown): Finding {
     const failed = toStripeFailure(error);
     if (failed === null) throw error;
     const row = stripeErrorRow(failed);

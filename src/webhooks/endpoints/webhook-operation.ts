@@ -1,5 +1,5 @@
 import type { Transaction } from '../../database/pipelined-transactions.js';
-import type { GatewayFinding, GatewayOutcome } from '../../gateways/gateway.js';
+import type { Finding, Outcome } from '../../domain/outcome.js';
 import type { Claim, StoredAnswer } from '../../idempotency/claims.store.js';
 import type {
   NextStep,
@@ -32,11 +32,11 @@ export abstract class WebhookOperation<Command> implements Operation<Command, ne
     return Promise.resolve();
   }
 
-  call(): Promise<GatewayOutcome> {
+  call(): Promise<Outcome> {
     return this.neverCalled();
   }
 
-  find(): Promise<GatewayFinding> {
+  find(): Promise<Finding> {
     return this.neverCalled();
   }
 
