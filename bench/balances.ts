@@ -1,6 +1,7 @@
 import { DataSource } from 'typeorm';
 import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
 import { dataSourceOptions } from '../src/database/data-source.js';
+import { ENTITIES } from '../src/entities.js';
 import { runMigrations } from '../src/database/migrations.js';
 import { PipelinedTransactions } from '../src/database/pipelined-transactions.js';
 import { BalancesStore, type Balance } from '../src/ledger/balances.store.js';
@@ -84,7 +85,7 @@ export async function benchBalances(database: BenchDatabase, entries: number): P
 
 /** The service's own settings, less the time limits: without a snapshot a balance may take longer than they allow. */
 async function openWithoutLimits(url: string): Promise<DataSource> {
-  const options = dataSourceOptions(url, 1);
+  const options = dataSourceOptions(url, ENTITIES, 1);
   const { extra } = options as { extra?: object };
   return new DataSource({
     ...options,

@@ -135,7 +135,7 @@ export async function runPgbench(job: PgbenchJob): Promise<PgbenchResult> {
 
 /** The planner's settings of the service's own connections. */
 function sessionOptions(databaseUrl: string): string {
-  const { extra } = dataSourceOptions(databaseUrl, 1) as { extra?: { options?: string } };
+  const { extra } = dataSourceOptions(databaseUrl, [], 1) as { extra?: { options?: string } };
   return extra?.options ?? '';
 }
 

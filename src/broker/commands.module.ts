@@ -3,13 +3,13 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AuthModule } from '../auth/auth.module.js';
 import type { NatsConfig } from '../config/config.js';
 import { HttpModule } from '../http/http.module.js';
-import { PaymentsModule } from '../payments/payments.module.js';
+import { IdempotencyModule } from '../idempotency/idempotency.module.js';
 import { CommandServer } from './command-server.js';
 import { PaymentCommandsController } from './payment-commands.controller.js';
 
 /** What may be asked for by message. Nothing listens until {@link takeCommands}. */
 @Module({
-  imports: [AuthModule, HttpModule, PaymentsModule],
+  imports: [AuthModule, HttpModule, IdempotencyModule],
   controllers: [PaymentCommandsController],
 })
 export class CommandsModule {}

@@ -2,7 +2,8 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream';
 import { connect, nanos, type NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../config/config.js';
-import type { EventSink, OutboxEvent } from '../events/event-sink.js';
+import type { EventSink } from '../events/event-sink.js';
+import type { OutboxEvent } from '../events/event.js';
 import { eventJson } from '../events/event-wire.js';
 import { natsOptions } from './nats-options.js';
 

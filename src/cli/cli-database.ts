@@ -8,6 +8,7 @@ import type { Environment } from '../config/environment-reader.js';
 import { StartupError } from '../config/startup-error.js';
 import { createDataSource } from '../database/data-source.js';
 import { embeddedPostgresFiles } from '../database/embedded-postgres.files.js';
+import { ENTITIES } from '../entities.js';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
 
 /** One command, one transaction at a time. */
@@ -74,7 +75,7 @@ async function withDataSource<Result>(
   url: string,
   use: (dataSource: DataSource) => Promise<Result>,
 ): Promise<Result> {
-  const dataSource = await createDataSource(url, POOL_SIZE).initialize();
+  const dataSource = await createDataSource(url, ENTITIES, POOL_SIZE).initialize();
   try {
     return await use(dataSource);
   } finally {

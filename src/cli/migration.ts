@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationExecutor, type DataSource } from 'typeorm';
 import { loadConfig, ConfigError } from '../config/config.js';
+import { ENTITIES } from '../entities.js';
 import { StartupError } from '../config/startup-error.js';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
 import { openForMigration, runMigrations } from '../database/migrations.js';
@@ -111,7 +112,7 @@ async function withDataSource(
   databaseUrl: string,
   use: (dataSource: DataSource) => Promise<void>,
 ): Promise<void> {
-  const dataSource = await openForMigration(databaseUrl);
+  const dataSource = await openForMigration(databaseUrl, ENTITIES);
   try {
     await use(dataSource);
   } finally {

@@ -1,20 +1,7 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { ApiKeyEntity } from '../auth/api-key.entity.js';
-import { MerchantEntity } from '../auth/merchant.entity.js';
-import { EventOutboxEntity } from '../events/event-outbox.entity.js';
-import { EventEntity } from '../events/event.entity.js';
-import { GatewayNotificationEntity } from '../gateways/gateway-notification.entity.js';
-import { ClaimEntity } from '../idempotency/claim.entity.js';
-import { DerivedKeyEntity } from '../idempotency/derived-key.entity.js';
-import { LedgerClosingEntity } from '../ledger/ledger-closing.entity.js';
-import { LedgerEntryEntity } from '../ledger/ledger-entry.entity.js';
-import { LedgerSnapshotEntity } from '../ledger/ledger-snapshot.entity.js';
-import { PaymentEntity } from '../payments/payment.entity.js';
-import { RefundEntity } from '../payments/refund.entity.js';
-import { ReversalEntity } from '../payments/reversal.entity.js';
-import { WebhookDeliveryEntity } from '../webhooks/delivery/webhook-delivery.entity.js';
-import { WebhookEndpointEntity } from '../webhooks/endpoints/webhook-endpoint.entity.js';
-import { WebhookTryEntity } from '../webhooks/delivery/webhook-try.entity.js';
+
+/** The entity classes of a data source. A room below cannot know them, so the caller lists what it reads. */
+export type Entities = readonly (new () => object)[];
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
@@ -41,29 +28,16 @@ const PLANNER = [
   .join(' ');
 
 /** The one data source: entities, and the pool that the pipelined transactions take from, too. */
-export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSourceOptions {
+export function dataSourceOptions(
+  databaseUrl: string,
+  entities: Entities,
+  poolSize: number,
+): DataSourceOptions {
   return {
     type: 'postgres',
     url: databaseUrl,
     applicationName: 'hapax',
-    entities: [
-      MerchantEntity,
-      ApiKeyEntity,
-      ClaimEntity,
-      DerivedKeyEntity,
-      PaymentEntity,
-      RefundEntity,
-      ReversalEntity,
-      WebhookEndpointEntity,
-      WebhookDeliveryEntity,
-      WebhookTryEntity,
-      LedgerEntryEntity,
-      LedgerSnapshotEntity,
-      LedgerClosingEntity,
-      EventEntity,
-      GatewayNotificationEntity,
-      EventOutboxEntity,
-    ],
+    entities: [...entities],
     migrationsTableName: 'migrations',
     synchronize: false,
     logging: false,
@@ -80,6 +54,6 @@ export function dataSourceOptions(databaseUrl: string, poolSize: number): DataSo
   };
 }
 
-export function createDataSource(databaseUrl: string, poolSize = 3): DataSource {
-  return new DataSource(dataSourceOptions(databaseUrl, poolSize));
+export function createDataSource(databaseUrl: string, entities: Entities, poolSize = 3): DataSource {
+  return new DataSource(dataSourceOptions(databaseUrl, entities, poolSize));
 }

@@ -1,7 +1,7 @@
 import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CONFIG, type Config } from '../config/config.js';
-import { dataSourceOptions } from './data-source.js';
+import { dataSourceOptions, type Entities } from './data-source.js';
 import { Notifications } from './notifications.js';
 import { PipelinedTransactions } from './pipelined-transactions.js';
 
@@ -9,14 +9,14 @@ import { PipelinedTransactions } from './pipelined-transactions.js';
 @Global()
 @Module({})
 export class DatabaseModule {
-  static forRoot(databaseUrl: string): DynamicModule {
+  static forRoot(databaseUrl: string, entities: Entities): DynamicModule {
     return {
       module: DatabaseModule,
       imports: [
         TypeOrmModule.forRootAsync({
           inject: [CONFIG],
           useFactory: (config: Config) => ({
-            ...dataSourceOptions(databaseUrl, config.databasePoolSize),
+            ...dataSourceOptions(databaseUrl, entities, config.databasePoolSize),
             // Whoever starts the service gets one clear sentence at once, not a minute of silent tries.
             retryAttempts: 0,
           }),

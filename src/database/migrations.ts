@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { DataSource, type MigrationInterface } from 'typeorm';
-import { dataSourceOptions } from './data-source.js';
+import { dataSourceOptions, type Entities } from './data-source.js';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
 const POOL_SIZE = 3;
@@ -16,9 +16,9 @@ const MIGRATION_LOCK = 7_242_001;
  * TypeORM could find the files itself. It imports them by code that is made at run time, which a test runner that gives
  * each file its own modules cannot follow, and it would do so at every start of the service.
  */
-export async function openForMigration(databaseUrl: string): Promise<DataSource> {
+export async function openForMigration(databaseUrl: string, entities: Entities = []): Promise<DataSource> {
   const options = {
-    ...dataSourceOptions(databaseUrl, POOL_SIZE),
+    ...dataSourceOptions(databaseUrl, entities, POOL_SIZE),
     migrations: await loadMigrations(),
     extra: {},
   };

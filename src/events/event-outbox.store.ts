@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
-import type { OutboxEvent } from './event-sink.js';
+import type { OutboxEvent } from './event.js';
 
 /** What waits for one sink. */
 export interface SinkBacklog {

@@ -1,5 +1,4 @@
 import {
-  Inject,
   Injectable,
   Logger,
   type BeforeApplicationShutdown,
@@ -8,7 +7,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Clock } from '../time/clock.js';
 import { EventOutboxStore } from './event-outbox.store.js';
-import { EVENT_SINKS, type EventSink } from './event-sink.js';
+import { EventSinks } from './event-sink.js';
 import { RelayMetrics } from './relay-metrics.js';
 import { SinkRelay, type Run } from './sink-relay.js';
 
@@ -27,18 +26,19 @@ const STOP_LIMIT_MS = 2_000;
  */
 @Injectable()
 export class EventRelay implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly loops: SinkLoop[];
+  private loops: readonly SinkLoop[] = [];
 
   constructor(
-    @Inject(EVENT_SINKS) sinks: readonly EventSink[],
-    outbox: EventOutboxStore,
-    clock: Clock,
-    metrics: RelayMetrics,
-  ) {
-    this.loops = sinks.map((sink) => new SinkLoop(new SinkRelay(sink, outbox, clock, metrics)));
-  }
+    private readonly sinks: EventSinks,
+    private readonly outbox: EventOutboxStore,
+    private readonly clock: Clock,
+    private readonly metrics: RelayMetrics,
+  ) {}
 
+  /** The sinks are all registered by now. */
   onApplicationBootstrap(): void {
+    const { outbox, clock, metrics } = this;
+    this.loops = this.sinks.all().map((sink) => new SinkLoop(new SinkRelay(sink, outbox, clock, metrics)));
     for (const loop of this.loops) loop.start();
   }
 

@@ -1,17 +1,5 @@
-import type { EventType } from './events.store.js';
-
-/** An event as it is handed on: never changing, however often. */
-export interface OutboxEvent {
-  merchantId: string;
-  eventId: string;
-  type: EventType;
-  transactionId: string;
-  /** Counts a payment's events from 1, without gaps. */
-  sequence: number;
-  createdAt: Date;
-  /** The resource as it was then: JSON text. */
-  resource: string;
-}
+import { Injectable } from '@nestjs/common';
+import type { OutboxEvent } from './event.js';
 
 /** Where committed events go. Handing one on again must be harmless: a relay may die between doing it and noting it. */
 export interface EventSink {
@@ -21,5 +9,20 @@ export interface EventSink {
   handOn(events: readonly OutboxEvent[]): Promise<void>;
 }
 
-/** Injection token of the sinks of this process: `readonly EventSink[]`. They are named in `events.module.ts`. */
-export const EVENT_SINKS = Symbol('EventSinks');
+/** The event sinks of this process. They are listed in `app.module.ts`, and registered before the relay starts. */
+@Injectable()
+export class EventSinks {
+  private readonly sinks: EventSink[] = [];
+
+  register(sinks: readonly EventSink[]): void {
+    this.sinks.push(...sinks);
+  }
+
+  all(): readonly EventSink[] {
+    return this.sinks;
+  }
+
+  names(): readonly string[] {
+    return this.sinks.map(({ name }) => name);
+  }
+}

@@ -1,4 +1,4 @@
-import type { OutboxEvent } from './event-sink.js';
+import type { OutboxEvent } from './event.js';
 
 /**
  * An event as receivers get it: the same JSON as `GET /v1/events/{event_id}` answers. The resource is put in as the text

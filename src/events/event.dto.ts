@@ -4,7 +4,7 @@ import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
 import { PaymentDto } from '../payments/payment.dto.js';
 import { RefundDto } from '../payments/refund.dto.js';
 import type { EventEntity } from './event.entity.js';
-import { EVENT_TYPES, type EventType } from './events.store.js';
+import { EVENT_TYPES, type EventType } from './event.js';
 
 const EXAMPLE_EVENT_ID = '019b2f6e-7c26-7b0a-8d4e-5f1a2b3c4d5e';
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { EventType } from './events.store.js';
+import type { EventType } from './event.js';
 
 /** What happened, written with what happened. `resource` is the payment or refund as it was then. */
 @Entity({ name: 'events' })

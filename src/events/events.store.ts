@@ -1,35 +1,11 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
 import { firstUuidAt } from '../ids/uuidv7.js';
 import { EventEntity } from './event.entity.js';
-import { EVENT_SINKS, type EventSink } from './event-sink.js';
-
-/** Everything that can happen to a payment. Receivers know them by these names: never rename one. */
-export const EVENT_TYPES = [
-  'payment.pending',
-  'payment.authorized',
-  'payment.completed',
-  'payment.failed',
-  'payment.canceled',
-  'refund.completed',
-  'refund.failed',
-] as const;
-export type EventType = (typeof EVENT_TYPES)[number];
-
-/**
- * What happened. `eventId` is a UUIDv7 of `createdAt` that never changes; `resource` is the JSON of the payment or
- * refund as it is now.
- */
-export interface NewEvent {
-  merchantId: string;
-  eventId: string;
-  type: EventType;
-  transactionId: string;
-  resource: string;
-  createdAt: Date;
-}
+import type { EventType, NewEvent } from './event.js';
+import { EventSinks } from './event-sink.js';
 
 export interface EventFilter {
   type?: EventType | undefined;
@@ -46,21 +22,16 @@ const ID_SLACK_MS = 60_000;
 /** The SQL of `events`, and of what the outbox gets with them. */
 @Injectable()
 export class EventsStore {
-  private readonly sinkNames: readonly string[];
-
   constructor(
     private readonly dataSource: DataSource,
-    @Inject(EVENT_SINKS) sinks: readonly EventSink[],
-  ) {
-    this.sinkNames = sinks.map(({ name }) => name);
-  }
+    private readonly sinks: EventSinks,
+  ) {}
 
   /**
    * Appends one event for each payment that this transaction changed, numbered by the payment's own counter, and what
    * is to be handed on, once for each sink. One statement, since a second one would have to find the rows of the first.
    */
   async append(tx: Transaction, events: readonly NewEvent[]): Promise<void> {
-    if (events.length === 0) return;
     await tx.query({
       name: 'events.append',
       text: `
@@ -83,7 +54,7 @@ export class EventsStore {
         events.map((event) => event.transactionId),
         events.map((event) => event.resource),
         events.map((event) => event.createdAt),
-        this.sinkNames,
+        this.sinks.names(),
       ],
     });
   }

@@ -1,14 +1,13 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
 import { Metrics } from '../metrics/metrics.js';
 import { sharedCollect } from '../metrics/shared-collect.js';
 import { EventOutboxStore, MAX_COUNTED, type SinkBacklog } from './event-outbox.store.js';
-import { EVENT_SINKS, type EventSink } from './event-sink.js';
+import { EventSinks } from './event-sink.js';
 
 /** What the relay has done in this process, and what waits for every process's. */
 @Injectable()
 export class RelayMetrics {
-  private readonly sinkNames: readonly string[];
   private readonly handedOnTotal: Counter;
   private readonly refusedTotal: Counter;
   private readonly waiting: Gauge;
@@ -16,10 +15,9 @@ export class RelayMetrics {
 
   constructor(
     private readonly outbox: EventOutboxStore,
-    @Inject(EVENT_SINKS) sinks: readonly EventSink[],
+    private readonly sinks: EventSinks,
     { registry }: Metrics,
   ) {
-    this.sinkNames = sinks.map(({ name }) => name);
     this.handedOnTotal = new Counter({
       name: 'hapax_events_handed_on_total',
       help: 'Events that a sink has taken, by sink.',
@@ -59,8 +57,9 @@ export class RelayMetrics {
 
   /** What waits for the sinks of this process. Null when the database cannot say. */
   async read(): Promise<SinkBacklog[] | null> {
-    if (this.sinkNames.length === 0) return [];
-    return this.outbox.backlog(this.sinkNames).catch(() => null);
+    const sinks = this.sinks.names();
+    if (sinks.length === 0) return [];
+    return this.outbox.backlog(sinks).catch(() => null);
   }
 
   private async collect(): Promise<void> {

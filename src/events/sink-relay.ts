@@ -2,7 +2,8 @@ import { Logger } from '@nestjs/common';
 import { uuidv7 } from '../ids/uuidv7.js';
 import type { Clock } from '../time/clock.js';
 import type { EventOutboxStore } from './event-outbox.store.js';
-import type { EventSink, OutboxEvent } from './event-sink.js';
+import type { EventSink } from './event-sink.js';
+import type { OutboxEvent } from './event.js';
 import type { RelayMetrics } from './relay-metrics.js';
 
 /** Enough for a sink to work in groups, few enough to be done well within a lease. */

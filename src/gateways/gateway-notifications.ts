@@ -6,7 +6,7 @@ import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { DueClaims } from '../idempotency/due-claims.js';
-import { isTransient, RETRY_AFTER_SECONDS } from '../idempotency/operation.executor.js';
+import { isTransient, serviceUnavailable } from '../idempotency/retryable.js';
 import { GatewayMetrics } from './gateway-metrics.js';
 import { GatewayNotificationsStore, type ReceivedNotification } from './gateway-notifications.store.js';
 import { type GatewayNotification, NotificationReader } from './notification-reader.js';
@@ -71,10 +71,7 @@ export class GatewayNotifications {
     } catch (error) {
       if (!isTransient(error)) throw error;
       // Whether it was written or not: sent again it is either new or a duplicate.
-      throw new RefusedError(
-        { code: 'service_unavailable', retryAfterSeconds: RETRY_AFTER_SECONDS },
-        { cause: error },
-      );
+      throw serviceUnavailable(error);
     }
   }
 

@@ -2,11 +2,16 @@ import { Module, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
-import { PaymentsModule } from '../payments/payments.module.js';
+import { EventsModule } from '../events/events.module.js';
+import { IdempotencyModule } from '../idempotency/idempotency.module.js';
 import { HealthController } from './health.controller.js';
 import { Readiness } from './readiness.js';
 
-@Module({ imports: [PaymentsModule], controllers: [HealthController], providers: [Readiness] })
+@Module({
+  imports: [EventsModule, IdempotencyModule],
+  controllers: [HealthController],
+  providers: [Readiness],
+})
 export class HealthModule implements OnModuleInit {
   constructor(
     private readonly readiness: Readiness,

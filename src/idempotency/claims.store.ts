@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import type { ScopedKey } from './scoped-key.js';
 
 /** An answer as it goes over the wire, byte for byte, now and at every replay. */
 export interface StoredAnswer {
@@ -7,12 +9,6 @@ export interface StoredAnswer {
   contentType: string;
   location: string | null;
   body: string;
-}
-
-/** A key within its merchant. */
-export interface ScopedKey {
-  merchantId: string;
-  idempotencyKey: string;
 }
 
 /** Asks for the right to run an operation. `claimId` and `resourceId` are used only if the key is new. */
@@ -172,6 +168,39 @@ export class ClaimsStore {
       values: [...fenceColumns(claims), retentionMs],
     });
     return rowCount ?? 0;
+  }
+
+  /**
+   * Closes a key for ever, unless something stands under it: every later request with it is refused. The row is a claim
+   * that nobody holds, so that a late request and its reversal race for one row. It never expires, because the request
+   * may be late by days. A key that was released is closed too.
+   * @param resource what closes it: an operation's name, and the id of what that operation made
+   * @param nothingMade SQL that is true where the tables of products have nothing for the key `i`
+   * @returns false where the key belongs to a request, which may have run to its end long ago.
+   */
+  async close(
+    { merchantId, idempotencyKey }: ScopedKey,
+    { operation, resourceId }: { operation: string; resourceId: string },
+    nothingMade: string,
+  ): Promise<boolean> {
+    const rows = await this.transactions.read({
+      name: 'claims.close',
+      text: `
+        INSERT INTO idempotency_keys AS k
+          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt,
+            lease_expires_at)
+        SELECT i.*, 'reversed', 1, clock_timestamp()
+        FROM (VALUES ($1::uuid, $2::text, $3::uuid, $5::text, '', $4::uuid))
+          AS i(merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id)
+        WHERE ${nothingMade}
+        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
+          SET status = 'reversed', claim_id = EXCLUDED.claim_id, operation = EXCLUDED.operation,
+            fingerprint = EXCLUDED.fingerprint, resource_id = EXCLUDED.resource_id, expires_at = NULL
+          WHERE k.status IN ('released', 'reversed')
+        RETURNING 1`,
+      values: [merchantId, idempotencyKey, uuidv7(), resourceId, operation],
+    });
+    return rows.length > 0;
   }
 
   /** What the keys stand for now; a key that nobody has used is missing. */

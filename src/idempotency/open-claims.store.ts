@@ -6,8 +6,8 @@ import {
   STILL_IN_PROGRESS,
   WRITTEN_BY_THIS_TRANSACTION,
   type Claim,
-  type ScopedKey,
 } from './claims.store.js';
+import type { ScopedKey } from './scoped-key.js';
 
 /** Calls that the gateway has not answered. */
 export interface UnknownOutcomes {
@@ -138,16 +138,19 @@ export class OpenClaimsStore {
     return rows[0]?.due === true;
   }
 
-  /** How many gateway calls have no known outcome, and the age of the oldest. A reversal only waits for such calls. */
-  async unknownOutcomes(): Promise<UnknownOutcomes> {
+  /**
+   * How many gateway calls have no known outcome, and the age of the oldest.
+   * @param composites the names of operations that call no gateway themselves: they only wait for such calls.
+   */
+  async unknownOutcomes(composites: readonly string[]): Promise<UnknownOutcomes> {
     const [row] = await this.transactions.read<UnknownOutcomes>({
       name: 'open_claims.unknown_outcomes',
       text: `
         SELECT count(*)::int AS count,
           coalesce(extract(epoch FROM clock_timestamp() - min(unknown_since)), 0)::float8 AS "oldestSeconds"
         FROM idempotency_keys
-        WHERE status = 'in_progress' AND unknown_since IS NOT NULL AND operation <> 'reversal'`,
-      values: [],
+        WHERE status = 'in_progress' AND unknown_since IS NOT NULL AND operation <> ALL ($1::text[])`,
+      values: [composites],
     });
     return row ?? { count: 0, oldestSeconds: 0 };
   }

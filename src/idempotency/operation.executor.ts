@@ -1,16 +1,15 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONFIG, type Config } from '../config/config.js';
-import { isContention, isDatabaseUnavailable } from '../database/database-errors.js';
-import { OverloadedError } from '../database/group-commit.js';
-import { CommitUnknownError } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { Outcome } from '../domain/outcome.js';
-import { ClaimsStore, type Claim } from './claims.store.js';
-import { DueClaims } from './due-claims.js';
-import { ReplayCache } from './replay-cache.js';
 import { Clock } from '../time/clock.js';
-import type { Answer, NextStep, Operation, Settlement } from './operation.js';
+import { ClaimsStore, type Claim, type StoredAnswer } from './claims.store.js';
+import { DueClaims } from './due-claims.js';
+import type { Answer, AnyOperation, Composition, GatewayCall, NextStep } from './operation.js';
+import { ReplayCache } from './replay-cache.js';
+import { isTransient, outcomeUnknown, RETRY_AFTER_SECONDS, serviceUnavailable } from './retryable.js';
+import type { Settlement, Write } from './settlement.js';
 import { SettlementWriter } from './settlement.writer.js';
 
 /** A gateway that ignores its signal gets this long before we stop listening to it. */
@@ -18,10 +17,9 @@ const ABORT_GRACE_MS = 250;
 /** How long an outcome that we know waits for a database that is down, before its client is told to ask again. */
 const SETTLE_PATIENCE_MS = 5_000;
 const SETTLE_RETRY_MS = 100;
-export const RETRY_AFTER_SECONDS = 1;
 /**
- * What a lost owner may not have sent is sent again, for as many attempts. A gateway that is down refuses it for a while, and
- * one that refuses it for good would for ever: then it is asked what became of it, which has an answer in the end.
+ * If the owner died before we know it called, resend under the same gateway key, up to six attempts; then only inquire.
+ * A gateway that is down refuses for a while, but one that refuses for good would for ever, and an inquiry ends that.
  */
 const MAX_ATTEMPTS_SENT = 6;
 
@@ -34,10 +32,12 @@ const NOT_PROCESSED: Outcome = {
 /** Who runs a claim, for how long. */
 export interface Execution {
   claim: Claim;
-  requestId: string;
   /** When the lease began at the latest, on this process's monotonic clock. */
   leasedAtMs: number;
 }
+
+/** What came of asking: an answer, silence until the time was up, or no time left to ask. */
+type Asked<Result> = { kind: 'answered'; result: Result } | { kind: 'silent' } | { kind: 'too late' };
 
 /** Carries a claim from its reservation to its answer: call, then settle. The claim must be ours. */
 @Injectable()
@@ -54,96 +54,123 @@ export class OperationExecutor {
   ) {}
 
   /** @throws RefusedError where the outcome is no answer to store. */
-  async execute<Work>(
-    operation: Operation<never, Work>,
-    execution: Execution,
-    next: NextStep<Work>,
-  ): Promise<Answer> {
-    const { claim, requestId } = execution;
-    if (next.step === 'settle') return this.settle(execution, next.settlement);
-    if (next.step === 'release') return this.giveBack(operation, claim);
-    const outcome = await this.outcome(operation, execution, next.work);
+  execute(operation: AnyOperation, execution: Execution, next: NextStep): Promise<Answer> {
+    switch (next.step) {
+      case 'settle':
+        return this.settle(execution.claim, next.settlement);
+      case 'release':
+        return this.release(operation, execution.claim);
+      case 'call':
+        return this.call(operation, execution, next.call);
+      case 'compose':
+        return this.compose(operation, execution, next.composition);
+    }
+  }
+
+  private async call(operation: AnyOperation, execution: Execution, call: GatewayCall): Promise<Answer> {
+    const { claim } = execution;
+    const outcome = await this.outcome(execution, call);
     switch (outcome.kind) {
       case 'approved':
       case 'declined':
-        return this.settle(execution, operation.settle(claim, next.work, outcome, requestId));
+        return this.settle(claim, call.conclude(outcome));
       case 'unavailable':
-        // An earlier try may have had its effect before its owner was lost: "no effect" said to this one is no news.
-        return claim.resumed
-          ? this.postpone(operation, claim, next.work, isToBeAsked(claim))
-          : this.giveBack(operation, claim);
+        return this.withoutEffect(operation, claim, call);
       case 'unknown':
-        return this.postpone(operation, claim, next.work, true);
+        return this.postpone(claim, true, call.pendingAnswer(), call.pendingWrites());
     }
+  }
+
+  /** A composite operation makes no call that could be unknown: it ends, or one of its steps is still open. */
+  private async compose(
+    operation: AnyOperation,
+    execution: Execution,
+    composition: Composition,
+  ): Promise<Answer> {
+    const { claim } = execution;
+    const isRepeated = claim.unknownSince !== null;
+    const asked = await this.inTime(execution, (signal) => composition.carryOn(isRepeated, signal));
+    if (asked.kind === 'too late') return this.withoutEffect(operation, claim, composition);
+    const settlement = asked.kind === 'answered' ? asked.result : null;
+    if (settlement !== null) return this.settle(claim, settlement);
+    return this.postpone(claim, true, composition.pendingAnswer(), []);
   }
 
   /**
-   * A call whose outcome is unknown is not sent again: the gateway is asked what became of it. One that may never have
-   * been sent, because its owner was lost, is sent, under the same key.
+   * A call whose outcome is unknown is not sent again: the gateway is asked what became of it. If the owner was lost and
+   * the call may never have been sent, it is sent, under the same gateway key.
    */
-  private async outcome<Work>(
-    operation: Operation<never, Work>,
-    execution: Execution,
-    work: Work,
-  ): Promise<Outcome> {
+  private async outcome(execution: Execution, call: GatewayCall): Promise<Outcome> {
     const { unknownSince } = execution.claim;
-    if (unknownSince === null) {
-      return this.inTime(execution, (signal) => operation.call(work, signal));
-    }
-    return this.inTime(execution, async (signal) => {
-      const finding = await operation.find(work, unknownSince, signal);
-      return finding.kind === 'absent' ? NOT_PROCESSED : finding;
-    });
+    const asked = await this.inTime(execution, (signal) =>
+      unknownSince === null ? call.send(signal) : call.inquire(unknownSince, signal),
+    );
+    if (asked.kind === 'too late') return { kind: 'unavailable' };
+    if (asked.kind === 'silent') return { kind: 'unknown' };
+    return asked.result.kind === 'absent' ? NOT_PROCESSED : asked.result;
   }
 
-  private async postpone<Work>(
-    operation: Operation<never, Work>,
+  /** This attempt surely did nothing. An earlier one may have, before its owner was lost: then "no effect" is no news. */
+  private withoutEffect(
+    operation: AnyOperation,
     claim: Claim,
-    work: Work,
-    unknown: boolean,
+    open: GatewayCall | Composition,
   ): Promise<Answer> {
-    const due = await this.settlements
-      .postpone(claim, unknown, operation.pendingEvent?.(work))
-      .catch((error: unknown) => {
-        this.warn('could not end a lease', error);
-        return false;
-      });
-    if (due) this.dueClaims.announce();
-    return { ...operation.pendingAnswer(work), replayed: false };
+    if (!claim.resumed) return this.release(operation, claim);
+    const writes = 'pendingWrites' in open ? open.pendingWrites() : [];
+    return this.postpone(claim, isToBeAsked(claim), open.pendingAnswer(), writes);
   }
 
-  /** The gateway's answer, or `unknown` when its time is up: the money may have moved. */
-  private async inTime(
+  private async postpone(
+    claim: Claim,
+    unknown: boolean,
+    answer: StoredAnswer,
+    writes: readonly Write[],
+  ): Promise<Answer> {
+    const due = await this.settlements.postpone(claim, unknown, writes).catch((error: unknown) => {
+      this.warn('could not end a lease', error);
+      return false;
+    });
+    if (due) this.dueClaims.announce();
+    return { ...answer, replayed: false };
+  }
+
+  /** The time of one attempt ends early enough to settle within the lease. */
+  private async inTime<Result>(
     { leasedAtMs }: Execution,
-    ask: (signal: AbortSignal) => Promise<Outcome>,
-  ): Promise<Outcome> {
+    ask: (signal: AbortSignal) => Promise<Result>,
+  ): Promise<Asked<Result>> {
     const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
     const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
     const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
     // A process that was paused past its lease finds out here: somebody else may be calling already.
-    if (timeLimitMs <= 0) return { kind: 'unavailable' };
+    if (timeLimitMs <= 0) return { kind: 'too late' };
     const deadline = new AbortController();
     let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise<Outcome>((resolve) => {
+    const silence = new Promise<Asked<Result>>((resolve) => {
       timer = setTimeout(() => {
         deadline.abort();
-        timer = setTimeout(() => resolve({ kind: 'unknown' }), ABORT_GRACE_MS);
+        timer = setTimeout(() => resolve({ kind: 'silent' }), ABORT_GRACE_MS);
       }, timeLimitMs);
     });
+    const answer = async (): Promise<Asked<Result>> => ({
+      kind: 'answered',
+      result: await ask(deadline.signal),
+    });
     try {
-      return await Promise.race([ask(deadline.signal), silence]);
+      return await Promise.race([answer(), silence]);
     } catch (error) {
       this.logger.error(
         'a gateway call threw; its outcome counts as unknown',
         error instanceof Error ? error.stack : error,
       );
-      return { kind: 'unknown' };
+      return { kind: 'silent' };
     } finally {
       clearTimeout(timer);
     }
   }
 
-  private async settle({ claim }: Execution, settlement: Settlement): Promise<Answer> {
+  private async settle(claim: Claim, settlement: Settlement): Promise<Answer> {
     const giveUpAtMs = this.clock.monotonicMs() + SETTLE_PATIENCE_MS;
     for (;;) {
       try {
@@ -167,7 +194,7 @@ export class OperationExecutor {
     throw new RefusedError({ code: 'idempotency_key_in_progress', retryAfterSeconds: RETRY_AFTER_SECONDS });
   }
 
-  private async giveBack(operation: Operation<never, unknown>, claim: Claim): Promise<Answer> {
+  private async release(operation: AnyOperation, claim: Claim): Promise<Answer> {
     let released: boolean;
     try {
       released = await this.settlements.release(operation, claim);
@@ -177,7 +204,7 @@ export class OperationExecutor {
       throw outcomeUnknown(error);
     }
     if (!released) return this.answerOfAnother(claim);
-    throw new RefusedError({ code: 'service_unavailable', retryAfterSeconds: RETRY_AFTER_SECONDS });
+    throw serviceUnavailable();
   }
 
   private remember({ claim, answer }: Settlement): void {
@@ -190,21 +217,7 @@ export class OperationExecutor {
   }
 }
 
-/** Whether the next attempt asks what became of the call, rather than sending it. Once it asks, it always does. */
+/** Whether the next attempt inquires rather than sends. Once it inquires, it always does. */
 function isToBeAsked({ unknownSince, attempt }: Claim): boolean {
   return unknownSince !== null || attempt >= MAX_ATTEMPTS_SENT;
-}
-
-/** Errors after which the same write may succeed later. */
-export function isTransient(error: unknown): boolean {
-  return (
-    error instanceof CommitUnknownError ||
-    error instanceof OverloadedError ||
-    isDatabaseUnavailable(error) ||
-    isContention(error)
-  );
-}
-
-export function outcomeUnknown(cause: unknown): RefusedError {
-  return new RefusedError({ code: 'outcome_unknown', retryAfterSeconds: RETRY_AFTER_SECONDS }, { cause });
 }

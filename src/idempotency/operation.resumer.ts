@@ -1,7 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
-import type { Claim, ScopedKey } from './claims.store.js';
+import type { Claim } from './claims.store.js';
+import type { ScopedKey } from './scoped-key.js';
 import { OpenClaimsStore } from './open-claims.store.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Metrics } from '../metrics/metrics.js';
@@ -47,12 +48,12 @@ export class OperationResumer {
 
   private async resume(claim: Claim, leasedAtMs: number): Promise<void> {
     this.metrics.claimTakenOver('recovery');
-    const operation = this.operations.find(claim.operation);
+    const operation = this.operations.get(claim.operation);
     if (operation === undefined) return;
     const requestId = uuidv7();
     try {
       const next = await operation.resume(claim, requestId);
-      const answer = await this.executor.execute(operation, { claim, requestId, leasedAtMs }, next);
+      const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
       this.logger.log(`recovered claim ${claim.claimId}, attempt ${claim.attempt}: answer ${answer.status}`);
     } catch (error) {
       // Whatever it is, the lease runs out again, and the next run tries again.

@@ -1,21 +1,22 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { uuidv7 } from '../ids/uuidv7.js';
 import { CONFIG, type Config } from '../config/config.js';
 import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { CommitUnknownError, PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import { ClaimsStore, type Claim, type ClaimRequest, type ClaimState } from './claims.store.js';
-import { DerivedKeysStore } from './derived-keys.store.js';
-import { fingerprint } from './fingerprint.js';
-import { cacheKey, ReplayCache } from './replay-cache.js';
+import { uuidv7 } from '../ids/uuidv7.js';
 import { type KeyConflict, Metrics } from '../metrics/metrics.js';
 import { Clock } from '../time/clock.js';
+import { ClaimsStore, type Claim, type ClaimState } from './claims.store.js';
+import { DerivedKeysStore } from './derived-keys.store.js';
+import { fingerprint } from './fingerprint.js';
 import type { Answer, AnyOperation, OperationCall, OperationRequest, Reserved } from './operation.js';
-import { isTransient, OperationExecutor, outcomeUnknown, RETRY_AFTER_SECONDS } from './operation.executor.js';
+import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
-import { compareKeys } from './settlement.writer.js';
+import { ReplayCache } from './replay-cache.js';
+import { isTransient, outcomeUnknown, RETRY_AFTER_SECONDS, serviceUnavailable } from './retryable.js';
+import { compareKeys, identityOf } from './scoped-key.js';
 
 /** How often a waiting request looks at a key that another process works on: soon at first, then less. */
 const FIRST_LOOK_MS = 25;
@@ -24,19 +25,15 @@ const MAX_LOOK_MS = 500;
 /** A key that this process works on. */
 interface Running {
   fingerprint: string;
-  /** True once the claim is ours; until then the fingerprint may be the wrong one of two. */
+  /** True once the claim is ours; until then another request's fingerprint may be the right one. */
   claimed: boolean;
-  /** Why the key could not be asked for: the others that wait for it hear the same, and do not try one by one. */
+  /** Why the key could not be claimed: requests that wait for it get the same error and do not try one by one. */
   failure?: unknown;
   decided: PromiseWithResolvers<void>;
   done: PromiseWithResolvers<void>;
 }
 
-interface ReserveItem {
-  claim: ClaimRequest;
-  request: OperationRequest<unknown>;
-}
-
+/** A claim that we took, and what was reserved for it. */
 interface Taken {
   claim: Claim;
   reserved: Reserved | undefined;
@@ -46,7 +43,10 @@ interface Taken {
 @Injectable()
 export class OperationRunner {
   private readonly running = new Map<string, Running>();
-  private readonly reservations = new Map<AnyOperation, GroupCommit<ReserveItem, Taken | null>>();
+  private readonly reservations = new Map<
+    AnyOperation,
+    GroupCommit<OperationRequest<unknown>, Taken | null>
+  >();
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
@@ -66,16 +66,16 @@ export class OperationRunner {
    * `outcome_unknown`; every other refusal of an operation is an answer, stored like a success.
    */
   async run<Command>(call: OperationCall<Command>): Promise<Answer> {
-    const operation = this.operations.find(call.operation);
+    const operation = this.operations.get(call.operation);
     if (operation === undefined) throw new Error(`there is no operation ${call.operation}`);
     const waitUntilMs = this.clock.monotonicMs() + call.waitMs;
-    const request = await this.underItsKey(call);
+    const request = await this.underItsKey(operation, call);
     for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
       const answer = this.fromMemory(request) ?? (await this.runUnlessRunning(operation, request));
       if (answer !== null) return answer;
       const leftMs = waitUntilMs - this.clock.monotonicMs();
       if (leftMs <= 0) throw this.conflict('idempotency_key_in_progress');
-      const here = this.running.get(cacheKey(request));
+      const here = this.running.get(identityOf(request));
       await Promise.race([sleep(Math.min(lookMs, leftMs)), ...(here ? [here.done.promise] : [])]);
     }
   }
@@ -86,18 +86,22 @@ export class OperationRunner {
       await Promise.all([...this.running.values()].map(({ done }) => done.promise));
   }
 
-  private async underItsKey<Command>(call: OperationCall<Command>): Promise<OperationRequest<Command>> {
-    const { merchantId, command, operation, params, body, requestId, receivedAt, waitMs, lifetimeMs } = call;
-    const contents = fingerprint({ operation, params, body });
-    const idempotencyKey = call.idempotencyKey ?? (await this.deriveKey(call, contents));
+  private async underItsKey<Command>(
+    operation: AnyOperation,
+    call: OperationCall<Command>,
+  ): Promise<OperationRequest<Command>> {
+    const { merchantId, command, params, body, requestId, receivedAt, lifetimeMs } = call;
+    const contents = fingerprint({ operation: operation.name, params, body });
     return {
       merchantId,
-      idempotencyKey,
-      command,
+      idempotencyKey: call.idempotencyKey ?? (await this.deriveKey(call, contents)),
+      claimId: uuidv7(),
+      operation: operation.name,
       fingerprint: contents,
+      resourceId: operation.newResourceId(call),
+      command,
       requestId,
       receivedAt,
-      waitMs,
       lifetimeMs,
     };
   }
@@ -124,7 +128,7 @@ export class OperationRunner {
     operation: AnyOperation,
     request: OperationRequest<unknown>,
   ): Promise<Answer | null> {
-    const key = cacheKey(request);
+    const key = identityOf(request);
     const other = this.running.get(key);
     if (other !== undefined) {
       await other.decided.promise;
@@ -181,11 +185,7 @@ export class OperationRunner {
   ): Promise<Answer> {
     if (claim.resumed) this.metrics.claimTakenOver('retry');
     const next = await operation.proceed(claim, request, reserved);
-    const answer = await this.executor.execute(
-      operation,
-      { claim, requestId: request.requestId, leasedAtMs },
-      next,
-    );
+    const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
     // The key was another request's, whose stored answer had been reaped: that answer is restored, but not ours.
     if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
       throw this.conflict('idempotency_key_reused');
@@ -229,37 +229,23 @@ export class OperationRunner {
   }
 
   private async reserve(operation: AnyOperation, request: OperationRequest<unknown>): Promise<Taken | null> {
-    const { merchantId, idempotencyKey, lifetimeMs } = request;
-    const claim: ClaimRequest = {
-      merchantId,
-      idempotencyKey,
-      lifetimeMs,
-      fingerprint: request.fingerprint,
-      claimId: uuidv7(),
-      operation: operation.name,
-      resourceId: operation.newResourceId(request),
-    };
     try {
-      return await this.reservationsOf(operation).submit({ claim, request });
+      return await this.reservationsOf(operation).submit(request);
     } catch (error) {
       // The claim may stand, and then recovery carries it out: the client must not hear "no effect".
       if (error instanceof CommitUnknownError) throw outcomeUnknown(error);
-      if (!isTransient(error)) throw error;
-      throw new RefusedError(
-        { code: 'service_unavailable', retryAfterSeconds: RETRY_AFTER_SECONDS },
-        { cause: error },
-      );
+      throw isTransient(error) ? serviceUnavailable(error) : error;
     }
   }
 
-  private reservationsOf(operation: AnyOperation): GroupCommit<ReserveItem, Taken | null> {
+  private reservationsOf(operation: AnyOperation): GroupCommit<OperationRequest<unknown>, Taken | null> {
     let group = this.reservations.get(operation);
     if (group === undefined) {
-      group = new GroupCommit((items) => this.commitReservations(operation, items), {
+      group = new GroupCommit((requests) => this.commitReservations(operation, requests), {
         failsForAll: isDatabaseUnavailable,
         onGroup: (size) => this.metrics.groupCommitted('reserve', size),
         ...(operation.subjectOf && {
-          subjectOf: ({ request }: ReserveItem) => operation.subjectOf?.(request) ?? '',
+          subjectOf: (request: OperationRequest<unknown>) => operation.subjectOf?.(request) ?? '',
         }),
       });
       this.reservations.set(operation, group);
@@ -268,25 +254,21 @@ export class OperationRunner {
   }
 
   /** The claims and what they reserve, in one transaction. `running` keeps a key from being twice in a group. */
-  private async commitReservations(operation: AnyOperation, items: ReserveItem[]): Promise<(Taken | null)[]> {
-    const sorted = items.toSorted((a, b) => compareKeys(a.claim, b.claim));
+  private async commitReservations(
+    operation: AnyOperation,
+    requests: OperationRequest<unknown>[],
+  ): Promise<(Taken | null)[]> {
+    const sorted = requests.toSorted(compareKeys);
     const [claimed, reserved] = await this.transactions.run((tx) => [
-      this.claims.take(
-        tx,
-        sorted.map(({ claim }) => claim),
-        this.config.idempotencyLeaseMs,
-      ),
-      operation.reserve(
-        tx,
-        sorted.map(({ request }) => request),
-      ),
+      this.claims.take(tx, sorted, this.config.idempotencyLeaseMs),
+      operation.reserve(tx, sorted),
     ]);
-    const claims = new Map(claimed.map((claim) => [cacheKey(claim), claim]));
-    const reservations = new Map(reserved.map((row) => [cacheKey(row), row]));
-    return items.map(({ claim: { merchantId, idempotencyKey } }) => {
-      const key = cacheKey({ merchantId, idempotencyKey });
-      const claim = claims.get(key);
-      return claim ? { claim, reserved: reservations.get(key) } : null;
+    const claims = new Map(claimed.map((claim) => [identityOf(claim), claim]));
+    const reservations = new Map(reserved.map((row) => [identityOf(row), row]));
+    return requests.map((request) => {
+      const identity = identityOf(request);
+      const claim = claims.get(identity);
+      return claim ? { claim, reserved: reservations.get(identity) } : null;
     });
   }
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import type { ScopedKey, StoredAnswer } from './claims.store.js';
+import type { StoredAnswer } from './claims.store.js';
+import { identityOf, type ScopedKey } from './scoped-key.js';
 
 const MAX_ANSWERS = 50_000;
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -29,16 +30,11 @@ export class ReplayCache {
   });
 
   get(key: ScopedKey, nowMs: number): CachedAnswer | undefined {
-    const cached = this.answers.get(cacheKey(key));
+    const cached = this.answers.get(identityOf(key));
     return cached !== undefined && cached.expiresAtMs > nowMs ? cached : undefined;
   }
 
   put(key: ScopedKey, cached: CachedAnswer): void {
-    this.answers.set(cacheKey(key), cached);
+    this.answers.set(identityOf(key), cached);
   }
-}
-
-/** A merchant's id has a fixed length, so no key of one merchant can spell another's. */
-export function cacheKey({ merchantId, idempotencyKey }: ScopedKey): string {
-  return merchantId + idempotencyKey;
 }

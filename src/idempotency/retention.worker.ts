@@ -5,8 +5,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
-import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { Periodic } from '../time/periodic.js';
+import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { OpenClaimsStore, type UnknownOutcomes } from './open-claims.store.js';
 import { Metrics } from '../metrics/metrics.js';
+import { OperationRegistry } from './operation.registry.js';
 import { sharedCollect } from '../metrics/shared-collect.js';
 
 /** Shows the calls that the gateway has not answered: how many, and since when. Read from the database when asked. */
@@ -12,6 +13,7 @@ export class UnknownOutcomesReport {
 
   constructor(
     private readonly openClaims: OpenClaimsStore,
+    private readonly operations: OperationRegistry,
     metrics: Metrics,
   ) {
     const collect = sharedCollect(() => this.collect());
@@ -31,7 +33,7 @@ export class UnknownOutcomesReport {
 
   /** Null when the database cannot say. */
   async read(): Promise<UnknownOutcomes | null> {
-    return this.openClaims.unknownOutcomes().catch(() => null);
+    return this.openClaims.unknownOutcomes(this.operations.composites()).catch(() => null);
   }
 
   private async collect(): Promise<void> {

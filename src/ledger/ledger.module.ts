@@ -3,12 +3,14 @@ import { BalancesStore } from './balances.store.js';
 import { ClosingStore } from './closing.store.js';
 import { LedgerController } from './ledger.controller.js';
 import { LedgerEntriesStore } from './ledger-entries.store.js';
+import { LedgerStore } from './ledger.store.js';
 import { SnapshotWorker } from './snapshot.worker.js';
 import { SnapshotsStore } from './snapshots.store.js';
 
-/** What was booked, as it is read. What books it is a settlement: see `ledger.store.ts` and `settlement.writer.ts`. */
+/** Books what settlements send to the ledger, and reads what was booked. */
 @Module({
   controllers: [LedgerController],
-  providers: [BalancesStore, LedgerEntriesStore, ClosingStore, SnapshotsStore, SnapshotWorker],
+  providers: [LedgerStore, BalancesStore, LedgerEntriesStore, ClosingStore, SnapshotsStore, SnapshotWorker],
+  exports: [LedgerStore],
 })
 export class LedgerModule {}

@@ -1,28 +1,30 @@
 import { Injectable } from '@nestjs/common';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import type { Posting } from '../domain/postings.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
+import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 
-/** The postings of one settled operation. `ledgerTransactionId` is a UUIDv7; the postings sum to zero. */
-export interface LedgerTransaction {
-  ledgerTransactionId: string;
+/** Money that moved between accounts. `transferId` is a UUIDv7, stored as `ledger_transaction_id`; the postings sum to zero. */
+export interface LedgerTransfer {
+  transferId: string;
   transactionId: string;
   currency: string;
   postings: readonly Posting[];
   createdAt: Date;
 }
 
+/** Where a settlement sends its transfer. */
+export const LEDGER = new SinkAddress<LedgerTransfer>('ledger');
+
 /** The SQL of `ledger_entries`, which the database keeps append-only and balanced. */
 @Injectable()
-export class LedgerStore {
+export class LedgerStore implements SettlementSink<LedgerTransfer> {
+  readonly address = LEDGER;
+
   /** Appends for the claims that this transaction completed, and for no others. */
-  async append(
-    tx: Transaction,
-    entries: readonly { claim: Claim; ledger: LedgerTransaction }[],
-  ): Promise<void> {
-    if (entries.length === 0) return;
-    const rows = entries.flatMap(({ claim, ledger }) =>
-      ledger.postings.map((posting, index) => ({ claim, ledger, posting, number: index + 1 })),
+  async write(tx: Transaction, changes: readonly Settled<LedgerTransfer>[]): Promise<void> {
+    const rows = changes.flatMap(({ claim, change }) =>
+      change.postings.map((posting, index) => ({ claim, change, posting, number: index + 1 })),
     );
     await tx.query({
       name: 'ledger.append',
@@ -40,13 +42,13 @@ export class LedgerStore {
       values: [
         rows.map(({ claim }) => claim.merchantId),
         rows.map(({ claim }) => claim.idempotencyKey),
-        rows.map(({ ledger }) => ledger.ledgerTransactionId),
+        rows.map(({ change }) => change.transferId),
         rows.map(({ number }) => number),
-        rows.map(({ ledger }) => ledger.transactionId),
+        rows.map(({ change }) => change.transactionId),
         rows.map(({ posting }) => posting.account),
-        rows.map(({ ledger }) => ledger.currency),
+        rows.map(({ change }) => change.currency),
         rows.map(({ posting }) => posting.amount),
-        rows.map(({ ledger }) => ledger.createdAt),
+        rows.map(({ change }) => change.createdAt),
       ],
     });
   }

@@ -1,29 +1,29 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
-import { cancelRefusal, type Payment } from '../domain/payment.js';
 import type { Finding, Outcome } from '../domain/outcome.js';
+import { cancelRefusal, type Payment } from '../domain/payment.js';
 import { Gateway } from '../gateways/gateway.js';
 import { Clock } from '../time/clock.js';
-import { Answers } from './answers.js';
-import { ClosingOperation, type ClosingWork } from './closing.operation.js';
+import { AuthorizationEndOperation, type AuthorizationEndWork } from './authorization-end.operation.js';
+import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
 /** Gives an authorized payment up. */
 @Injectable()
-export class CancelOperation extends ClosingOperation {
+export class CancelOperation extends AuthorizationEndOperation {
   readonly name = 'cancel';
   protected readonly eventType = 'payment.canceled';
 
   constructor(
     payments: PaymentsStore,
     clock: Clock,
-    answers: Answers,
+    answers: PaymentAnswers,
     @Inject(Gateway) private readonly gateway: Gateway,
   ) {
     super(payments, clock, answers);
   }
 
-  call({ payment, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<Outcome> {
+  call({ payment, gatewayKey }: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
     return this.gateway.cancel(
       {
         gatewayKey,
@@ -34,7 +34,11 @@ export class CancelOperation extends ClosingOperation {
     );
   }
 
-  find({ payment, gatewayKey }: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+  inquire(
+    { payment, gatewayKey }: AuthorizationEndWork,
+    unknownSince: Date,
+    signal: AbortSignal,
+  ): Promise<Finding> {
     return this.gateway.inquire(
       {
         kind: 'cancel',

@@ -1,29 +1,29 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
-import { captureRefusal, type Payment } from '../domain/payment.js';
 import type { Finding, Outcome } from '../domain/outcome.js';
+import { captureRefusal, type Payment } from '../domain/payment.js';
 import { Gateway } from '../gateways/gateway.js';
 import { Clock } from '../time/clock.js';
-import { Answers } from './answers.js';
-import { ClosingOperation, type ClosingWork } from './closing.operation.js';
+import { AuthorizationEndOperation, type AuthorizationEndWork } from './authorization-end.operation.js';
+import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
 /** Takes all or a part of an authorized payment, once; the rest is given up. */
 @Injectable()
-export class CaptureOperation extends ClosingOperation {
+export class CaptureOperation extends AuthorizationEndOperation {
   readonly name = 'capture';
   protected readonly eventType = 'payment.completed';
 
   constructor(
     payments: PaymentsStore,
     clock: Clock,
-    answers: Answers,
+    answers: PaymentAnswers,
     @Inject(Gateway) private readonly gateway: Gateway,
   ) {
     super(payments, clock, answers);
   }
 
-  call({ payment, amountMinor, gatewayKey }: ClosingWork, signal: AbortSignal): Promise<Outcome> {
+  call({ payment, amountMinor, gatewayKey }: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
     return this.gateway.capture(
       {
         gatewayKey,
@@ -36,7 +36,11 @@ export class CaptureOperation extends ClosingOperation {
     );
   }
 
-  find({ payment, gatewayKey }: ClosingWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+  inquire(
+    { payment, gatewayKey }: AuthorizationEndWork,
+    unknownSince: Date,
+    signal: AbortSignal,
+  ): Promise<Finding> {
     return this.gateway.inquire(
       {
         kind: 'capture',

@@ -1,38 +1,32 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { uuidv7 } from '../ids/uuidv7.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
-import { capturePostings } from '../domain/postings.js';
-import { nextStatus, type CaptureMethod, type Payment, type PaymentStatus } from '../domain/payment.js';
 import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import { nextStatus, type Payment, type PaymentStatus } from '../domain/payment.js';
+import { capturePostings } from '../domain/postings.js';
+import type { EventType } from '../events/event.js';
 import { Gateway } from '../gateways/gateway.js';
-import type { NewEvent } from '../events/events.store.js';
-import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
+import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
+import {
+  callStep,
+  type GatewayOperation,
+  type Made,
+  type NextStep,
+  type OperationCall,
+  type OperationRequest,
+  type Reserved,
+} from '../idempotency/operation.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import type { Settlement, Write } from '../idempotency/settlement.js';
+import { uuidv7 } from '../ids/uuidv7.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../time/clock.js';
-import type {
-  EventType,
-  NextStep,
-  Operation,
-  OperationRequest,
-  Reserved,
-  Settlement,
-} from '../idempotency/operation.js';
-import { Answers } from './answers.js';
-import { paymentToWire } from './payment.dto.js';
-import { PaymentsStore } from './payments.store.js';
+import type { ChargeCommand } from './commands.js';
+import { PaymentAnswers } from './payment-answers.js';
+import { PAYMENTS, PaymentsStore } from './payments.store.js';
+import { PENDING_PAYMENTS } from './pending-payments.sink.js';
+import { paymentEvent, transfer } from './settled-writes.js';
 
-/** A validated request to charge. Amounts are in the currency's minor unit. */
-export interface ChargeCommand {
-  amountMinor: bigint;
-  currency: string;
-  paymentMethod: string;
-  captureMethod: CaptureMethod;
-  userId: string | null;
-  description: string | null;
-  metadata: Readonly<Record<string, string>>;
-}
-
-/** A pending payment, and the key under which the gateway is asked: the id of the claim that first made it. */
+/** A pending payment, and the gateway key of its charge: the id of the claim that first made it. */
 interface ChargeWork {
   payment: Payment;
   gatewayKey: string;
@@ -40,20 +34,20 @@ interface ChargeWork {
 
 /** Takes a payment, or authorizes one that is captured later. */
 @Injectable()
-export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
+export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWork> {
   readonly name = 'charge';
 
   constructor(
     private readonly payments: PaymentsStore,
     @Inject(Gateway) private readonly gateway: Gateway,
     private readonly clock: Clock,
-    private readonly answers: Answers,
+    private readonly answers: PaymentAnswers,
     private readonly metrics: Metrics,
   ) {}
 
   /** Its time is the payment's `created_at`, so that the order of ids is the order of creation. */
-  newResourceId(request: OperationRequest<ChargeCommand>): string {
-    return uuidv7(request.receivedAt.getTime());
+  newResourceId({ receivedAt }: OperationCall<ChargeCommand>): string {
+    return uuidv7(receivedAt.getTime());
   }
 
   reserve(tx: Transaction, requests: readonly OperationRequest<ChargeCommand>[]): Promise<Reserved[]> {
@@ -64,30 +58,24 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     claim: Claim,
     request: OperationRequest<ChargeCommand>,
     reserved: Reserved | undefined,
-  ): Promise<NextStep<ChargeWork>> {
+  ): Promise<NextStep> {
     if (reserved?.inserted !== true) return this.resume(claim, request.requestId);
     const work = { payment: pendingPayment(claim, request), gatewayKey: claim.claimId };
-    return { step: 'call', work };
-  }
-
-  async originalFingerprint(request: OperationRequest<ChargeCommand>): Promise<string | null> {
-    return (await this.payments.findByKey(request))?.fingerprint ?? null;
+    return callStep(this, claim, work, request.requestId);
   }
 
   /**
-   * The key has a payment already. A pending one was left by a lost owner: the gateway is asked again under the key
-   * that it knows. Any other is the original of a duplicate whose stored response was reaped, and answers it.
+   * The key has a payment already. A lost owner left a pending one: call again under the gateway key that the gateway
+   * knows. Any other status means that the stored answer was reaped: the payment answers for it.
    */
-  async resume(claim: Claim, requestId: string): Promise<NextStep<ChargeWork>> {
+  async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.payments.findByKey(claim);
     if (origin === null) throw new Error(`claim ${claim.claimId} has no payment`);
     const { payment, claimId: gatewayKey, fingerprint } = origin;
-    if (payment.status === 'pending') return { step: 'call', work: { payment, gatewayKey } };
+    if (payment.status === 'pending') return callStep(this, claim, { payment, gatewayKey }, requestId);
     const original: Claim = { ...claim, fingerprint, resourceId: payment.transactionId };
-    return {
-      step: 'settle',
-      settlement: { claim: original, answer: this.finalAnswer(payment, requestId), replayed: true },
-    };
+    const answer = this.finalAnswer(payment, requestId);
+    return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
   }
 
   async call({ payment, gatewayKey }: ChargeWork, signal: AbortSignal): Promise<Outcome> {
@@ -106,7 +94,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     return outcome;
   }
 
-  find({ payment, gatewayKey }: ChargeWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+  inquire({ payment, gatewayKey }: ChargeWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
     return this.gateway.inquire(
       {
         kind: 'charge',
@@ -120,7 +108,7 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     );
   }
 
-  settle(
+  conclude(
     claim: Claim,
     { payment: pending }: ChargeWork,
     outcome: FinalOutcome,
@@ -128,37 +116,27 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
   ): Settlement {
     const updatedAt = this.clock.now();
     const payment = charged(pending, outcome, updatedAt);
+    const { merchantId, transactionId, status, amountCaptured, failure } = payment;
     return {
-      claim: { ...claim, resourceId: payment.transactionId },
+      claim: { ...claim, resourceId: transactionId },
       answer: this.finalAnswer(payment, requestId),
       replayed: false,
-      payment: {
-        merchantId: payment.merchantId,
-        transactionId: payment.transactionId,
-        from: pending.status,
-        to: payment.status,
-        amountCaptured: payment.amountCaptured,
-        failure: payment.failure,
-        gatewayReference: outcome.kind === 'approved' ? outcome.reference : null,
-        updatedAt,
-      },
-      ...(payment.amountCaptured > 0n && {
-        ledger: {
-          ledgerTransactionId: uuidv7(),
-          transactionId: payment.transactionId,
-          currency: payment.currency,
-          postings: capturePostings(payment.amountCaptured),
-          createdAt: updatedAt,
-        },
-      }),
-      event: {
-        merchantId: payment.merchantId,
-        eventId: uuidv7(updatedAt.getTime()),
-        type: eventType(payment.status),
-        transactionId: payment.transactionId,
-        resource: JSON.stringify(paymentToWire(payment)),
-        createdAt: updatedAt,
-      },
+      subject: transactionId,
+      writes: [
+        PAYMENTS.put({
+          merchantId,
+          transactionId,
+          from: pending.status,
+          to: status,
+          amountCaptured,
+          failure,
+          gatewayReference: outcome.kind === 'approved' ? outcome.reference : null,
+          events: 1,
+          updatedAt,
+        }),
+        ...(amountCaptured > 0n ? [transfer(payment, capturePostings(amountCaptured), updatedAt)] : []),
+        paymentEvent(eventType(status), payment, updatedAt),
+      ],
     };
   }
 
@@ -170,16 +148,25 @@ export class ChargeOperation implements Operation<ChargeCommand, ChargeWork> {
     return this.answers.payment(202, payment);
   }
 
-  pendingEvent({ payment }: ChargeWork): NewEvent {
-    const createdAt = this.clock.now();
-    return {
-      merchantId: payment.merchantId,
-      eventId: uuidv7(createdAt.getTime()),
-      type: 'payment.pending',
-      transactionId: payment.transactionId,
-      resource: JSON.stringify(paymentToWire(payment)),
-      createdAt,
-    };
+  pendingWrites({ payment }: ChargeWork): readonly Write[] {
+    const { transactionId } = payment;
+    return [
+      PENDING_PAYMENTS.put({ transactionId }),
+      paymentEvent('payment.pending', payment, this.clock.now()),
+    ];
+  }
+
+  async originalFingerprint(request: OperationRequest<ChargeCommand>): Promise<string | null> {
+    return (await this.payments.findByKey(request))?.fingerprint ?? null;
+  }
+
+  resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
+    return status === 'released' ? null : `/v1/payments/${resourceId}`;
+  }
+
+  async madeUnder(key: ScopedKey): Promise<Made | null> {
+    const origin = await this.payments.findByKey(key);
+    return origin && { resourceId: origin.payment.transactionId, createdAt: origin.payment.createdAt };
   }
 
   private finalAnswer(payment: Payment, requestId: string): StoredAnswer {

@@ -16,7 +16,7 @@ import {
   IsStringMap,
 } from '../http/field-validators.js';
 import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
-import type { ChargeCommand } from './charge.operation.js';
+import type { ChargeCommand } from './commands.js';
 
 const MAX_DESCRIPTION_LENGTH = 500;
 const MAX_METADATA_PAIRS = 50;

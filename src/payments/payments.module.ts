@@ -1,31 +1,12 @@
 import { Module } from '@nestjs/common';
-import { GatewayNotificationsController } from '../gateways/gateway-notifications.controller.js';
-import { GatewayNotifications } from '../gateways/gateway-notifications.js';
-import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
-import { HttpModule } from '../http/http.module.js';
-import { ClaimsStore } from '../idempotency/claims.store.js';
-import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
-import { DueClaims } from '../idempotency/due-claims.js';
-import { DerivedKeysStore } from '../idempotency/derived-keys.store.js';
-import { IdempotencyInterceptor } from '../idempotency/wire/idempotency.interceptor.js';
-import { ReplayCache } from '../idempotency/replay-cache.js';
-import { RetentionWorker } from '../idempotency/retention.worker.js';
-import { LedgerStore } from '../ledger/ledger.store.js';
-import { MetricsModule } from '../metrics/metrics.module.js';
-import { OperationExecutor } from '../idempotency/operation.executor.js';
-import { OperationRegistry } from '../idempotency/operation.registry.js';
-import { OperationResumer } from '../idempotency/operation.resumer.js';
-import { OperationRunner } from '../idempotency/operation.runner.js';
-import { SettlementWriter } from '../idempotency/settlement.writer.js';
-import { RecoveryWorker } from '../idempotency/recovery.worker.js';
-import { UnknownOutcomesReport } from '../idempotency/unknown-outcomes.js';
-import { Answers } from './answers.js';
+import { IdempotencyWireModule } from '../idempotency/wire/idempotency-wire.module.js';
 import { CancelOperation } from './cancel.operation.js';
 import { CaptureOperation } from './capture.operation.js';
 import { ChargeOperation } from './charge.operation.js';
-import { IdempotencyKeysController } from '../idempotency/wire/idempotency-keys.controller.js';
+import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsController } from './payments.controller.js';
 import { PaymentsStore } from './payments.store.js';
+import { PendingPaymentsSink } from './pending-payments.sink.js';
 import { RefundOperation } from './refund.operation.js';
 import { RefundsController } from './refunds.controller.js';
 import { RefundsStore } from './refunds.store.js';
@@ -33,44 +14,32 @@ import { ReversalOperation } from './reversal.operation.js';
 import { ReversalsController } from './reversals.controller.js';
 import { ReversalsStore } from './reversals.store.js';
 
-/** Everything that moves money: one module, because its parts make sense only together. */
+/** Payments, refunds and reversals: their routes, their operations, their tables. */
 @Module({
-  imports: [HttpModule, MetricsModule],
-  controllers: [
-    PaymentsController,
-    RefundsController,
-    ReversalsController,
-    IdempotencyKeysController,
-    GatewayNotificationsController,
-  ],
+  imports: [IdempotencyWireModule],
+  controllers: [PaymentsController, RefundsController, ReversalsController],
   providers: [
-    ClaimsStore,
-    OpenClaimsStore,
-    DerivedKeysStore,
-    DueClaims,
     PaymentsStore,
+    PendingPaymentsSink,
     RefundsStore,
     ReversalsStore,
-    LedgerStore,
-    ReplayCache,
-    IdempotencyInterceptor,
-    SettlementWriter,
-    OperationExecutor,
-    OperationRunner,
-    OperationRegistry,
-    OperationResumer,
-    Answers,
+    PaymentAnswers,
     ChargeOperation,
     CaptureOperation,
     CancelOperation,
     RefundOperation,
     ReversalOperation,
-    GatewayNotificationsStore,
-    GatewayNotifications,
-    RecoveryWorker,
-    UnknownOutcomesReport,
-    RetentionWorker,
   ],
-  exports: [UnknownOutcomesReport, OperationRunner, OperationRegistry, Answers],
+  exports: [
+    PaymentsStore,
+    PendingPaymentsSink,
+    RefundsStore,
+    ReversalsStore,
+    ChargeOperation,
+    CaptureOperation,
+    CancelOperation,
+    RefundOperation,
+    ReversalOperation,
+  ],
 })
 export class PaymentsModule {}

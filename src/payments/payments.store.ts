@@ -3,22 +3,17 @@ import { DataSource } from 'typeorm';
 import { validate as isUuid } from 'uuid';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import type { CaptureMethod, Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
+import type { Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import type { ChargeCommand } from './commands.js';
 import { PaymentEntity } from './payment.entity.js';
 
-/** What a payment is made of before anything has happened. Amounts are in the currency's minor unit. */
+/** What a payment is made of before anything has happened. */
 export interface NewPayment extends ScopedKey {
   receivedAt: Date;
-  command: {
-    amountMinor: bigint;
-    currency: string;
-    paymentMethod: string;
-    captureMethod: CaptureMethod;
-    userId: string | null;
-    description: string | null;
-    metadata: Readonly<Record<string, string>>;
-  };
+  command: ChargeCommand;
 }
 
 /** Whose payment the key stands for: `inserted` is false when the key had one already. */
@@ -38,18 +33,16 @@ export interface PaymentChange {
   /** What a refund that failed gives back of `amount_refunded`. */
   refundGivenBack?: bigint;
   /** True for the capture or cancel that ends an authorization. */
-  closes?: boolean;
+  endsAuthorization?: boolean;
   failure: PaymentFailure | null;
   gatewayReference: string | null;
+  /** How many events go with it: the payment's counter numbers them. */
+  events: 0 | 1;
   updatedAt: Date;
 }
 
-export interface SettledPayment {
-  claim: Claim;
-  change: PaymentChange;
-  /** Whether an event goes with it: the payment's counter numbers its events. */
-  event: boolean;
-}
+/** Where a settlement sends what became of a payment. */
+export const PAYMENTS = new SinkAddress<PaymentChange>('payments');
 
 /** A capture or cancel that wants an authorized payment for itself. A null amount is all of it. */
 export interface Hold extends ScopedKey {
@@ -85,7 +78,9 @@ export interface PaymentFilter {
 
 /** The SQL of `payments`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
 @Injectable()
-export class PaymentsStore {
+export class PaymentsStore implements SettlementSink<PaymentChange> {
+  readonly address = PAYMENTS;
+
   constructor(private readonly dataSource: DataSource) {}
 
   /**
@@ -132,8 +127,7 @@ export class PaymentsStore {
    * Applies outcomes for the claims that this transaction completed, and counts the event that each may bring. The
    * claims are looked up first: joined freely, a merchant's payments would each be tried against each claim.
    */
-  async settle(tx: Transaction, changes: readonly SettledPayment[]): Promise<void> {
-    if (changes.length === 0) return;
+  async write(tx: Transaction, changes: readonly Settled<PaymentChange>[]): Promise<void> {
     await tx.query({
       name: 'payments.settle',
       text: `
@@ -167,8 +161,8 @@ export class PaymentsStore {
         changes.map(({ change }) => change.failure?.code ?? null),
         changes.map(({ change }) => change.failure?.message ?? null),
         changes.map(({ change }) => change.gatewayReference),
-        changes.map(({ change }) => change.closes ?? false),
-        changes.map(({ event }) => (event ? 1 : 0)),
+        changes.map(({ change }) => change.endsAuthorization ?? false),
+        changes.map(({ change }) => change.events),
         changes.map(({ change }) => change.updatedAt),
       ],
     });
@@ -240,8 +234,8 @@ export class PaymentsStore {
     return rows;
   }
 
-  /** Lets go of the payments that the claims which this transaction released were holding. */
-  async letGo(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+  /** Drops the holds of the claims that this transaction released. */
+  async dropHolds(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     await tx.query({
       name: 'payments.let_go',
       text: `

@@ -1,32 +1,30 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { uuidv7 } from '../ids/uuidv7.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Refusal } from '../domain/errors.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import { refundRefusal, type Payment } from '../domain/payment.js';
 import { refundPostings } from '../domain/postings.js';
 import type { Refund } from '../domain/refund.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import { Gateway } from '../gateways/gateway.js';
-import type { Claim, StoredAnswer } from '../idempotency/claims.store.js';
-import { Clock } from '../time/clock.js';
-import type {
-  NextStep,
-  Operation,
-  OperationRequest,
-  Reserved,
-  Settlement,
+import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
+import {
+  callStep,
+  type GatewayOperation,
+  type Made,
+  type NextStep,
+  type OperationCall,
+  type OperationRequest,
+  type Reserved,
 } from '../idempotency/operation.js';
-import { Answers } from './answers.js';
-import { PaymentsStore } from './payments.store.js';
-import { refundToWire } from './refund.dto.js';
-import { type NewRefund, type RefundOrigin, RefundsStore } from './refunds.store.js';
-
-/** A request to give money back. A null amount is all that is left. */
-export interface RefundCommand {
-  transactionId: string;
-  amountMinor: bigint | null;
-  reason: string | null;
-}
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import type { Settlement } from '../idempotency/settlement.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { Clock } from '../time/clock.js';
+import type { RefundCommand } from './commands.js';
+import { PaymentAnswers } from './payment-answers.js';
+import { PAYMENTS, PaymentsStore } from './payments.store.js';
+import { type NewRefund, type RefundOrigin, REFUNDS, RefundsStore } from './refunds.store.js';
+import { refundEvent, transfer } from './settled-writes.js';
 
 /** A pending refund whose amount is reserved, and the key under which the gateway is asked. */
 interface RefundWork {
@@ -37,7 +35,7 @@ interface RefundWork {
 
 /** Gives money back: many times, in parts, until nothing is left. */
 @Injectable()
-export class RefundOperation implements Operation<RefundCommand, RefundWork> {
+export class RefundOperation implements GatewayOperation<RefundCommand, RefundWork> {
   readonly name = 'refund';
 
   constructor(
@@ -45,11 +43,11 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     private readonly refunds: RefundsStore,
     @Inject(Gateway) private readonly gateway: Gateway,
     private readonly clock: Clock,
-    private readonly answers: Answers,
+    private readonly answers: PaymentAnswers,
   ) {}
 
   /** Its time is the refund's `created_at`, so that the order of ids is the order of creation. */
-  newResourceId({ receivedAt }: OperationRequest<RefundCommand>): string {
+  newResourceId({ receivedAt }: OperationCall<RefundCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 
@@ -74,28 +72,22 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     return inserted.map((key) => ({ ...key, inserted: true }));
   }
 
-  async proceed(
-    claim: Claim,
-    { command, requestId }: OperationRequest<RefundCommand>,
-  ): Promise<NextStep<RefundWork>> {
+  async proceed(claim: Claim, { command, requestId }: OperationRequest<RefundCommand>): Promise<NextStep> {
     const origin = await this.refunds.findByKey(claim);
     const payment = await this.payments.find(claim.merchantId, command.transactionId);
-    // It was pending when the route saw it, and its charge has been given back since: there is none to act on.
+    // The route saw a pending payment whose charge was released since: nothing is left to act on.
     if (payment === null) return { step: 'release' };
     if (origin !== null) return this.next(claim, origin, payment, requestId);
     const refusal = refundRefusal(payment, command.amountMinor) ?? leftOf(payment);
-    return { step: 'settle', settlement: this.refused(claim, refusal, requestId) };
-  }
-
-  async originalFingerprint(request: OperationRequest<RefundCommand>): Promise<string | null> {
-    return (await this.refunds.findByKey(request))?.fingerprint ?? null;
+    const answer = this.answers.problem(refusal, requestId);
+    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
   }
 
   /**
    * A claim without a refund was refused, and its owner was lost before it could say why. The payment is not known
-   * from the claim alone, so the key is given back: nothing was reserved, and the next request with it hears the reason.
+   * from the claim alone, so the key is released: nothing was reserved, and the next request with it hears the reason.
    */
-  async resume(claim: Claim, requestId: string): Promise<NextStep<RefundWork>> {
+  async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.refunds.findByKey(claim);
     if (origin === null) return { step: 'release' };
     const payment = await this.read(claim.merchantId, origin.refund.transactionId);
@@ -116,7 +108,7 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     );
   }
 
-  find(
+  inquire(
     { refund, payment, gatewayKey }: RefundWork,
     unknownSince: Date,
     signal: AbortSignal,
@@ -134,7 +126,7 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     );
   }
 
-  settle(claim: Claim, work: RefundWork, outcome: FinalOutcome, requestId: string): Settlement {
+  conclude(claim: Claim, work: RefundWork, outcome: FinalOutcome, requestId: string): Settlement {
     const updatedAt = this.clock.now();
     const approved = outcome.kind === 'approved';
     const refund: Refund = {
@@ -143,46 +135,36 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
       failure: approved ? null : outcome.failure,
       updatedAt,
     };
+    const { refundId, amount, failure } = refund;
     const { merchantId, transactionId, status } = work.payment;
     return {
-      claim: { ...claim, resourceId: refund.refundId },
+      claim: { ...claim, resourceId: refundId },
       answer: this.finalAnswer(refund, requestId),
       replayed: false,
-      payment: {
-        merchantId,
-        transactionId,
-        from: status,
-        to: status,
-        amountCaptured: null,
-        refundGivenBack: approved ? 0n : refund.amount,
-        failure: null,
-        gatewayReference: null,
-        updatedAt,
-      },
-      refund: {
-        refundId: refund.refundId,
-        to: refund.status,
-        failure: refund.failure,
-        gatewayReference: approved ? outcome.reference : null,
-        updatedAt,
-      },
-      ...(approved && {
-        ledger: {
-          ledgerTransactionId: uuidv7(),
+      subject: transactionId,
+      writes: [
+        PAYMENTS.put({
+          merchantId,
           transactionId,
-          currency: refund.currency,
-          postings: refundPostings(refund.amount),
-          createdAt: updatedAt,
-        },
-      }),
-      event: {
-        merchantId,
-        eventId: uuidv7(updatedAt.getTime()),
-        type: approved ? 'refund.completed' : 'refund.failed',
-        transactionId,
-        resource: JSON.stringify(refundToWire(refund)),
-        createdAt: updatedAt,
-      },
+          from: status,
+          to: status,
+          amountCaptured: null,
+          refundGivenBack: approved ? 0n : amount,
+          failure: null,
+          gatewayReference: null,
+          events: 1,
+          updatedAt,
+        }),
+        REFUNDS.put({
+          refundId,
+          to: refund.status,
+          failure,
+          gatewayReference: approved ? outcome.reference : null,
+          updatedAt,
+        }),
+        ...(approved ? [transfer(refund, refundPostings(amount), updatedAt)] : []),
+        refundEvent(approved ? 'refund.completed' : 'refund.failed', refund, updatedAt),
+      ],
     };
   }
 
@@ -194,27 +176,37 @@ export class RefundOperation implements Operation<RefundCommand, RefundWork> {
     return this.answers.refund(202, refund);
   }
 
-  /** The key has a refund: a pending one is asked for again, any other is the original of a reaped answer. */
+  async originalFingerprint(request: OperationRequest<RefundCommand>): Promise<string | null> {
+    return (await this.refunds.findByKey(request))?.fingerprint ?? null;
+  }
+
+  /** A refund that the payment did not allow was never made. */
+  resourcePath({ status, answer, resourceId }: Pick<ClaimState, 'status' | 'answer' | 'resourceId'>) {
+    return status === 'released' || answer?.status === 409 ? null : `/v1/refunds/${resourceId}`;
+  }
+
+  async madeUnder(key: ScopedKey): Promise<Made | null> {
+    const origin = await this.refunds.findByKey(key);
+    return origin && { resourceId: origin.refund.refundId, createdAt: origin.refund.createdAt };
+  }
+
+  /** The key has a refund: call again for a pending one; any other answers for a stored answer that was reaped. */
   private next(
     claim: Claim,
     { refund, claimId: gatewayKey, fingerprint }: RefundOrigin,
     payment: Payment,
     requestId: string,
-  ): NextStep<RefundWork> {
-    if (refund.status === 'pending') return { step: 'call', work: { refund, payment, gatewayKey } };
+  ): NextStep {
+    if (refund.status === 'pending') return callStep(this, claim, { refund, payment, gatewayKey }, requestId);
     const original = { ...claim, fingerprint, resourceId: refund.refundId };
     const answer = this.finalAnswer(refund, requestId);
-    return { step: 'settle', settlement: { claim: original, answer, replayed: true } };
+    return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
   }
 
   private finalAnswer(refund: Refund, requestId: string): StoredAnswer {
     if (refund.failure === null) return this.answers.refund(201, refund);
     const { transactionId, refundId } = refund;
     return this.answers.problem({ ...refund.failure, transactionId, refundId }, requestId);
-  }
-
-  private refused(claim: Claim, refusal: Refusal, requestId: string): Settlement {
-    return { claim, answer: this.answers.problem(refusal, requestId), replayed: false };
   }
 
   private async read(merchantId: string, transactionId: string): Promise<Payment> {

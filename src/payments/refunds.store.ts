@@ -3,7 +3,9 @@ import { DataSource } from 'typeorm';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { PaymentFailure } from '../domain/payment.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
 
 /** A refund to be inserted as `pending`, if this transaction reserved its amount. A null amount is all that is left. */
@@ -22,6 +24,9 @@ export interface RefundChange {
   updatedAt: Date;
 }
 
+/** Where a settlement sends what became of a refund. */
+export const REFUNDS = new SinkAddress<RefundChange>('refunds');
+
 /** The refund that was made under a key, and the claim id under which the gateway knows it. */
 export interface RefundOrigin {
   claimId: string;
@@ -37,7 +42,9 @@ export interface RefundsStanding {
 
 /** The SQL of `refunds`. The amounts that it may hold are guarded by the payment's row: see `payments.store.ts`. */
 @Injectable()
-export class RefundsStore {
+export class RefundsStore implements SettlementSink<RefundChange> {
+  readonly address = REFUNDS;
+
   constructor(private readonly dataSource: DataSource) {}
 
   /**
@@ -80,8 +87,7 @@ export class RefundsStore {
   }
 
   /** Applies outcomes for the claims that this transaction completed. */
-  async settle(tx: Transaction, changes: readonly { claim: Claim; change: RefundChange }[]): Promise<void> {
-    if (changes.length === 0) return;
+  async write(tx: Transaction, changes: readonly Settled<RefundChange>[]): Promise<void> {
     await tx.query({
       name: 'refunds.settle',
       text: `

@@ -1,4 +1,4 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError, type Refusal } from '../domain/errors.js';
@@ -9,25 +9,29 @@ import {
   type ReversalFailure,
   type ReversalOutcome,
 } from '../domain/reversal.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
-import { ClaimsStore, type Claim, type ScopedKey, type StoredAnswer } from '../idempotency/claims.store.js';
-import { uuidv7 } from '../ids/uuidv7.js';
-import { Clock } from '../time/clock.js';
-import type {
-  Answer,
-  NextStep,
-  Operation,
-  OperationRequest,
-  Reserved,
-  Settlement,
+import { ClaimsStore, type Claim, type ClaimState, type StoredAnswer } from '../idempotency/claims.store.js';
+import {
+  composeStep,
+  type Answer,
+  type CompositeOperation,
+  type Made,
+  type NextStep,
+  type OperationCall,
+  type OperationRequest,
+  type Reserved,
 } from '../idempotency/operation.js';
-import { OperationRegistry } from '../idempotency/operation.registry.js';
 import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
 import { OperationRunner } from '../idempotency/operation.runner.js';
-import { Answers } from './answers.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import type { Settlement } from '../idempotency/settlement.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { Clock } from '../time/clock.js';
+import type { ReversalCommand } from './commands.js';
+import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 import { RefundsStore } from './refunds.store.js';
-import { ReversalsStore } from './reversals.store.js';
+import { ReversalSteps } from './reversal-steps.js';
+import { NOTHING_MADE, REVERSALS, ReversalsStore } from './reversals.store.js';
 
 /** How often a payment that others still work on is looked at: soon at first, then less. */
 const FIRST_LOOK_MS = 25;
@@ -37,11 +41,6 @@ const MAX_LOOK_AGAIN_MS = 100;
 
 const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 
-export interface ReversalCommand {
-  /** The key of the payment that is to be undone. */
-  reversedKey: string;
-}
-
 /** How a payment was undone, or why it could not be. */
 type ReversalEnd =
   | { outcome: ReversalOutcome; transactionId: string | null }
@@ -50,23 +49,16 @@ type ReversalEnd =
 /** What a step has left to do: the next one at once, or to look later at what others do. */
 type Unfinished = 'go on' | 'look later';
 
-interface ReversalWork {
-  reversal: Reversal;
-  /** Found by the call, written by the settlement. */
-  end: ReversalEnd | null;
-}
-
 /**
  * Makes a payment not have happened, whatever became of its request. It asks the gateway nothing itself: it runs
  * cancels and refunds under keys that follow from its own, so that a reversal which is carried on by another process
  * finds again what it has done, and each of its steps happens once like anybody else's.
  */
 @Injectable()
-export class ReversalOperation implements Operation<ReversalCommand, ReversalWork>, OnModuleInit {
+export class ReversalOperation implements CompositeOperation<ReversalCommand, Reversal> {
   readonly name = 'reversal';
 
   constructor(
-    private readonly registry: OperationRegistry,
     private readonly runner: OperationRunner,
     private readonly resumer: OperationResumer,
     private readonly claims: ClaimsStore,
@@ -74,15 +66,11 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     private readonly payments: PaymentsStore,
     private readonly refunds: RefundsStore,
     private readonly clock: Clock,
-    private readonly answers: Answers,
+    private readonly answers: PaymentAnswers,
   ) {}
 
-  onModuleInit(): void {
-    this.registry.register(this);
-  }
-
   /** Its time is the reversal's `created_at`, so that the order of ids is the order of creation. */
-  newResourceId({ receivedAt }: OperationRequest<ReversalCommand>): string {
+  newResourceId({ receivedAt }: OperationCall<ReversalCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 
@@ -102,7 +90,7 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     return inserted.map((key) => ({ ...key, inserted: true }));
   }
 
-  proceed(claim: Claim, { requestId }: OperationRequest<ReversalCommand>): Promise<NextStep<ReversalWork>> {
+  proceed(claim: Claim, { requestId }: OperationRequest<ReversalCommand>): Promise<NextStep> {
     return this.resume(claim, requestId);
   }
 
@@ -110,59 +98,57 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
     return (await this.reversals.findByKey(request))?.fingerprint ?? null;
   }
 
-  async resume(claim: Claim, requestId: string): Promise<NextStep<ReversalWork>> {
+  async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.reversals.findByKey(claim);
     if (origin === null) throw new Error(`claim ${claim.claimId} has no reversal`);
     const { reversal, fingerprint } = origin;
-    if (reversal.status === 'pending') return { step: 'call', work: { reversal, end: null } };
+    if (reversal.status === 'pending') return composeStep(this, claim, reversal, requestId);
     const original: Claim = { ...claim, fingerprint, resourceId: reversal.reversalId };
     const answer = this.finalAnswer(reversal, requestId);
-    return { step: 'settle', settlement: { claim: original, answer, replayed: true } };
-  }
-
-  /** `unknown` while others have not ended what they do to the payment; the reversal goes on later. */
-  call(work: ReversalWork, signal: AbortSignal): Promise<Outcome> {
-    return this.carryOn(work, signal, Infinity);
+    return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
   }
 
   /**
-   * Going on is the way to find out: each step is keyed. It does not stay to wait for others, which may take days, or
-   * the recovery worker would have no time for their claims.
+   * Null while others are still changing the payment; the reversal goes on later. An attempt that is repeated looks
+   * once and does not wait for others: that may take days, and the recovery worker has other claims to see to.
    */
-  find(work: ReversalWork, _unknownSince: Date, signal: AbortSignal): Promise<Finding> {
-    return this.carryOn(work, signal, MAX_LOOK_AGAIN_MS);
-  }
-
-  settle(
+  async carryOn(
     claim: Claim,
-    { reversal, end }: ReversalWork,
-    _outcome: FinalOutcome,
+    reversal: Reversal,
+    isRepeated: boolean,
     requestId: string,
-  ): Settlement {
-    if (end === null) throw new Error(`reversal ${reversal.reversalId} has not come to its end`);
-    const ended = endedReversal(reversal, end, this.clock.now());
-    const { reversalId, status, outcome, transactionId, failure, updatedAt } = ended;
-    return {
-      claim: { ...claim, resourceId: reversalId },
-      answer: this.finalAnswer(ended, requestId),
-      replayed: false,
-      reversal: { reversalId, to: status, outcome, transactionId, failure, updatedAt },
-    };
+    signal: AbortSignal,
+  ): Promise<Settlement | null> {
+    const end = await this.undo(reversal, signal, isRepeated ? MAX_LOOK_AGAIN_MS : Infinity);
+    return end && this.conclude(claim, reversal, end, requestId);
   }
 
   release(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     return this.reversals.undoPending(tx, claims);
   }
 
-  pendingAnswer({ reversal }: ReversalWork): StoredAnswer {
+  pendingAnswer(reversal: Reversal): StoredAnswer {
     return this.answers.reversal(202, reversal);
   }
 
-  private async carryOn(work: ReversalWork, signal: AbortSignal, maxLookMs: number): Promise<Outcome> {
-    work.end = await this.undo(work.reversal, signal, maxLookMs);
-    return work.end === null
-      ? { kind: 'unknown' }
-      : { kind: 'approved', reference: work.reversal.reversalId };
+  resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
+    return status === 'released' ? null : `/v1/reversals/${resourceId}`;
+  }
+
+  async madeUnder(key: ScopedKey): Promise<Made | null> {
+    const origin = await this.reversals.findByKey(key);
+    return origin && { resourceId: origin.reversal.reversalId, createdAt: origin.reversal.createdAt };
+  }
+
+  private conclude(claim: Claim, reversal: Reversal, end: ReversalEnd, requestId: string): Settlement {
+    const ended = endedReversal(reversal, end, this.clock.now());
+    const { reversalId, status, outcome, transactionId, failure, updatedAt } = ended;
+    return {
+      claim: { ...claim, resourceId: reversalId },
+      answer: this.finalAnswer(ended, requestId),
+      replayed: false,
+      writes: [REVERSALS.put({ reversalId, to: status, outcome, transactionId, failure, updatedAt })],
+    };
   }
 
   /**
@@ -218,7 +204,9 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
 
   /** There is no payment: from now on there cannot be one. */
   private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
-    if (await this.reversals.closeKey(key, reversalId)) return { outcome: 'prevented', transactionId: null };
+    const closing = { operation: this.name, resourceId: reversalId };
+    if (await this.claims.close(key, closing, NOTHING_MADE))
+      return { outcome: 'prevented', transactionId: null };
     const [claim] = await this.claims.find([key]);
     if (claim?.operation === 'charge') return 'look later';
     // Without a claim there may still be a payment that was made in between.
@@ -276,25 +264,6 @@ export class ReversalOperation implements Operation<ReversalCommand, ReversalWor
   private finalAnswer(reversal: Reversal, requestId: string): StoredAnswer {
     if (reversal.failure === null) return this.answers.reversal(201, reversal);
     return this.answers.problem(refusalOf(reversal.failure, reversal.transactionId), requestId);
-  }
-}
-
-/**
- * The keys of a reversal's own steps: they follow from the reversal alone, so that whoever carries it on asks under the
- * same ones. The blank keeps them apart from clients' keys, which have none.
- */
-class ReversalSteps {
-  private readonly numbers = { cancel: 1, refund: 1 };
-
-  constructor(private readonly reversal: Reversal) {}
-
-  key(operation: 'cancel' | 'refund'): string {
-    return `reversal ${this.reversal.reversalId} ${operation} ${this.numbers[operation]}`;
-  }
-
-  /** The next one of this kind is another step. */
-  done(operation: 'cancel' | 'refund'): void {
-    this.numbers[operation] += 1;
   }
 }
 

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim, type ScopedKey } from '../idempotency/claims.store.js';
-import { uuidv7 } from '../ids/uuidv7.js';
+import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
+import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { ReversalEntity } from './reversal.entity.js';
 
 export interface NewReversal extends ScopedKey {
@@ -20,19 +21,32 @@ export interface ReversalChange {
   updatedAt: Date;
 }
 
+/** Where a settlement sends what became of a reversal. */
+export const REVERSALS = new SinkAddress<ReversalChange>('reversals');
+
 /** The reversal that was made under a key, with the fingerprint of the request that made it. */
 export interface ReversalOrigin {
   fingerprint: string;
   reversal: Reversal;
 }
 
-/** The SQL of `reversals`, and of the keys that they close. */
+/** For a key `i`: true where no row of ours says that something was made under it. */
+export const NOTHING_MADE = `
+  NOT EXISTS (
+    SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.idempotency_key = i.idempotency_key)
+  AND NOT EXISTS (
+    SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.closed_by_key = i.idempotency_key)
+  AND NOT EXISTS (
+    SELECT FROM refunds r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
+  AND NOT EXISTS (
+    SELECT FROM reversals r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)`;
+
+/** The SQL of `reversals`. */
 @Injectable()
-export class ReversalsStore {
-  constructor(
-    private readonly dataSource: DataSource,
-    private readonly transactions: PipelinedTransactions,
-  ) {}
+export class ReversalsStore implements SettlementSink<ReversalChange> {
+  readonly address = REVERSALS;
+
+  constructor(private readonly dataSource: DataSource) {}
 
   /** Inserts pending reversals for the claims that this transaction took; a key that has one already keeps it. */
   async insertPending(tx: Transaction, reversals: readonly NewReversal[]): Promise<ScopedKey[]> {
@@ -60,8 +74,7 @@ export class ReversalsStore {
   }
 
   /** Applies outcomes for the claims that this transaction completed. */
-  async settle(tx: Transaction, changes: readonly { claim: Claim; change: ReversalChange }[]): Promise<void> {
-    if (changes.length === 0) return;
+  async write(tx: Transaction, changes: readonly Settled<ReversalChange>[]): Promise<void> {
     await tx.query({
       name: 'reversals.settle',
       text: `
@@ -109,40 +122,6 @@ export class ReversalsStore {
         WHERE r.merchant_id = k.merchant_id AND r.reversal_id = k.resource_id AND r.status = 'pending'`,
       values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
     });
-  }
-
-  /**
-   * Closes a key for ever, unless something stands under it: every later request with it is refused. The row is a claim
-   * that nobody holds, so that a late request and its reversal race for one row, and it never expires, because the
-   * request may be late by days. A key that was given back is closed too.
-   * @returns false where the key belongs to a request, which may have run to its end long ago.
-   */
-  async closeKey({ merchantId, idempotencyKey }: ScopedKey, reversalId: string): Promise<boolean> {
-    const rows = await this.transactions.read({
-      name: 'reversals.close_key',
-      text: `
-        INSERT INTO idempotency_keys AS k
-          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt,
-            lease_expires_at)
-        SELECT i.*, 'reversed', 1, clock_timestamp()
-        FROM (VALUES ($1::uuid, $2::text, $3::uuid, 'reversal', '', $4::uuid))
-          AS i(merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id)
-        WHERE NOT EXISTS (
-            SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.idempotency_key = i.idempotency_key)
-          AND NOT EXISTS (
-            SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.closed_by_key = i.idempotency_key)
-          AND NOT EXISTS (
-            SELECT FROM refunds r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
-          AND NOT EXISTS (
-            SELECT FROM reversals r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
-        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
-          SET status = 'reversed', claim_id = EXCLUDED.claim_id, operation = EXCLUDED.operation,
-            fingerprint = EXCLUDED.fingerprint, resource_id = EXCLUDED.resource_id, expires_at = NULL
-          WHERE k.status IN ('released', 'reversed')
-        RETURNING 1`,
-      values: [merchantId, idempotencyKey, uuidv7(), reversalId],
-    });
-    return rows.length > 0;
   }
 
   async find(merchantId: string, reversalId: string): Promise<Reversal | null> {

@@ -1,7 +1,7 @@
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import type { CaptureMethod, PaymentStatus } from '../domain/payment.js';
 import type { RefundStatus } from '../domain/refund.js';
-import type { ScopedKey } from '../idempotency/claims.store.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
 
 /** A payment as far as a gateway could know it, with its refunds and with the operations that are not settled. */
 export interface BookedPayment {

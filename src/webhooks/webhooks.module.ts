@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
-import { OperationRegistry } from '../idempotency/operation.registry.js';
-import { PaymentsModule } from '../payments/payments.module.js';
+import { IdempotencyWireModule } from '../idempotency/wire/idempotency-wire.module.js';
 import { CreateEndpointOperation } from './endpoints/create-endpoint.operation.js';
 import { RotateSecretOperation } from './endpoints/rotate-secret.operation.js';
 import { WebhookDeliveriesController } from './delivery/webhook-deliveries.controller.js';
@@ -9,13 +8,9 @@ import { WebhookEndpointsController } from './endpoints/webhook-endpoints.contro
 
 /** The routes of webhooks, and the two of them that are keyed operations. */
 @Module({
-  imports: [PaymentsModule, WebhookDeliveryModule],
+  imports: [IdempotencyWireModule, WebhookDeliveryModule],
   controllers: [WebhookEndpointsController, WebhookDeliveriesController],
   providers: [CreateEndpointOperation, RotateSecretOperation],
+  exports: [WebhookDeliveryModule, CreateEndpointOperation, RotateSecretOperation],
 })
-export class WebhooksModule {
-  constructor(registry: OperationRegistry, create: CreateEndpointOperation, rotate: RotateSecretOperation) {
-    registry.register(create);
-    registry.register(rotate);
-  }
-}
+export class WebhooksModule {}

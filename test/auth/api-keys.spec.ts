@@ -8,6 +8,7 @@ import { SANDBOX_MERCHANT_ID } from '../../src/auth/sandbox-seed.js';
 import { SCOPES } from '../../src/auth/scopes.js';
 import { loadConfig } from '../../src/config/config.js';
 import { createDataSource } from '../../src/database/data-source.js';
+import { ENTITIES } from '../../src/entities.js';
 import { Notifications } from '../../src/database/notifications.js';
 import { createLogger } from '../../src/http/logger.js';
 import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';
@@ -43,7 +44,7 @@ describe('merchants and their keys', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = await createDataSource(database.url).initialize();
+    dataSource = await createDataSource(database.url, ENTITIES).initialize();
     keys = new KeyManagement(dataSource, false);
     const folder = await createTemporaryFolder();
     removeFolder = () => folder.remove();

@@ -4,6 +4,7 @@ import { ApiKeysStore } from '../../src/auth/api-keys.store.js';
 import { SANDBOX_MERCHANT_ID, SandboxSeed } from '../../src/auth/sandbox-seed.js';
 import { type Config, loadConfig } from '../../src/config/config.js';
 import { createDataSource } from '../../src/database/data-source.js';
+import { ENTITIES } from '../../src/entities.js';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
 const sandbox = (key: string) => loadConfig({ SANDBOX_API_KEY: key });
@@ -15,7 +16,7 @@ describe('the sandbox merchant and its key', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    dataSource = await createDataSource(database.url).initialize();
+    dataSource = await createDataSource(database.url, ENTITIES).initialize();
     store = new ApiKeysStore(dataSource);
   });
   beforeEach(() => dataSource.query('TRUNCATE api_keys, merchants'));

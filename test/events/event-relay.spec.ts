@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Transaction } from '../../src/database/pipelined-transactions.js';
 import { EventOutboxStore } from '../../src/events/event-outbox.store.js';
-import type { OutboxEvent } from '../../src/events/event-sink.js';
+import type { OutboxEvent } from '../../src/events/event.js';
 import { BATCH_SIZE } from '../../src/events/sink-relay.js';
 import { drain, endLeases, relayTo, waiting, writeEvents } from '../support/outbox.js';
 import { RecordingSink } from '../support/recording-sink.js';

@@ -1,6 +1,7 @@
 import { jest } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { createDataSource } from '../../src/database/data-source.js';
+import { ENTITIES } from '../../src/entities.js';
 import { Readiness } from '../../src/health/readiness.js';
 import { createTestDatabase } from '../support/postgres.js';
 
@@ -12,7 +13,7 @@ function readinessOf(query: () => Promise<unknown>): Readiness {
 describe('the service is ready', () => {
   it('while its database answers, and no longer once it is gone', async () => {
     const database = await createTestDatabase();
-    const dataSource = await createDataSource(database.url).initialize();
+    const dataSource = await createDataSource(database.url, ENTITIES).initialize();
     const readiness = new Readiness(dataSource);
     expect(await readiness.check()).toEqual({ status: 'ok', checks: { database: 'up' } });
     await dataSource.destroy();

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { cacheKey, ReplayCache } from '../../src/idempotency/replay-cache.js';
+import { ReplayCache } from '../../src/idempotency/replay-cache.js';
+import { identityOf } from '../../src/idempotency/scoped-key.js';
 
 const MERCHANT = '00000000-0000-7000-8000-00000000000a';
 const NOW = 1_000;
@@ -26,7 +27,7 @@ describe('the replay cache', () => {
         cache.put({ merchantId, idempotencyKey }, put);
         expect(cache.get({ merchantId, idempotencyKey }, NOW)).toBe(put);
         const other = { merchantId: otherMerchant, idempotencyKey: otherKey };
-        expect(cacheKey(other)).not.toBe(cacheKey({ merchantId, idempotencyKey }));
+        expect(identityOf(other)).not.toBe(identityOf({ merchantId, idempotencyKey }));
         expect(cache.get(other, NOW)).toBeUndefined();
       }),
       // A new cache for each run, and a cache sets its room aside at once.

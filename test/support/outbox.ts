@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import { EventOutboxStore } from '../../src/events/event-outbox.store.js';
-import type { EventSink } from '../../src/events/event-sink.js';
+import { EventSinks, type EventSink } from '../../src/events/event-sink.js';
 import { RelayMetrics } from '../../src/events/relay-metrics.js';
 import { SinkRelay } from '../../src/events/sink-relay.js';
 import { Metrics } from '../../src/metrics/metrics.js';
@@ -13,7 +13,9 @@ export function relayTo(
   sink: EventSink,
   outbox = new EventOutboxStore(db.transactions),
 ): SinkRelay {
-  return new SinkRelay(sink, outbox, new Clock(), new RelayMetrics(outbox, [sink], new Metrics()));
+  const sinks = new EventSinks();
+  sinks.register([sink]);
+  return new SinkRelay(sink, outbox, new Clock(), new RelayMetrics(outbox, sinks, new Metrics()));
 }
 
 /** Runs a relay until it finds nothing more to do. */

@@ -1,4 +1,5 @@
-import type { EventSink, OutboxEvent } from '../../src/events/event-sink.js';
+import type { EventSink } from '../../src/events/event-sink.js';
+import type { OutboxEvent } from '../../src/events/event.js';
 
 /** A sink that keeps what it is handed, and does on the way what a test wants it to. */
 export class RecordingSink implements EventSink {

@@ -2,8 +2,8 @@ import { createServer, type IncomingHttpHeaders, type Server, type ServerRespons
 import type { AddressInfo } from 'node:net';
 import { WebhookDispatcher } from '../../src/webhooks/delivery/webhook-dispatcher.js';
 import { WebhooksSink } from '../../src/webhooks/delivery/webhooks.sink.js';
-import type { OutboxEvent } from '../../src/events/event-sink.js';
-import type { EventType } from '../../src/events/events.store.js';
+import type { OutboxEvent } from '../../src/events/event.js';
+import type { EventType } from '../../src/events/event.js';
 import { uuidv7 } from '../../src/ids/uuidv7.js';
 import { API_KEY, newKey } from './client.js';
 import type { Evidence } from './evidence.js';

@@ -3,9 +3,11 @@ import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/database/data-source.js';
 import { PipelinedTransactions, type Transaction } from '../../src/database/pipelined-transactions.js';
+import { ENTITIES } from '../../src/entities.js';
 import { capturePostings } from '../../src/domain/postings.js';
-import type { EventSink } from '../../src/events/event-sink.js';
-import { EventsStore, type EventType, type NewEvent } from '../../src/events/events.store.js';
+import { EventSinks, type EventSink } from '../../src/events/event-sink.js';
+import type { EventType, NewEvent } from '../../src/events/event.js';
+import { EventsStore } from '../../src/events/events.store.js';
 import {
   ClaimsStore,
   type Claim,
@@ -13,7 +15,7 @@ import {
   type StoredAnswer,
 } from '../../src/idempotency/claims.store.js';
 import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
-import { LedgerStore, type LedgerTransaction } from '../../src/ledger/ledger.store.js';
+import { LedgerStore, type LedgerTransfer } from '../../src/ledger/ledger.store.js';
 import { type NewPayment, type PaymentChange, PaymentsStore } from '../../src/payments/payments.store.js';
 import { AMOUNT, newKey } from './client.js';
 import { createTestDatabase } from './postgres.js';
@@ -49,13 +51,15 @@ export class WritePath {
     this.claims = new ClaimsStore(this.transactions);
     this.openClaims = new OpenClaimsStore(this.transactions);
     this.payments = new PaymentsStore(dataSource);
-    this.events = new EventsStore(dataSource, sinks);
+    const eventSinks = new EventSinks();
+    eventSinks.register(sinks);
+    this.events = new EventsStore(dataSource, eventSinks);
   }
 
   /** @param sinks whose rows the outbox gets with each event */
   static async open(sinks: readonly EventSink[] = []): Promise<WritePath> {
     const database = await createTestDatabase();
-    const dataSource = await createDataSource(database.url).initialize();
+    const dataSource = await createDataSource(database.url, ENTITIES).initialize();
     return new WritePath(dataSource, database.url, sinks, async () => {
       await dataSource.destroy();
       await database.drop();
@@ -87,8 +91,8 @@ export class WritePath {
       const tx = guards(plain);
       return [
         this.claims.complete(tx, [{ claim, answer: ANSWER }], RETENTION_MS),
-        this.payments.settle(tx, [{ claim, change: completedPayment(claim), event: true }]),
-        this.ledger.append(tx, [{ claim, ledger: capture(claim) }]),
+        this.payments.write(tx, [{ claim, change: completedPayment(claim) }]),
+        this.ledger.write(tx, [{ claim, change: capture(claim) }]),
         this.events.append(tx, [event(claim)]),
       ];
     });
@@ -201,13 +205,14 @@ function completedPayment(claim: Claim): PaymentChange {
     amountCaptured: BigInt(AMOUNT),
     failure: null,
     gatewayReference: `ref_${randomUUID()}`,
+    events: 1,
     updatedAt: new Date(),
   };
 }
 
-function capture(claim: Claim): LedgerTransaction {
+function capture(claim: Claim): LedgerTransfer {
   return {
-    ledgerTransactionId: uuidv7(),
+    transferId: uuidv7(),
     transactionId: claim.resourceId,
     currency: 'EUR',
     postings: capturePostings(BigInt(AMOUNT)),

@@ -4,7 +4,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Webhook } from 'standardwebhooks';
-import type { OutboxEvent } from '../../src/events/event-sink.js';
+import type { OutboxEvent } from '../../src/events/event.js';
 import { messageBody, messageHeaders } from '../../src/webhooks/delivery/webhook-message.js';
 import { newSecret } from '../../src/webhooks/endpoints/webhook-secret.js';
 import { childEnvironment } from '../support/child-environment.js';

@@ -1,21 +1,12 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
+import type { OperationCall } from '../operation.js';
 
-/** What the idempotency interceptor read of a request's headers and of its route's policy. */
-export interface KeyedRequest {
-  /** The operation's name, as its claims carry it. */
-  readonly operation: string;
-  /** Null where the client sent none and the route lets it be derived. */
-  readonly idempotencyKey: string | null;
-  readonly requestId: string;
-  readonly receivedAt: Date;
-  /** From `Prefer: wait=N`: how long the client lets us wait for the first answer. */
-  readonly waitMs: number;
-  /** How long the answer is kept; null as configured. */
-  readonly lifetimeMs: number | null;
-  /** Tells the client the key that was derived, whatever the answer will be. */
-  readonly announceKey: (idempotencyKey: string) => void;
-}
+/** What the idempotency interceptor reads from a request's headers and its route's options. */
+export type KeyedRequest = Pick<
+  OperationCall<unknown>,
+  'operation' | 'idempotencyKey' | 'requestId' | 'receivedAt' | 'waitMs' | 'lifetimeMs' | 'announceKey'
+>;
 
 declare module 'fastify' {
   interface FastifyRequest {

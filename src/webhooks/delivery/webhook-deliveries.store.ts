@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
-import type { OutboxEvent } from '../../events/event-sink.js';
-import type { EventType } from '../../events/events.store.js';
+import type { OutboxEvent } from '../../events/event.js';
+import type { EventType } from '../../events/event.js';
 import { firstUuidAt } from '../../ids/uuidv7.js';
 import type { DeliveryStatus } from './webhook-delivery.entity.js';
 

@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional } from 'class-validator';
-import { EVENT_TYPES, type EventType } from '../../events/events.store.js';
+import { EVENT_TYPES, type EventType } from '../../events/event.js';
 import { IfGiven, IsSafeText, IsTime, IsTrueOrFalse } from '../../http/field-validators.js';
 import { PageAnswerDto, PageQueryDto } from '../../http/page.dto.js';
 import type { LoggedTry } from './webhook-deliveries.store.js';

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
-import type { EventType } from '../../events/events.store.js';
+import type { EventType } from '../../events/event.js';
 
 export const DELIVERY_STATUSES = ['pending', 'delivered', 'failed', 'canceled'] as const;
 /** `failed`: every try of the schedule has; `canceled`: the endpoint was disabled or deleted before its turn. */

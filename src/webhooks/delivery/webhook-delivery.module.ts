@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { Clock } from '../../time/clock.js';
 import { EndpointAddresses, HostResolver } from '../endpoints/endpoint-addresses.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
@@ -14,10 +13,9 @@ import { WebhookRetentionWorker } from './webhook-retention.worker.js';
 import { WebhookSender } from './webhook-sender.js';
 import { WebhooksSink } from './webhooks.sink.js';
 
-/** How events reach endpoints. It knows nothing of payments, so that whoever hands events on may import it. */
+/** How events reach endpoints. */
 @Module({
   providers: [
-    Clock,
     HostResolver,
     EndpointAddresses,
     WebhookEndpointsStore,
@@ -33,13 +31,6 @@ import { WebhooksSink } from './webhooks.sink.js';
     WebhookRetentionWorker,
     WebhooksSink,
   ],
-  exports: [
-    Clock,
-    EndpointAddresses,
-    WebhookEndpointsStore,
-    WebhookLogStore,
-    WebhookRedelivery,
-    WebhooksSink,
-  ],
+  exports: [EndpointAddresses, WebhookEndpointsStore, WebhookLogStore, WebhookRedelivery, WebhooksSink],
 })
 export class WebhookDeliveryModule {}

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions } from '../../database/pipelined-transactions.js';
-import type { EventType } from '../../events/events.store.js';
+import type { EventType } from '../../events/event.js';
 import type { LoggedTry } from './webhook-deliveries.store.js';
 import type { DeliveryStatus } from './webhook-delivery.entity.js';
 import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';

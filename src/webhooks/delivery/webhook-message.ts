@@ -1,5 +1,5 @@
 import { Webhook } from 'standardwebhooks';
-import type { OutboxEvent } from '../../events/event-sink.js';
+import type { OutboxEvent } from '../../events/event.js';
 import { eventJson } from '../../events/event-wire.js';
 
 /** The body as Standard Webhooks recommends it; its `data` is what `GET /v1/events/{event_id}` answers. Always the same bytes. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
-import type { EventType } from '../../events/events.store.js';
+import type { EventType } from '../../events/event.js';
 import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';
 
 /** Where an event of a merchant is to go. Null types are all of them. */

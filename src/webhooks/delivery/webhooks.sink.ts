@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { EventSink, OutboxEvent } from '../../events/event-sink.js';
+import type { EventSink } from '../../events/event-sink.js';
+import type { OutboxEvent } from '../../events/event.js';
 import { uuidv7 } from '../../ids/uuidv7.js';
 import type { DeliveryJob, NewDelivery } from './webhook-deliveries.store.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';

@@ -1,14 +1,20 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../../database/pipelined-transactions.js';
-import type { EventType } from '../../events/events.store.js';
+import type { EventType } from '../../events/event.js';
+import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
+import type {
+  NextStep,
+  Operation,
+  OperationCall,
+  OperationRequest,
+  Reserved,
+} from '../../idempotency/operation.js';
+import type { Settlement } from '../../idempotency/settlement.js';
+import { Answers } from '../../idempotency/wire/answers.js';
 import { uuidv7 } from '../../ids/uuidv7.js';
-import type { Claim } from '../../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../../idempotency/operation.js';
-import { Answers, JSON_MEDIA_TYPE } from '../../payments/answers.js';
 import type { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 import { MAX_ENDPOINTS, WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-secret.js';
-import { WebhookOperation } from './webhook-operation.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
 export interface CreateEndpointCommand {
@@ -17,23 +23,21 @@ export interface CreateEndpointCommand {
   description: string | null;
 }
 
-/** Makes an endpoint and its secret, once a key: whoever asks again while the answer is stored sees the same secret. */
+/** Makes an endpoint and its secret, once a key: a retry while the answer is stored sees the same secret. */
 @Injectable()
-export class CreateEndpointOperation extends WebhookOperation<CreateEndpointCommand> {
+export class CreateEndpointOperation implements Operation<CreateEndpointCommand> {
   readonly name = 'create_webhook_endpoint';
 
   constructor(
     private readonly endpoints: WebhookEndpointsStore,
     private readonly answers: Answers,
-  ) {
-    super();
-  }
+  ) {}
 
-  newResourceId({ receivedAt }: OperationRequest<CreateEndpointCommand>): string {
+  newResourceId({ receivedAt }: OperationCall<CreateEndpointCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 
-  /** Those of one merchant are counted, so one follows the other: of one statement none sees another's. */
+  /** A merchant's endpoints are counted, so two of them must not be inserted by one statement: neither would see the other. */
   subjectOf({ merchantId }: OperationRequest<CreateEndpointCommand>): string {
     return merchantId;
   }
@@ -60,42 +64,43 @@ export class CreateEndpointOperation extends WebhookOperation<CreateEndpointComm
     return inserted.map((key) => ({ ...key, inserted: true }));
   }
 
-  async proceed(
-    claim: Claim,
-    { requestId }: OperationRequest<CreateEndpointCommand>,
-  ): Promise<NextStep<never>> {
+  async proceed(claim: Claim, { requestId }: OperationRequest<CreateEndpointCommand>): Promise<NextStep> {
     const endpoint = await this.endpoints.findByKey(claim);
-    if (endpoint !== null) return created(claim, endpoint);
+    if (endpoint !== null) return { step: 'settle', settlement: this.created(claim, endpoint) };
     const answer = this.answers.problem({ code: 'webhook_endpoint_limit', max: MAX_ENDPOINTS }, requestId);
-    return { step: 'settle', settlement: { claim, answer, replayed: false } };
+    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
   }
 
   async originalFingerprint(request: OperationRequest<CreateEndpointCommand>): Promise<string | null> {
     return (await this.endpoints.findByKey(request))?.fingerprint ?? null;
   }
 
-  async resume(claim: Claim): Promise<NextStep<never>> {
+  async resume(claim: Claim): Promise<NextStep> {
     const endpoint = await this.endpoints.findByKey(claim);
-    return endpoint === null ? { step: 'release' } : created(claim, endpoint);
+    return endpoint === null
+      ? { step: 'release' }
+      : { step: 'settle', settlement: this.created(claim, endpoint) };
   }
-}
 
-/** A key whose stored answer has been deleted still stands for its endpoint, whose secret it does not show any more. */
-function created(claim: Claim, endpoint: WebhookEndpointEntity): NextStep<never> {
-  const { webhookEndpointId, fingerprint } = endpoint;
-  const isFirst = endpoint.claimId === claim.claimId;
-  const answer = {
-    status: 201,
-    contentType: JSON_MEDIA_TYPE,
-    location: `/v1/webhook-endpoints/${webhookEndpointId}`,
-    body: JSON.stringify(endpointWithSecretToWire(endpoint, isFirst ? endpoint.secret : null)),
-  };
-  return {
-    step: 'settle',
-    settlement: {
+  /** Reserving does everything, so a claim that is released has reserved nothing. */
+  release(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
+    return status === 'released' ? null : `/v1/webhook-endpoints/${resourceId}`;
+  }
+
+  /** A key whose stored answer was deleted still stands for its endpoint, but no longer shows the secret. */
+  private created(claim: Claim, endpoint: WebhookEndpointEntity): Settlement {
+    const { webhookEndpointId, fingerprint } = endpoint;
+    const isFirst = endpoint.claimId === claim.claimId;
+    const resource = endpointWithSecretToWire(endpoint, isFirst ? endpoint.secret : null);
+    return {
       claim: { ...claim, fingerprint, resourceId: webhookEndpointId },
-      answer,
+      answer: this.answers.json(201, resource, `/v1/webhook-endpoints/${webhookEndpointId}`),
       replayed: !isFirst,
-    },
-  };
+      writes: [],
+    };
+  }
 }

@@ -1,11 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../../database/pipelined-transactions.js';
-import type { Claim } from '../../idempotency/claims.store.js';
-import type { NextStep, OperationRequest, Reserved } from '../../idempotency/operation.js';
-import { Answers, JSON_MEDIA_TYPE } from '../../payments/answers.js';
+import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
+import type {
+  NextStep,
+  Operation,
+  OperationCall,
+  OperationRequest,
+  Reserved,
+} from '../../idempotency/operation.js';
+import { Answers } from '../../idempotency/wire/answers.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-secret.js';
-import { WebhookOperation } from './webhook-operation.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
 /** A day for whoever has to bring a new secret to many machines. */
@@ -16,21 +21,19 @@ export interface RotateSecretCommand {
 }
 
 /**
- * Gives an endpoint a new secret, once a key: a second rotation by a client that did not hear of the first would end the
- * overlap of the secret that its receivers still use.
+ * Gives an endpoint a new secret, once a key. A client that missed the answer and rotated again would end the overlap of
+ * the secret that its receivers still use.
  */
 @Injectable()
-export class RotateSecretOperation extends WebhookOperation<RotateSecretCommand> {
+export class RotateSecretOperation implements Operation<RotateSecretCommand> {
   readonly name = 'rotate_webhook_secret';
 
   constructor(
     private readonly endpoints: WebhookEndpointsStore,
     private readonly answers: Answers,
-  ) {
-    super();
-  }
+  ) {}
 
-  newResourceId({ command }: OperationRequest<RotateSecretCommand>): string {
+  newResourceId({ command }: OperationCall<RotateSecretCommand>): string {
     return command.webhookEndpointId;
   }
 
@@ -55,27 +58,30 @@ export class RotateSecretOperation extends WebhookOperation<RotateSecretCommand>
     return rotated.map((key) => ({ ...key, inserted: true }));
   }
 
-  proceed(claim: Claim, { requestId }: OperationRequest<RotateSecretCommand>): Promise<NextStep<never>> {
+  proceed(claim: Claim, { requestId }: OperationRequest<RotateSecretCommand>): Promise<NextStep> {
     return this.resume(claim, requestId);
   }
 
-  /** Nothing but the claim knows a rotation's key, so there is no other request that it could belong to. */
+  /** Only the claim knows a rotation's key, so it cannot belong to another request. */
   originalFingerprint(): Promise<string | null> {
     return Promise.resolve(null);
   }
 
-  async resume(claim: Claim, requestId: string): Promise<NextStep<never>> {
+  async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const endpoint = await this.endpoints.find(claim.merchantId, claim.resourceId);
-    if (endpoint === null) {
-      const answer = this.answers.problem({ code: 'not_found', what: 'webhook endpoint' }, requestId);
-      return { step: 'settle', settlement: { claim, answer, replayed: false } };
-    }
-    const answer = {
-      status: 200,
-      contentType: JSON_MEDIA_TYPE,
-      location: null,
-      body: JSON.stringify(endpointWithSecretToWire(endpoint, endpoint.secret)),
-    };
-    return { step: 'settle', settlement: { claim, answer, replayed: false } };
+    const answer =
+      endpoint === null
+        ? this.answers.problem({ code: 'not_found', what: 'webhook endpoint' }, requestId)
+        : this.answers.json(200, endpointWithSecretToWire(endpoint, endpoint.secret), null);
+    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
+  }
+
+  /** Reserving does everything, so a claim that is released has reserved nothing. */
+  release(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
+    return status === 'released' ? null : `/v1/webhook-endpoints/${resourceId}`;
   }
 }

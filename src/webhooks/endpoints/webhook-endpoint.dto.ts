@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema, type ApiPropertyOptions } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsIn, IsOptional } from 'class-validator';
-import { EVENT_TYPES, type EventType } from '../../events/events.store.js';
+import { EVENT_TYPES, type EventType } from '../../events/event.js';
 import { IfGiven, IsSafeText, IsTrueOrFalse } from '../../http/field-validators.js';
 import { PageAnswerDto } from '../../http/page.dto.js';
 import { MAX_URL_LENGTH } from './endpoint-addresses.js';

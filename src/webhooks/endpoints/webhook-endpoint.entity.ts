@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
-import type { EventType } from '../../events/events.store.js';
+import type { EventType } from '../../events/event.js';
 
 export const DISABLED_REASONS = ['requested', 'gone', 'failing'] as const;
 /** `requested`: by its merchant; `gone`: it answered 410; `failing`: nothing has arrived there for days. */

@@ -2,8 +2,9 @@ import { Injectable } from '@nestjs/common';
 import { DataSource, IsNull } from 'typeorm';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
 import { RefusedError } from '../../domain/errors.js';
-import type { EventType } from '../../events/events.store.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type ScopedKey } from '../../idempotency/claims.store.js';
+import type { EventType } from '../../events/event.js';
+import { WRITTEN_BY_THIS_TRANSACTION } from '../../idempotency/claims.store.js';
+import type { ScopedKey } from '../../idempotency/scoped-key.js';
 import { validate as isUuid } from 'uuid';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 

@@ -1,0 +1,49 @@
+import { Module } from '@nestjs/common';
+import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
+import { ClaimsStore } from './claims.store.js';
+import { DerivedKeysStore } from './derived-keys.store.js';
+import { DueClaims } from './due-claims.js';
+import { OpenClaimsStore } from './open-claims.store.js';
+import { OperationExecutor } from './operation.executor.js';
+import { OperationRegistry } from './operation.registry.js';
+import { OperationResumer } from './operation.resumer.js';
+import { OperationRunner } from './operation.runner.js';
+import { RecoveryWorker } from './recovery.worker.js';
+import { ReplayCache } from './replay-cache.js';
+import { RetentionWorker } from './retention.worker.js';
+import { SettlementSinks } from './settlement-sinks.js';
+import { SettlementWriter } from './settlement.writer.js';
+import { UnknownOutcomesReport } from './unknown-outcomes.js';
+
+/** The engine: it makes any operation exactly-once. It knows neither payments nor HTTP. */
+@Module({
+  providers: [
+    ClaimsStore,
+    OpenClaimsStore,
+    DerivedKeysStore,
+    DueClaims,
+    ReplayCache,
+    OperationRegistry,
+    SettlementSinks,
+    SettlementWriter,
+    OperationExecutor,
+    OperationRunner,
+    OperationResumer,
+    RecoveryWorker,
+    RetentionWorker,
+    GatewayNotificationsStore,
+    UnknownOutcomesReport,
+  ],
+  exports: [
+    ClaimsStore,
+    OpenClaimsStore,
+    DueClaims,
+    GatewayNotificationsStore,
+    OperationRegistry,
+    OperationResumer,
+    OperationRunner,
+    SettlementSinks,
+    UnknownOutcomesReport,
+  ],
+})
+export class IdempotencyModule {}

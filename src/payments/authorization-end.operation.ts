@@ -1,0 +1,178 @@
+import type { Transaction } from '../database/pipelined-transactions.js';
+import type { Refusal } from '../domain/errors.js';
+import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import { nextStatus, type Payment } from '../domain/payment.js';
+import { capturePostings } from '../domain/postings.js';
+import type { EventType } from '../events/event.js';
+import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
+import {
+  callStep,
+  type GatewayOperation,
+  type NextStep,
+  type OperationCall,
+  type OperationRequest,
+  type Reserved,
+} from '../idempotency/operation.js';
+import type { Settlement } from '../idempotency/settlement.js';
+import type { Clock } from '../time/clock.js';
+import type { AuthorizationEndCommand } from './commands.js';
+import type { PaymentAnswers } from './payment-answers.js';
+import { PAYMENTS, type PaymentsStore } from './payments.store.js';
+import { paymentEvent, transfer } from './settled-writes.js';
+
+/** An authorized payment that this claim holds. */
+export interface AuthorizationEndWork {
+  payment: Payment;
+  amountMinor: bigint;
+  gatewayKey: string;
+}
+
+/** The route saw a pending payment whose charge was released since: nothing is left to act on. */
+const GONE = { step: 'release' } as const;
+
+/**
+ * What captures and cancels share: each takes the authorized payment for itself, so that one of any number that race
+ * goes on and the others are refused, and ends the authorization for good.
+ */
+export abstract class AuthorizationEndOperation implements GatewayOperation<
+  AuthorizationEndCommand,
+  AuthorizationEndWork
+> {
+  abstract readonly name: 'capture' | 'cancel';
+
+  constructor(
+    protected readonly payments: PaymentsStore,
+    private readonly clock: Clock,
+    private readonly answers: PaymentAnswers,
+  ) {}
+
+  abstract call(work: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome>;
+
+  abstract inquire(work: AuthorizationEndWork, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
+
+  protected abstract readonly eventType: EventType;
+
+  protected abstract refusal(payment: Payment, amountMinor: bigint | null): Refusal | null;
+
+  protected abstract stateRefusal(status: string): Refusal;
+
+  newResourceId({ command }: OperationCall<AuthorizationEndCommand>): string {
+    return command.transactionId;
+  }
+
+  subjectOf({ merchantId, command }: OperationRequest<AuthorizationEndCommand>): string {
+    return merchantId + command.transactionId;
+  }
+
+  async reserve(
+    tx: Transaction,
+    requests: readonly OperationRequest<AuthorizationEndCommand>[],
+  ): Promise<Reserved[]> {
+    const held = await this.payments.hold(
+      tx,
+      requests.map(({ merchantId, idempotencyKey, command }) => ({
+        merchantId,
+        idempotencyKey,
+        transactionId: command.transactionId,
+        amount: command.amountMinor,
+      })),
+    );
+    return held.map((key) => ({ ...key, inserted: true }));
+  }
+
+  async proceed(
+    claim: Claim,
+    { command, requestId }: OperationRequest<AuthorizationEndCommand>,
+  ): Promise<NextStep> {
+    const payment = await this.payments.find(claim.merchantId, claim.resourceId);
+    if (payment === null) return GONE;
+    const next = await this.next(claim, payment, requestId);
+    if (next !== null) return next;
+    // Another request held the payment and has just dropped it. This one is refused all the same: a claim asks once.
+    const refusal = this.refusal(payment, command.amountMinor) ?? this.stateRefusal('being changed');
+    const answer = this.answers.problem(refusal, requestId);
+    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
+  }
+
+  /**
+   * A claim that holds nothing was refused, and its owner was lost before it could say why. The amount is not known any
+   * more, so the key is released: nothing was reserved, and the next request with it hears the reason.
+   */
+  async resume(claim: Claim, requestId: string): Promise<NextStep> {
+    const payment = await this.payments.find(claim.merchantId, claim.resourceId);
+    if (payment === null) return GONE;
+    return (await this.next(claim, payment, requestId)) ?? { step: 'release' };
+  }
+
+  conclude(claim: Claim, work: AuthorizationEndWork, outcome: FinalOutcome, requestId: string): Settlement {
+    const updatedAt = this.clock.now();
+    const approved = outcome.kind === 'approved';
+    const payment = approved ? this.ended(work, updatedAt) : { ...work.payment, updatedAt };
+    const { merchantId, transactionId, amountCaptured } = payment;
+    const change = PAYMENTS.put({
+      merchantId,
+      transactionId,
+      from: work.payment.status,
+      to: payment.status,
+      amountCaptured,
+      failure: null,
+      gatewayReference: null,
+      endsAuthorization: approved,
+      events: approved ? 1 : 0,
+      updatedAt,
+    });
+    if (!approved) {
+      const answer = this.answers.problem({ ...outcome.failure, transactionId }, requestId);
+      return { claim, answer, replayed: false, subject: transactionId, writes: [change] };
+    }
+    return {
+      claim,
+      answer: this.answers.payment(200, payment),
+      replayed: false,
+      subject: transactionId,
+      writes: [
+        change,
+        ...(amountCaptured > 0n ? [transfer(payment, capturePostings(amountCaptured), updatedAt)] : []),
+        paymentEvent(this.eventType, payment, updatedAt),
+      ],
+    };
+  }
+
+  release(tx: Transaction, claims: readonly Claim[]): Promise<void> {
+    return this.payments.dropHolds(tx, claims);
+  }
+
+  pendingAnswer({ payment }: AuthorizationEndWork): StoredAnswer {
+    return this.answers.payment(202, payment);
+  }
+
+  async originalFingerprint(request: OperationRequest<AuthorizationEndCommand>): Promise<string | null> {
+    const end = await this.payments.findEnd(request.merchantId, request.command.transactionId);
+    return end?.idempotencyKey === request.idempotencyKey ? end.fingerprint : null;
+  }
+
+  /** What the payment's state refused has a payment still. */
+  resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
+    return status === 'released' ? null : `/v1/payments/${resourceId}`;
+  }
+
+  private async next(claim: Claim, payment: Payment, requestId: string): Promise<NextStep | null> {
+    if (payment.hold?.claimId === claim.claimId) {
+      const work = { payment, amountMinor: payment.hold.amount, gatewayKey: claim.claimId };
+      return callStep(this, claim, work, requestId);
+    }
+    const end = await this.payments.findEnd(claim.merchantId, claim.resourceId);
+    if (end?.idempotencyKey !== claim.idempotencyKey) return null;
+    // The stored answer was reaped, but the payment remembers whose key this is.
+    const original = { ...claim, fingerprint: end.fingerprint };
+    const answer = this.answers.payment(200, payment);
+    return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
+  }
+
+  private ended({ payment, amountMinor }: AuthorizationEndWork, updatedAt: Date): Payment {
+    const status = nextStatus(payment.status, this.name);
+    if (status === null) throw new Error(`a ${payment.status} payment cannot ${this.name}`);
+    const amountCaptured = this.name === 'capture' ? amountMinor : 0n;
+    return { ...payment, status, amountCaptured, hold: null, updatedAt };
+  }
+}

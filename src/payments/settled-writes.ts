@@ -1,0 +1,44 @@
+import type { Payment } from '../domain/payment.js';
+import type { Posting } from '../domain/postings.js';
+import type { Refund } from '../domain/refund.js';
+import { EVENTS, type EventType } from '../events/event.js';
+import type { Write } from '../idempotency/settlement.js';
+import { uuidv7 } from '../ids/uuidv7.js';
+import { LEDGER } from '../ledger/ledger.store.js';
+import { paymentToWire } from './payment.dto.js';
+import { refundToWire } from './refund.dto.js';
+
+/** The event that tells what a payment is now. */
+export function paymentEvent(type: EventType, payment: Payment, createdAt: Date): Write {
+  return event(type, payment, paymentToWire(payment), createdAt);
+}
+
+/** The event that tells what a refund is now. It counts among its payment's events. */
+export function refundEvent(type: EventType, refund: Refund, createdAt: Date): Write {
+  return event(type, refund, refundToWire(refund), createdAt);
+}
+
+/** The ledger's side of money that moved. */
+export function transfer(
+  { transactionId, currency }: { transactionId: string; currency: string },
+  postings: readonly Posting[],
+  createdAt: Date,
+): Write {
+  return LEDGER.put({ transferId: uuidv7(), transactionId, currency, postings, createdAt });
+}
+
+function event(
+  type: EventType,
+  { merchantId, transactionId }: { merchantId: string; transactionId: string },
+  resource: object,
+  createdAt: Date,
+): Write {
+  return EVENTS.put({
+    merchantId,
+    eventId: uuidv7(createdAt.getTime()),
+    type,
+    transactionId,
+    resource: JSON.stringify(resource),
+    createdAt,
+  });
+}
