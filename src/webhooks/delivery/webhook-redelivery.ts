@@ -6,9 +6,9 @@ import { WebhookDeliveriesStore, type EventRange } from './webhook-deliveries.st
 import { WebhookDispatcher } from './webhook-dispatcher.js';
 import type { WebhookEndpointEntity } from '../endpoints/webhook-endpoint.entity.js';
 import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
+import { jobsFor, newDelivery } from './webhook-jobs.js';
 import { WebhookLogStore, type Delivery } from './webhook-log.store.js';
 import { WebhookQueue } from './webhook-queue.js';
-import { jobsFor, newDelivery } from './webhooks.sink.js';
 
 /** One transaction of some tenths of a second. What is left of a range is asked for with the cursor. */
 export const MAX_RESENT_EVENTS = 2_000;

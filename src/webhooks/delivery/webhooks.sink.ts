@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { EventSink } from '../../events/event-sink.js';
 import type { OutboxEvent } from '../../events/event.js';
-import { uuidv7 } from '../../ids/uuidv7.js';
-import type { DeliveryJob, NewDelivery } from './webhook-deliveries.store.js';
-import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
+import { WebhookDeliveriesStore, type NewDelivery } from './webhook-deliveries.store.js';
 import { WebhookDispatcher } from './webhook-dispatcher.js';
-import { WebhookQueue, type NewJob } from './webhook-queue.js';
+import { jobsFor, newDelivery } from './webhook-jobs.js';
+import { WebhookQueue } from './webhook-queue.js';
 import { WebhookSubscriptionsStore, type Subscription } from './webhook-subscriptions.store.js';
 
 /** Rows of one statement. */
@@ -51,19 +50,4 @@ function wantedBy(subscriptions: readonly Subscription[], events: readonly Outbo
       .filter(({ eventTypes }) => eventTypes === null || eventTypes.includes(type))
       .map(({ webhookEndpointId }) => newDelivery(merchantId, webhookEndpointId, eventId, type)),
   );
-}
-
-export function newDelivery(
-  merchantId: string,
-  webhookEndpointId: string,
-  eventId: string,
-  eventType: OutboxEvent['type'],
-): NewDelivery {
-  return { merchantId, webhookEndpointId, eventId, eventType, webhookDeliveryId: uuidv7(), jobId: uuidv7() };
-}
-
-/** The jobs of the deliveries that were put on their way, each in its endpoint's group and due at once. */
-export function jobsFor(jobs: readonly DeliveryJob[], deliveries: readonly NewDelivery[]): NewJob[] {
-  const groups = new Map(deliveries.map(({ jobId, webhookEndpointId }) => [jobId, webhookEndpointId]));
-  return jobs.map((job) => ({ ...job, group: groups.get(job.jobId) ?? '', delayMs: 0 }));
 }
