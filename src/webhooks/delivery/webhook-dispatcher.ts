@@ -75,7 +75,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     while (this.inFlight.size > 0 && this.clock.monotonicMs() < giveUpAtMs) await sleep(10);
     this.cutOff.abort();
     await this.queue
-      .giveBack([...this.inFlight.values()])
+      .putBack([...this.inFlight.values()])
       .catch((error: unknown) => this.logger.warn(`could not give jobs back: ${String(error)}`));
   }
 
@@ -132,7 +132,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
       for (const job of jobs) void this.turn(job, byJob.get(job.jobId));
     } catch (error) {
       for (const { jobId } of jobs) this.inFlight.delete(jobId);
-      await this.queue.giveBack(jobs).catch(() => undefined);
+      await this.queue.putBack(jobs).catch(() => undefined);
       throw error;
     }
   }

@@ -35,8 +35,8 @@ type DeliveryRow = Omit<Delivery, 'tries'>;
 export class WebhookLogStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Which endpoint a delivery goes to; undefined when there is no such delivery. */
-  async endpointOf(merchantId: string, webhookDeliveryId: string): Promise<EndpointKey | undefined> {
+  /** The endpoint that a delivery goes to, or null when there is no such delivery. */
+  async findEndpoint(merchantId: string, webhookDeliveryId: string): Promise<EndpointKey | null> {
     const [row] = await this.transactions.read<EndpointKey>({
       name: 'webhook_deliveries.endpoint_of',
       text: `
@@ -44,11 +44,11 @@ export class WebhookLogStore {
         FROM webhook_deliveries WHERE merchant_id = $1::uuid AND webhook_delivery_id = $2::uuid`,
       values: [merchantId, webhookDeliveryId],
     });
-    return row;
+    return row ?? null;
   }
 
   /** One delivery, without its tries. */
-  async find(merchantId: string, webhookDeliveryId: string): Promise<Delivery | undefined> {
+  async find(merchantId: string, webhookDeliveryId: string): Promise<Delivery | null> {
     const [row] = await this.transactions.read<DeliveryRow>({
       name: 'webhook_deliveries.find',
       text: `
@@ -56,7 +56,7 @@ export class WebhookLogStore {
         WHERE d.merchant_id = $1::uuid AND d.webhook_delivery_id = $2::uuid`,
       values: [merchantId, webhookDeliveryId],
     });
-    return row && { ...row, tries: [] };
+    return row === undefined ? null : { ...row, tries: [] };
   }
 
   /** Newest first, without their tries. */

@@ -89,10 +89,10 @@ export class WebhookQueue implements OnApplicationShutdown {
   }
 
   /** Lets others have jobs that this process has taken and will not try. */
-  async giveBack(jobs: readonly TakenJob[]): Promise<void> {
+  async putBack(jobs: readonly TakenJob[]): Promise<void> {
     if (jobs.length === 0) return;
     const { boss } = await this.open();
-    await boss.fail(QUEUE, jobs.map(attemptOf));
+    await boss.fail(QUEUE, jobs.map(idAndRetryCount));
   }
 
   /** One statement outside any transaction. */
@@ -227,12 +227,12 @@ function transactionOn(client: PoolClient, boss: PgBoss): QueueTransaction {
       );
     },
     async remove(jobs) {
-      if (jobs.length > 0) await boss.deleteJob(QUEUE, jobs.map(attemptOf), { db });
+      if (jobs.length > 0) await boss.deleteJob(QUEUE, jobs.map(idAndRetryCount), { db });
     },
   };
 }
 
-function attemptOf({ jobId, retryCount }: TakenJob): { id: string; retryCount: number } {
+function idAndRetryCount({ jobId, retryCount }: TakenJob): { id: string; retryCount: number } {
   return { id: jobId, retryCount };
 }
 

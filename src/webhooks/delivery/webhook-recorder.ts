@@ -59,11 +59,11 @@ export class WebhookRecorder {
       await tx.add(changes.filter(({ job }) => applied.has(job.webhookDeliveryId)).flatMap(nextJob));
       return noted;
     });
-    this.tell(disabled);
+    this.reportDisabled(disabled);
     return turns.map(() => undefined);
   }
 
-  private tell(disabled: readonly DisabledEndpoint[]): void {
+  private reportDisabled(disabled: readonly DisabledEndpoint[]): void {
     for (const { reason, webhookEndpointId } of disabled) {
       if (reason === null) continue;
       this.metrics.endpointDisabled(reason);

@@ -30,9 +30,9 @@ export class WebhookRedelivery {
 
   /** @throws RefusedError `not_found`, or `webhook_endpoint_disabled`. */
   async retry(merchantId: string, id: string): Promise<Delivery> {
-    const key = isUuid(id) ? await this.log.endpointOf(merchantId, id) : undefined;
+    const key = isUuid(id) ? await this.log.findEndpoint(merchantId, id) : null;
     const endpoint = key && (await this.endpoints.find(merchantId, key.webhookEndpointId));
-    if (!endpoint) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
+    if (endpoint === null) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
     requireEnabled(endpoint);
     const job = { merchantId, webhookDeliveryId: id, jobId: uuidv7() };
     await this.queue.transaction(async (tx) => {
@@ -41,7 +41,7 @@ export class WebhookRedelivery {
     });
     this.dispatcher.wake();
     const delivery = await this.log.find(merchantId, id);
-    if (delivery === undefined) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
+    if (delivery === null) throw new RefusedError({ code: 'not_found', what: 'webhook delivery' });
     return delivery;
   }
 
