@@ -21,7 +21,7 @@ import { CreatePaymentDto, toChargeCommand, withDefaults } from '../payments/pay
 import type { CommandMessage, CommandReply } from './command-codec.js';
 
 /** The subject of the command that does what `POST /v1/payments` does. */
-export const CREATE_PAYMENT = 'payments.create';
+const CREATE_PAYMENT = 'payments.create';
 
 /**
  * Carries out commands from a broker, with the runner that serves HTTP: one key is one payment, whichever way its

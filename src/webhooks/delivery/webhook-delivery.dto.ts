@@ -65,7 +65,7 @@ export class ListWebhookDeliveriesDto extends PageQueryDto {
 }
 
 /** One try: a line of the log. */
-export class WebhookTryDto {
+class WebhookTryDto {
   @ApiProperty({ format: 'date-time' })
   tried_at: string;
 

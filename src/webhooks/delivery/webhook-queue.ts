@@ -11,7 +11,7 @@ import {
 import { Periodic } from '../../time/periodic.js';
 import type { DeliveryJob } from './webhook-deliveries.store.js';
 
-export const QUEUE_SCHEMA = 'pgboss';
+const QUEUE_SCHEMA = 'pgboss';
 const QUEUE = 'webhooks';
 
 /** One fetches, one writes what became of tries, one takes in new events; charges have their own. */
@@ -46,7 +46,7 @@ export interface NewJob extends DeliveryJob {
 }
 
 /** A transaction on the queue's own connections, in which its jobs change together with our rows. */
-export interface QueueTransaction extends Transaction {
+interface QueueTransaction extends Transaction {
   add(jobs: readonly NewJob[]): Promise<void>;
   /** Ends jobs that this process has taken. One that is another worker's by now is left alone. */
   remove(jobs: readonly TakenJob[]): Promise<void>;

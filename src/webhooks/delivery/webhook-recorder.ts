@@ -12,7 +12,7 @@ import {
 } from './webhook-subscriptions.store.js';
 
 /** What became of a job. Without a change it had nothing to do. */
-export interface Turn {
+interface Turn {
   job: TakenJob;
   change: DeliveryChange | null;
   /** Set where the try says something new of its endpoint. */

@@ -11,9 +11,9 @@ import { WebhookLogStore, type Delivery } from './webhook-log.store.js';
 import { WebhookQueue } from './webhook-queue.js';
 
 /** One transaction of some tenths of a second. What is left of a range is asked for with the cursor. */
-export const MAX_RESENT_EVENTS = 2_000;
+const MAX_RESENT_EVENTS = 2_000;
 
-export interface ResendCommand extends Pick<EventRange, 'createdGte' | 'createdLt' | 'after'> {
+interface ResendCommand extends Pick<EventRange, 'createdGte' | 'createdLt' | 'after'> {
   onlyUndelivered: boolean;
 }
 

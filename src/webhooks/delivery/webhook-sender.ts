@@ -17,7 +17,7 @@ const MAX_ERROR_LENGTH = 200;
 /** Those whose `Retry-After` is about us. */
 const ASKS_FOR_PATIENCE: ReadonlySet<number> = new Set([429, 503]);
 
-export interface Message {
+interface Message {
   url: string;
   headers: Readonly<Record<string, string>>;
   body: string;

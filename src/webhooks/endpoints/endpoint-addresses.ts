@@ -14,7 +14,7 @@ const DNS_TRIES = 2;
 const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /** The name leads, or has come to lead, to an address that no endpoint may have. */
-export class AddressNotAllowedError extends Error {
+class AddressNotAllowedError extends Error {
   override readonly name = 'AddressNotAllowedError';
   readonly code = 'address_not_allowed';
 }

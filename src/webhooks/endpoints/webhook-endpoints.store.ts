@@ -11,7 +11,7 @@ import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 /** What one merchant may have at a time: each of its events is sent to all of them. */
 export const MAX_ENDPOINTS = 20;
 
-export interface NewEndpoint extends ScopedKey {
+interface NewEndpoint extends ScopedKey {
   url: string;
   eventTypes: EventType[] | null;
   description: string | null;
@@ -19,14 +19,14 @@ export interface NewEndpoint extends ScopedKey {
   receivedAt: Date;
 }
 
-export interface Rotation extends ScopedKey {
+interface Rotation extends ScopedKey {
   webhookEndpointId: string;
   secret: string;
   overlapMs: number;
 }
 
 /** What is to change; undefined for what is to stay. */
-export interface EndpointChange {
+interface EndpointChange {
   url?: string | undefined;
   eventTypes?: EventType[] | null | undefined;
   description?: string | null | undefined;
