@@ -2,10 +2,13 @@ import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { EventType } from '../../events/event.js';
 
 export const DELIVERY_STATUSES = ['pending', 'delivered', 'failed', 'canceled'] as const;
-/** `failed`: every try of the schedule has; `canceled`: the endpoint was disabled or deleted before its turn. */
+/** `failed`: every try of the schedule failed. `canceled`: the endpoint was disabled or deleted before its turn. */
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
 
-/** A delivery's row, for the schema. It is read and written by `webhook-deliveries.store.ts`. */
+/**
+ * A delivery's row, for the schema. `webhook-deliveries.store.ts` reads and writes it to deliver, and
+ * `webhook-log.store.ts` reads it for the merchant.
+ */
 @Entity({ name: 'webhook_deliveries' })
 @Unique('webhook_deliveries_event', ['merchantId', 'webhookEndpointId', 'eventId'])
 @Index('webhook_deliveries_endpoint', ['merchantId', 'webhookEndpointId', 'webhookDeliveryId'])
@@ -32,11 +35,11 @@ export class WebhookDeliveryEntity {
   @Column('integer', { default: 0 })
   tries: number;
 
-  /** How many pauses of the schedule have been used up. */
+  /** How many pauses of the schedule it has used. */
   @Column('integer', { default: 0 })
   pause: number;
 
-  /** The one job of the queue that may try it next; null when none may. */
+  /** The only job of the queue that may try it next; null once it has ended. */
   @Column('uuid', { name: 'job_id', nullable: true })
   jobId: string | null;
 

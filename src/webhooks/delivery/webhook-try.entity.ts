@@ -1,7 +1,7 @@
 import { Column, Entity, ForeignKey, PrimaryColumn } from 'typeorm';
 import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
 
-/** A line of the log, for the schema. It is read and written by `webhook-deliveries.store.ts`. */
+/** One try in the log, for the schema. `webhook-deliveries.store.ts` writes it, `webhook-log.store.ts` reads it. */
 @Entity({ name: 'webhook_tries' })
 @ForeignKey(
   () => WebhookDeliveryEntity,

@@ -2,10 +2,13 @@ import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 import type { EventType } from '../../events/event.js';
 
 export const DISABLED_REASONS = ['requested', 'gone', 'failing'] as const;
-/** `requested`: by its merchant; `gone`: it answered 410; `failing`: nothing has arrived there for days. */
+/** `requested`: the merchant disabled it. `gone`: it answered 410. `failing`: every try has failed for days. */
 export type DisabledReason = (typeof DISABLED_REASONS)[number];
 
-/** An endpoint's row, for plain reads and for the schema. It is written by `webhook-endpoints.store.ts`. */
+/**
+ * An endpoint's row, for the schema and for plain reads. Two stores write it: `webhook-endpoints.store.ts` for the
+ * merchant who owns it, `webhook-subscriptions.store.ts` to note how its tries went.
+ */
 @Entity({ name: 'webhook_endpoints' })
 @Unique('webhook_endpoints_idempotency_key', ['merchantId', 'idempotencyKey'])
 export class WebhookEndpointEntity {
@@ -27,7 +30,7 @@ export class WebhookEndpointEntity {
   @Column('text')
   url: string;
 
-  /** Null for all of them, those included that are yet to be invented. */
+  /** Null means all types, including those that we add later. */
   @Column('text', { name: 'event_types', array: true, nullable: true })
   eventTypes: EventType[] | null;
 
@@ -43,7 +46,7 @@ export class WebhookEndpointEntity {
   @Column('timestamptz', { name: 'previous_secret_expires_at', nullable: true })
   previousSecretExpiresAt: Date | null;
 
-  /** The claim of the rotation that made the present secret. */
+  /** The claim of the rotation that made the current secret. */
   @Column('uuid', { name: 'rotation_claim_id', nullable: true })
   rotationClaimId: string | null;
 
@@ -53,11 +56,11 @@ export class WebhookEndpointEntity {
   @Column('text', { name: 'disabled_reason', nullable: true })
   disabledReason: DisabledReason | null;
 
-  /** The first failed try since the last that succeeded. */
+  /** When the first try after the last success failed; null while tries succeed. */
   @Column('timestamptz', { name: 'failing_since', nullable: true })
   failingSince: Date | null;
 
-  /** The endpoint asked to be left alone until then. */
+  /** No tries before this time: the endpoint asked for it with `Retry-After`. */
   @Column('timestamptz', { name: 'paused_until', nullable: true })
   pausedUntil: Date | null;
 
