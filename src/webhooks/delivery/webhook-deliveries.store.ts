@@ -5,32 +5,32 @@ import type { EventType } from '../../events/event.js';
 import { firstUuidAt } from '../../ids/uuidv7.js';
 import type { DeliveryStatus } from './webhook-delivery.entity.js';
 
-/** A job of the queue, and the delivery that it is to try. */
+/** A job of the queue, and the delivery that it tries. */
 export interface DeliveryJob {
   jobId: string;
   merchantId: string;
   webhookDeliveryId: string;
 }
 
-/** An event to be sent to an endpoint. The ids are used where it is not on its way already. */
+/** An event for an endpoint. The delivery's id is used only if the endpoint has no delivery of this event yet. */
 export interface NewDelivery extends DeliveryJob {
   webhookEndpointId: string;
   eventId: string;
   eventType: EventType;
 }
 
-/** A delivery whose turn it is, with all that a try of it needs. */
+/** A delivery whose turn it is, with everything that a try needs. */
 export interface DueDelivery extends DeliveryJob {
   webhookEndpointId: string;
-  /** How many pauses of the schedule have been used up. */
+  /** How many pauses of the schedule it has used. */
   pause: number;
   url: string;
-  /** The present secret first. */
+  /** The current secret first. */
   secrets: string[];
   enabled: boolean;
-  /** For how long every try has failed; null when the last one succeeded. */
+  /** How long every try has been failing; null when the last one succeeded. */
   failingForMs: number | null;
-  /** How long the endpoint still wants to be left alone. */
+  /** How long the endpoint still asked us to wait. */
   pausedForMs: number;
   event: OutboxEvent;
 }
@@ -44,7 +44,7 @@ export interface LoggedTry {
   error: string | null;
 }
 
-/** What becomes of a delivery. With `next` it is tried again after that pause; without, it has come to its end. */
+/** A delivery's new state. With `next` it is tried again after that pause; without, it has ended. */
 export interface DeliveryChange {
   job: DeliveryJob;
   /** The group of the next job: the endpoint. */
@@ -55,7 +55,7 @@ export interface DeliveryChange {
   logged: LoggedTry | null;
 }
 
-/** How far apart an event's time and its id's may be: the range of ids only spares reading all the others. */
+/** How far an event's time may be from the time in its id. The range of ids only saves reading all other events. */
 const ID_SLACK_MS = 60_000;
 
 export interface EventRange {
@@ -63,23 +63,23 @@ export interface EventRange {
   eventTypes: EventType[] | null;
   createdGte: Date;
   createdLt: Date;
-  /** Only events after this one: the last of the page before. */
+  /** Only events after this one, the last of the previous page. */
   after: string | undefined;
 }
 
 /**
- * The SQL of `webhook_deliveries` and `webhook_tries`. Statements with a transaction run on the queue's own connections,
- * in the transactions that also change its jobs.
+ * The SQL of `webhook_deliveries` and `webhook_tries` for delivering. Statements that take a transaction run on the
+ * queue's own connections, in the transaction that also changes its jobs.
  */
 @Injectable()
 export class WebhookDeliveriesStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /**
-   * Puts events on their way.
-   * @param again what of them that has been on its way before is to be sent again. What still is keeps its turn with
-   * `none`, and with the others it is its turn now.
-   * @returns the jobs that the queue has to get.
+   * Schedules deliveries, due now.
+   * @param again which deliveries start over if they exist already: with `none` they all keep their turn, with
+   * `undelivered` the delivered ones stay as they are, with `all` every one starts over.
+   * @returns the jobs to add to the queue.
    */
   async schedule(
     tx: Transaction,
@@ -111,7 +111,7 @@ export class WebhookDeliveriesStore {
     return rows;
   }
 
-  /** Makes it a delivery's turn now, from the start of the schedule. False when there is none. */
+  /** Starts a delivery's schedule over, due now. False when there is no such delivery. */
   async restart(tx: Transaction, { merchantId, webhookDeliveryId, jobId }: DeliveryJob): Promise<boolean> {
     const { rowCount } = await tx.query({
       name: 'webhook_deliveries.restart',
@@ -126,9 +126,9 @@ export class WebhookDeliveriesStore {
   }
 
   /**
-   * What the jobs are to try. A job that is missing has nothing to do any more: its delivery waits for another one.
-   * Deliveries are found first, by their key: on a table without statistics a join of all four looks cheaper through
-   * all that was ever sent to an endpoint.
+   * The deliveries that the jobs try. A job without one has nothing left to do: its delivery waits for another job.
+   * The statement finds deliveries by key first. On a table without statistics the planner would otherwise join all four
+   * through everything ever sent to an endpoint.
    */
   async load(
     queue: { read: PipelinedTransactions['read'] },
@@ -169,8 +169,8 @@ export class WebhookDeliveriesStore {
   }
 
   /**
-   * Applies what became of deliveries, each only if it still waits for the job that tried it.
-   * @returns the deliveries of which that was so.
+   * Changes deliveries, each only if it still waits for the job that tried it.
+   * @returns the ids of those that changed.
    */
   async apply(tx: Transaction, changes: readonly DeliveryChange[]): Promise<Set<string>> {
     const { rows } = await tx.query<{ webhookDeliveryId: string }>({
@@ -197,7 +197,7 @@ export class WebhookDeliveriesStore {
     return new Set(rows.map((row) => row.webhookDeliveryId));
   }
 
-  /** Logs tries, those of a worker that was taken for lost included: the endpoint has seen them all. */
+  /** Logs tries, including those of a worker that we had given up for lost: the endpoint received them all. */
   async log(tx: Transaction, tries: readonly { job: DeliveryJob; logged: LoggedTry }[]): Promise<void> {
     if (tries.length === 0) return;
     await tx.query({
@@ -224,7 +224,7 @@ export class WebhookDeliveriesStore {
     });
   }
 
-  /** A range of a merchant's events, oldest first. An event's id begins with its time. */
+  /** A range of a merchant's events, oldest first, read by id because an event's id begins with its time. */
   async events(range: EventRange, limit: number): Promise<{ eventId: string; eventType: EventType }[]> {
     return this.transactions.read({
       name: 'webhook_deliveries.events',
@@ -247,7 +247,7 @@ export class WebhookDeliveriesStore {
     });
   }
 
-  /** Deletes deliveries that are past their time, with their tries, and returns how many. */
+  /** Deletes deliveries older than the retention, with their tries, and returns how many. */
   async reap(retentionMs: number, limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'webhook_deliveries.reap',

@@ -14,7 +14,7 @@ const EXAMPLE_DELIVERY_ID = '019b2f70-5d2b-7c3f-9e21-7b6c5d4e3f20';
 @ApiSchema({ description: 'Nothing.' })
 export class RetryDeliveryDto {}
 
-/** A range of time whose events are to be sent again. */
+/** A range of time whose events to send again. */
 export class ResendEventsDto {
   @ApiProperty({ format: 'date-time', description: 'Events that happened at or after this time.' })
   @IsTime()
@@ -64,7 +64,7 @@ export class ListWebhookDeliveriesDto extends PageQueryDto {
   status?: DeliveryStatus;
 }
 
-/** One try: a line of the log. */
+/** One try, as the log shows it. */
 class WebhookTryDto {
   @ApiProperty({ format: 'date-time' })
   tried_at: string;

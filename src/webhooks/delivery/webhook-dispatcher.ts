@@ -25,21 +25,21 @@ import {
 } from './webhook-schedule.js';
 import { WebhookSender } from './webhook-sender.js';
 
-/** A waiting try is a socket and some kilobytes. Far more than all slow endpoints together will hold. */
+/** A waiting try costs a socket and some kilobytes. This is far more than all slow endpoints together will hold. */
 const MAX_IN_FLIGHT = 500;
-/** Of one endpoint, in all processes: what a slow one can hold of the above. */
+/** For one endpoint across all processes, so that a slow one holds only a small part of the limit above. */
 export const MAX_IN_FLIGHT_PER_ENDPOINT = 25;
 const BATCH_SIZE = 100;
-/** How late a retry may be noticed; what was handed on in this process is noticed at once. */
+/** How late we may notice a retry. We notice events handed on in this process at once. */
 const POLL_MS = 1_000;
-/** What is taken together is also written together: a moment's patience makes the groups larger. */
+/** Jobs taken together are also recorded together, so a short wait makes both groups larger. */
 const PACE_MS = 10;
-/** How often a service without endpoints looks for the first one, which another process may have made. */
+/** How often a service without endpoints looks for the first one, which another process may have created. */
 const FIRST_LOOK_MS = 2_000;
-/** What is left of a shutdown after that belongs to others. */
+/** How long a shutdown waits for tries under way; the rest of its time belongs to others. */
 const SHUTDOWN_PATIENCE_MS = 2_000;
 
-/** Takes jobs from the queue and tries to deliver, many at a time and a few an endpoint. Any number of processes may. */
+/** Takes jobs from the queue and delivers, many at a time but few per endpoint. Any number of processes may run one. */
 @Injectable()
 export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(WebhookDispatcher.name);
@@ -66,7 +66,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     this.running = this.run();
   }
 
-  /** Tries that do not end in time are another process's: it makes them again, at once. */
+  /** Puts back the jobs of tries that do not end in time, so that another process repeats them at once. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
     this.wake();
@@ -79,7 +79,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
       .catch((error: unknown) => this.logger.warn(`could not give jobs back: ${String(error)}`));
   }
 
-  /** There is something to do, or room to do it. */
+  /** Call it when there is something to do, or room to do it. */
   wake(): void {
     this.bell.resolve();
   }
@@ -116,7 +116,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
       this.failing = false;
       return jobs.length;
     } catch (error) {
-      // Once an outage: the service says elsewhere that its database is down.
+      // Warn once per outage: the service reports elsewhere that its database is down.
       if (!this.failing) this.logger.warn(`could not take webhook jobs: ${String(error)}`);
       this.failing = true;
       await this.pause(POLL_MS);
@@ -142,7 +142,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     try {
       outcome = await this.take(job, delivery);
     } catch (error) {
-      // Its time runs out, and it comes back.
+      // The job's time runs out, and it comes back.
       outcome = 'not_recorded';
       this.logger.warn(`could not record a turn of webhook job ${job.jobId}: ${String(error)}`);
     }
@@ -165,7 +165,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     return this.try(job, delivery);
   }
 
-  /** How long a delivery has to wait for its endpoint's sake. */
+  /** How long to wait before trying: the endpoint asked for a pause, or is failing and busy with another try. */
   private waitOf({ webhookEndpointId, pausedForMs, failingForMs }: DueDelivery): number {
     if (pausedForMs > 0) return jittered(pausedForMs);
     const others = this.inFlightOf.get(webhookEndpointId) ?? 0;
@@ -177,7 +177,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     const triedAt = this.clock.now();
     const beganAtMs = this.clock.monotonicMs();
     const result = await this.send(delivery, triedAt);
-    // Cut off by our own shutdown: it is not the endpoint's doing, and the job has been given back.
+    // Our own shutdown cut it off. That is not the endpoint's failure, and the job was put back.
     if (this.cutOff.signal.aborted && result.error !== null) return 'not_recorded';
     const durationMs = Math.round(this.clock.monotonicMs() - beganAtMs);
     const verdict = judge(result, delivery.pause, this.config.webhooks);
@@ -237,7 +237,7 @@ function changeAfter(delivery: DueDelivery, verdict: Verdict): DeliveryChange {
     case 'failed':
       return changeOf(delivery, { status: verdict.kind });
     case 'gone':
-      // Its next turn finds the endpoint disabled, or with another address, of which the answer said nothing.
+      // Its next turn finds the endpoint disabled, or with a new address that this answer says nothing about.
       return changeOf(delivery, { status: 'pending', delayMs: 0 });
     case 'retry':
       return {
@@ -247,7 +247,7 @@ function changeAfter(delivery: DueDelivery, verdict: Verdict): DeliveryChange {
   }
 }
 
-/** Null where the endpoint's row says it already: a row that every try writes would be what they all wait for. */
+/** Null when the endpoint's row already says so: if every try wrote that row, all tries would wait for its lock. */
 function newsOf(delivery: DueDelivery, verdict: Verdict, disableAfterMs: number): EndpointNews | null {
   const { merchantId, webhookEndpointId, url, failingForMs } = delivery;
   const succeeded = verdict.kind === 'delivered';

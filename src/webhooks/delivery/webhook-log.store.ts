@@ -5,7 +5,7 @@ import type { LoggedTry } from './webhook-deliveries.store.js';
 import type { DeliveryStatus } from './webhook-delivery.entity.js';
 import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';
 
-/** A delivery as it is listed. */
+/** A delivery as the API lists it. */
 export interface Delivery {
   webhookDeliveryId: string;
   webhookEndpointId: string;
@@ -20,7 +20,7 @@ export interface Delivery {
   tries: LoggedTry[];
 }
 
-/** Enough for a whole schedule; a delivery that was sent again by hand may have more, which are kept but not listed. */
+/** Enough for a whole schedule. A delivery sent again by hand may have more: they are kept but not listed. */
 export const MAX_LISTED_TRIES = 20;
 
 const DELIVERY_COLUMNS = `
@@ -30,7 +30,7 @@ const DELIVERY_COLUMNS = `
 
 type DeliveryRow = Omit<Delivery, 'tries'>;
 
-/** The SQL by which deliveries and their tries are shown. */
+/** The SQL that reads deliveries and their tries for the merchant. */
 @Injectable()
 export class WebhookLogStore {
   constructor(private readonly transactions: PipelinedTransactions) {}

@@ -2,13 +2,16 @@ import { Webhook } from 'standardwebhooks';
 import type { OutboxEvent } from '../../events/event.js';
 import { eventJson } from '../../events/event-wire.js';
 
-/** The body as Standard Webhooks recommends it; its `data` is what `GET /v1/events/{event_id}` answers. Always the same bytes. */
+/**
+ * The body in the form that Standard Webhooks recommends, always the same bytes. Its `data` is what
+ * `GET /v1/events/{event_id}` returns.
+ */
 export function messageBody(event: OutboxEvent): string {
   const type = JSON.stringify(event.type);
   return `{"type":${type},"timestamp":"${event.createdAt.toISOString()}","data":${eventJson(event)}}`;
 }
 
-/** The headers of one try. The id is the event's; the time is the try's, so that an old message cannot be played again. */
+/** The headers of one try. The id is the event's. The time is the try's, so that an old message cannot be replayed. */
 export function messageHeaders(
   eventId: string,
   body: string,

@@ -4,10 +4,10 @@ import { Metrics } from '../../metrics/metrics.js';
 
 const DURATION_BUCKETS_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30];
 
-/** What became of a turn that a delivery had; `waited` is a turn without a try. */
+/** How a delivery's turn ended. `waited` is a turn without a try. */
 export type TurnOutcome = 'delivered' | 'retry' | 'failed' | 'gone' | 'canceled' | 'waited' | 'not_recorded';
 
-/** How the deliveries of this process do. */
+/** Counts and times the deliveries of this process. */
 @Injectable()
 export class WebhookMetrics {
   private readonly turns: Counter<'outcome'>;

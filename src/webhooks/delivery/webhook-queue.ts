@@ -14,47 +14,47 @@ import type { DeliveryJob } from './webhook-deliveries.store.js';
 const QUEUE_SCHEMA = 'pgboss';
 const QUEUE = 'webhooks';
 
-/** One fetches, one writes what became of tries, one takes in new events; charges have their own. */
+/** One to fetch jobs, one to record tries, one to take in new events. Charges have a pool of their own. */
 const POOL_SIZE = 3;
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
-/** The library's own upkeep goes through all jobs now and then. */
+/** Long enough for the library's maintenance, which scans all jobs from time to time. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 
-/** A job whose worker says nothing for this long after its try must have ended is somebody else's. */
+/** A worker has this long to record a try after the try's time limit. Then another worker takes the job. */
 const RECORDING_TIME_MS = 5_000;
 const MAX_SUPERVISE_INTERVAL_MS = 15_000;
-/** A job is failed by lost workers alone: what an endpoint answers makes a new one. */
+/** A job fails only when its worker is lost or puts it back. After a failed try, the next one has a new job. */
 const LOST_WORKERS_LIMIT = 10_000;
-/** The library deletes what nobody has fetched for so long; no schedule of ours comes near. */
+/** The library deletes a job that waited this long unfetched. None of our schedules comes near. */
 const RETENTION_SECONDS = 90 * 24 * 3_600;
 const BACKLOG_WARNING = 1_000_000;
-/** What it looks at for features that we do not use. */
+/** How often the library looks after features that we do not use. */
 const RARELY_SECONDS = 3_600;
 
 /** A job that this process has taken. */
 export interface TakenJob extends DeliveryJob {
-  /** Which taking of the job this is: what follows holds for no other. */
+  /** How often the job was taken before. It says which taking this is, so that a lost worker cannot end a later one. */
   retryCount: number;
 }
 
-/** A job to be done later. Those of one group, an endpoint, are limited together. */
+/** A job for later. The jobs of one group, which is an endpoint, share a limit. */
 export interface NewJob extends DeliveryJob {
   group: string;
   delayMs: number;
 }
 
-/** A transaction on the queue's own connections, in which its jobs change together with our rows. */
+/** A transaction on the queue's own connections. It changes jobs and our rows together. */
 interface QueueTransaction extends Transaction {
   add(jobs: readonly NewJob[]): Promise<void>;
-  /** Ends jobs that this process has taken. One that is another worker's by now is left alone. */
+  /** Deletes jobs that this process took. It leaves alone those that another worker has taken since. */
   remove(jobs: readonly TakenJob[]): Promise<void>;
 }
 
 /**
- * The queue of tries: pg-boss, in a schema of its own, on a few connections of its own. It is opened by the first who
- * has something to do with it, so a service without endpoints has no queue. Any number of processes may open it.
+ * The queue of tries: pg-boss, in its own schema, on a few connections of its own. It opens on first use, so a service
+ * without endpoints has no queue. Any number of processes may open it.
  */
 @Injectable()
 export class WebhookQueue implements OnApplicationShutdown {
@@ -78,7 +78,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     await opened?.pool.end();
   }
 
-  /** Takes jobs that are due, at most `perGroup` of one group at a time in all processes together. */
+  /** Takes jobs that are due, at most `perGroup` of one group at a time across all processes. */
   async take(limit: number, perGroup: number): Promise<TakenJob[]> {
     const { boss } = await this.open();
     const jobs = await boss.fetch<Omit<DeliveryJob, 'jobId'>>(QUEUE, {
@@ -88,7 +88,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     return jobs.map(({ id, retryCount, data }) => ({ ...data, jobId: id, retryCount }));
   }
 
-  /** Lets others have jobs that this process has taken and will not try. */
+  /** Puts back jobs that this process took but will not finish, so that others can take them. */
   async putBack(jobs: readonly TakenJob[]): Promise<void> {
     if (jobs.length === 0) return;
     const { boss } = await this.open();
@@ -102,18 +102,18 @@ export class WebhookQueue implements OnApplicationShutdown {
   }
 
   /**
-   * Statements that `work` issues without waiting leave together.
-   * @throws CommitUnknownError when it cannot be told whether it happened.
+   * Statements that `work` issues without waiting in between go out together.
+   * @throws CommitUnknownError when the transaction may or may not have committed.
    */
   async transaction<T>(work: (tx: QueueTransaction) => Promise<T>): Promise<T> {
     const { pool, boss } = await this.open();
     const client = await pool.connect();
-    // A client that is taken has no listener of the pool's, and an error event without one ends the process.
+    // The pool listens to idle clients only, and an error event without a listener ends the process.
     client.on('error', ignore);
     let broken: Error | undefined;
     try {
       const began = client.query('BEGIN');
-      // It leaves together with what `work` sends first, and fails only if all of that does.
+      // BEGIN goes out together with the first statements of `work`, and fails only if they fail too.
       began.catch(ignore);
       const result = await work(transactionOn(client, boss));
       await began;
@@ -128,7 +128,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     }
   }
 
-  /** Finds the jobs of lost workers and makes them due again. One process at a time does it for all. */
+  /** Makes the jobs of lost workers due again. One process at a time does this for all. */
   async supervise(): Promise<void> {
     const { boss } = await this.open();
     await boss.supervise(QUEUE);
@@ -148,13 +148,13 @@ export class WebhookQueue implements OnApplicationShutdown {
   }
 
   private async start(): Promise<{ pool: Pool; boss: PgBoss }> {
-    // A fifth of a second of loading, which a service without endpoints is spared.
+    // Loading it takes a fifth of a second, which a service without endpoints saves.
     const { PgBoss } = await import('pg-boss');
     const pool = this.newPool();
     const boss = new PgBoss({
       db: { executeSql: (text, values) => pool.query(text, values) },
       schema: QUEUE_SCHEMA,
-      // Lost jobs are all that there is to supervise, and a timer of ours asks for that.
+      // Lost jobs are all that needs supervision, and our own timer triggers it.
       supervise: false,
       monitorIntervalSeconds: Math.floor(this.superviseIntervalMs / 1_000),
       schedule: false,
@@ -175,7 +175,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     try {
       await boss.start();
       await boss.createQueue(QUEUE, options);
-      // One that exists is left as it was made, perhaps with another time limit.
+      // `createQueue` leaves an existing queue as it is, perhaps with another time limit.
       await boss.updateQueue(QUEUE, options);
     } catch (error) {
       await boss.stop({ graceful: false });
@@ -186,7 +186,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     return { pool, boss };
   }
 
-  /** Without the planner's settings of the service's own pool: these tables are the library's. */
+  /** Without the planner settings of the service's own pool, because the library owns these tables. */
   private newPool(): Pool {
     const { options } = this.dataSource;
     if (options.type !== 'postgres' || options.url === undefined) throw new Error('no URL of the database');
@@ -208,7 +208,7 @@ export class WebhookQueue implements OnApplicationShutdown {
 function ignore(): void {}
 
 function transactionOn(client: PoolClient, boss: PgBoss): QueueTransaction {
-  // Without its name, so that it is planned for what the tables hold now: they grow from nothing to millions of rows.
+  // Unnamed, so that PostgreSQL plans for what the tables hold now: they grow from nothing to millions of rows.
   const query = <Row extends QueryResultRow>({ text, values }: Statement) => client.query<Row>(text, values);
   const db = { executeSql: (text: string, values?: unknown[]) => client.query(text, values) };
   return {
@@ -244,7 +244,7 @@ async function commit(client: PoolClient): Promise<void> {
   }
 }
 
-/** @returns why the connection is of no use any more; undefined when it is. */
+/** @returns why the connection is no longer usable; undefined when it still is. */
 async function rollBack(client: PoolClient, error: unknown): Promise<Error | undefined> {
   if (error instanceof CommitUnknownError) return error;
   try {

@@ -11,17 +11,17 @@ import {
   type EndpointNews,
 } from './webhook-subscriptions.store.js';
 
-/** What became of a job. Without a change it had nothing to do. */
+/** How a job ended. Without a change, it had nothing to do. */
 interface Turn {
   job: TakenJob;
   change: DeliveryChange | null;
-  /** Set where the try says something new of its endpoint. */
+  /** Set when the try says something new about its endpoint. */
   news: EndpointNews | null;
 }
 
 /**
- * Writes what became of jobs, those that end together in one transaction: the delivery, the line of the log, the job's
- * end and the job of the next try, all or nothing. So no try is forgotten, and no delivery is left without a job.
+ * Records how jobs ended. Jobs that end together share a transaction, which writes the deliveries, the log, the end of
+ * each job and the job of the next try, all or nothing. So no try is forgotten, and no delivery is left without a job.
  */
 @Injectable()
 export class WebhookRecorder {
@@ -38,7 +38,7 @@ export class WebhookRecorder {
     this.group = new GroupCommit((turns) => this.commit(turns), { failsForAll: isDatabaseUnavailable });
   }
 
-  /** Rejects when it was not written, or perhaps not: then the job comes back, and the endpoint sees the event again. */
+  /** Rejects when the turn may not have been written. Then the job comes back, and the endpoint gets the event again. */
   record(turn: Turn): Promise<void> {
     return this.group.submit(turn);
   }
@@ -78,7 +78,7 @@ function nextJob({ job, group, next }: DeliveryChange): NewJob[] {
   return [{ merchantId, webhookDeliveryId, group, jobId: next.jobId, delayMs: next.delayMs }];
 }
 
-/** Address by address: one success among several tries is a success. In one order, so that no two groups deadlock. */
+/** One item per URL: one success among several tries counts as success. Sorted, so that no two groups deadlock. */
 function newsOf(turns: readonly Turn[]): EndpointNews[] {
   const news = new Map<string, EndpointNews>();
   for (const { news: next } of turns) {

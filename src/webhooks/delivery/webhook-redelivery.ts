@@ -10,14 +10,14 @@ import { jobsFor, newDelivery } from './webhook-jobs.js';
 import { WebhookLogStore, type Delivery } from './webhook-log.store.js';
 import { WebhookQueue } from './webhook-queue.js';
 
-/** One transaction of some tenths of a second. What is left of a range is asked for with the cursor. */
+/** Keeps the transaction to some tenths of a second. The client asks for the rest of a range with the cursor. */
 const MAX_RESENT_EVENTS = 2_000;
 
 interface ResendCommand extends Pick<EventRange, 'createdGte' | 'createdLt' | 'after'> {
   onlyUndelivered: boolean;
 }
 
-/** Sends again: one delivery, or a range of a merchant's events, those included that were never on their way. */
+/** Sends again: one delivery, or a range of a merchant's events, including those that were never scheduled. */
 @Injectable()
 export class WebhookRedelivery {
   constructor(
@@ -46,8 +46,8 @@ export class WebhookRedelivery {
   }
 
   /**
-   * The events of a range that the endpoint wants, oldest first.
-   * @returns how many are on their way now, and the last event that was looked at if there are more.
+   * Sends the events of a range that the endpoint subscribes to, oldest first.
+   * @returns how many were scheduled and, if the range holds more events, the last one of this page.
    * @throws RefusedError `webhook_endpoint_disabled`.
    */
   async resend(

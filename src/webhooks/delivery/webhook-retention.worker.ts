@@ -9,11 +9,11 @@ import { Periodic } from '../../time/periodic.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 
-/** A batch is one short transaction. */
+/** Small enough that a batch is one short transaction. */
 const BATCH_SIZE = 1_000;
 const INTERVAL_MS = 600_000;
 
-/** Deletes deliveries with their log when their time is over, and then what is left of deleted endpoints. */
+/** Deletes deliveries and their log after the retention, then the rows of deleted endpoints that have none left. */
 @Injectable()
 export class WebhookRetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly schedule = new Periodic(WebhookRetentionWorker.name, INTERVAL_MS, () => this.runOnce());

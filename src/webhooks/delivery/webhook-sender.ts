@@ -11,10 +11,10 @@ import { Clock } from '../../time/clock.js';
 import { EndpointAddresses } from '../endpoints/endpoint-addresses.js';
 import { readRetryAfter, type TryResult } from './webhook-schedule.js';
 
-/** What is kept of an answer; the rest of it is not read. */
+/** How much of a body we keep. We do not read the rest. */
 const MAX_KEPT_BYTES = 1_024;
 const MAX_ERROR_LENGTH = 200;
-/** Those whose `Retry-After` is about us. */
+/** Statuses whose `Retry-After` asks the client to slow down. */
 const ASKS_FOR_PATIENCE: ReadonlySet<number> = new Set([429, 503]);
 
 interface Message {
@@ -23,7 +23,7 @@ interface Message {
   body: string;
 }
 
-/** Servers close an idle connection after five seconds or more; closing it first avoids meeting them at it. */
+/** Servers close idle connections after five seconds or more. We close first, so as not to use one as it closes. */
 const IDLE_CONNECTION_MS = 4_000;
 const MAX_IDLE_CONNECTIONS_PER_HOST = 25;
 const AGENT_OPTIONS = {
@@ -32,7 +32,7 @@ const AGENT_OPTIONS = {
   maxFreeSockets: MAX_IDLE_CONNECTIONS_PER_HOST,
 } as const;
 
-/** One try: a POST to an endpoint, within its time limit. */
+/** Makes one try: a POST to an endpoint, within the time limit. */
 @Injectable()
 export class WebhookSender implements OnApplicationShutdown {
   private readonly http = new HttpAgent(AGENT_OPTIONS);
@@ -50,8 +50,8 @@ export class WebhookSender implements OnApplicationShutdown {
   }
 
   /**
-   * Never rejects: what went wrong is the result. The address is checked whenever a connection is made, and a connection
-   * is kept for a few seconds. Redirects are not followed.
+   * Never rejects: a failure is a result. It checks the address for every new connection, and keeps a connection for a
+   * few seconds. It does not follow redirects.
    */
   async send(message: Message, signal: AbortSignal): Promise<TryResult> {
     let outgoing: ClientRequest | undefined;
@@ -65,7 +65,7 @@ export class WebhookSender implements OnApplicationShutdown {
         try {
           return await this.resultOf(outgoing, message.body);
         } catch (error) {
-          // The endpoint closed the kept connection at the moment at which we used it: not a failure of its own.
+          // The endpoint closed an idle connection just as we used it. That is not a failed try.
           if (!outgoing.reusedSocket || nameOf(error) !== 'ECONNRESET') throw error;
         }
       }
@@ -99,7 +99,7 @@ export class WebhookSender implements OnApplicationShutdown {
         : null;
       return { responseStatus, responseBody: await firstOf(response), error: null, retryAfterMs };
     } finally {
-      // An answer that was read to its end has given its connection back.
+      // An answer read to its end has already returned its connection to the agent.
       if (response?.complete !== true) outgoing.destroy();
     }
   }
@@ -108,20 +108,20 @@ export class WebhookSender implements OnApplicationShutdown {
 function answerTo(outgoing: ClientRequest, body: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     outgoing.on('response', resolve);
-    // A 101 that nobody asked for. Node would close the connection without a word, and nothing would end the try.
+    // A 101 that we did not ask for. Without a listener Node closes the connection silently, and the try never ends.
     outgoing.on('upgrade', (response, socket) => {
       response.destroy();
       socket.destroy();
       resolve(response);
     });
-    // Also after the answer, when there is nobody left to tell.
+    // Stays attached after the answer: a late error without a listener would end the process.
     outgoing.on('error', reject);
     outgoing.on('close', () => reject(Object.assign(new Error('no answer'), { code: 'ECONNRESET' })));
     outgoing.end(body);
   });
 }
 
-/** The first of a body. An answer that ends too early or never is an answer all the same: its status has been read. */
+/** The beginning of a body. A body that breaks off or never ends does not matter, because the status has arrived. */
 async function firstOf(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -132,15 +132,15 @@ async function firstOf(response: IncomingMessage): Promise<string> {
       if (size >= MAX_KEPT_BYTES) break;
     }
   } catch {
-    // What has been read is kept.
+    // Keep what has been read.
   }
-  // PostgreSQL's text holds no NUL, and bytes that are no UTF-8 become U+FFFD.
+  // PostgreSQL's text cannot hold NUL. Bytes that are not UTF-8 become U+FFFD.
   return Buffer.concat(chunks).subarray(0, MAX_KEPT_BYTES).toString('utf8').replaceAll('\0', '\uFFFD');
 }
 
-/** A system error's code, such as ECONNREFUSED or CERT_HAS_EXPIRED: it never holds anything of ours. */
+/** A system error's code, such as ECONNREFUSED or CERT_HAS_EXPIRED, which never contains data of ours. */
 function nameOf(error: unknown): string {
-  // Node tries every address of a host and reports one AggregateError.
+  // Node tries every address of a host and reports all failures in one AggregateError.
   const inner: unknown = error instanceof AggregateError ? error.errors[0] : error;
   const { code, message } = Object(inner) as { code?: unknown; message?: unknown };
   return String(code ?? message).slice(0, MAX_ERROR_LENGTH);

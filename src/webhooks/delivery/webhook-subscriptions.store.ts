@@ -3,19 +3,19 @@ import { PipelinedTransactions, type Transaction } from '../../database/pipeline
 import type { EventType } from '../../events/event.js';
 import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';
 
-/** Where an event of a merchant is to go. Null types are all of them. */
+/** An endpoint that gets a merchant's events. Null types means all types. */
 export interface Subscription {
   merchantId: string;
   webhookEndpointId: string;
   eventTypes: EventType[] | null;
 }
 
-/** How tries went at one endpoint, where that changes what is known of it. */
+/** How tries at one endpoint went, when its row has to change. */
 export interface EndpointNews extends EndpointKey {
-  /** Where the tries went. */
+  /** The URL that was tried. */
   url: string;
   succeeded: boolean;
-  /** How long it asked to be left alone; null if it did not. */
+  /** The pause that it asked for; null if it did not. */
   pauseMs: number | null;
   gone: boolean;
 }
@@ -24,12 +24,12 @@ export interface DisabledEndpoint extends EndpointKey {
   reason: 'gone' | 'failing' | null;
 }
 
-/** The SQL of `webhook_endpoints`, for whoever sends there: where events go, and what is known of how that went. */
+/** The SQL of `webhook_endpoints` for delivering: which endpoints get an event, and how their tries went. */
 @Injectable()
 export class WebhookSubscriptionsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Whether anybody has an endpoint at all. While nobody has, there is no queue to work on. */
+  /** Whether any merchant has an endpoint. Until one has, there is no queue to open. */
   async any(): Promise<boolean> {
     const rows = await this.transactions.read({
       name: 'webhook_subscriptions.any',
@@ -39,7 +39,7 @@ export class WebhookSubscriptionsStore {
     return rows.length > 0;
   }
 
-  /** The enabled endpoints of some merchants. */
+  /** The enabled endpoints of these merchants. */
   of(merchantIds: readonly string[]): Promise<Subscription[]> {
     return this.transactions.read<Subscription>({
       name: 'webhook_subscriptions.of',
@@ -53,8 +53,8 @@ export class WebhookSubscriptionsStore {
   }
 
   /**
-   * Notes how tries went, where the endpoint is still at the address that they went to. One that has failed for
-   * `disableAfterMs` is disabled, as is one that is gone.
+   * Notes how tries went, unless the endpoint's URL has changed since. Disables an endpoint that is gone or has failed
+   * for `disableAfterMs`.
    */
   async note(
     tx: Transaction,

@@ -7,12 +7,12 @@ import { jobsFor, newDelivery } from './webhook-jobs.js';
 import { WebhookQueue } from './webhook-queue.js';
 import { WebhookSubscriptionsStore, type Subscription } from './webhook-subscriptions.store.js';
 
-/** Rows of one statement. */
+/** Rows per statement. */
 const CHUNK_SIZE = 1_000;
 
 /**
- * Puts events on their way to the endpoints that want them. Events that nobody wants cost one small read, which is not
- * cached: an endpoint gets every event that happens after it was made.
+ * Schedules events for the endpoints that subscribe to them. An event without subscribers costs one small read. That
+ * read is not cached, because an endpoint must get every event that happens after it was created.
  */
 @Injectable()
 export class WebhooksSink implements EventSink {
@@ -25,7 +25,7 @@ export class WebhooksSink implements EventSink {
     private readonly dispatcher: WebhookDispatcher,
   ) {}
 
-  /** Deliveries and their jobs are one transaction. An event that is on its way already is left alone. */
+  /** Writes deliveries and their jobs in one transaction. An event that already has its delivery is left alone. */
   async handOn(events: readonly OutboxEvent[]): Promise<void> {
     const merchantIds = [...new Set(events.map(({ merchantId }) => merchantId))];
     const wanted = wantedBy(await this.subscriptions.of(merchantIds), events);
@@ -42,7 +42,7 @@ export class WebhooksSink implements EventSink {
 }
 
 function wantedBy(subscriptions: readonly Subscription[], events: readonly OutboxEvent[]): NewDelivery[] {
-  // One statement must not meet one row twice, and a relay may hand on the same event twice at once.
+  // A relay may hand on an event twice in one batch, and an upsert must not touch a row twice.
   const once = new Map(events.map((event) => [`${event.merchantId} ${event.eventId}`, event]));
   const byMerchant = Map.groupBy(subscriptions, ({ merchantId }) => merchantId);
   return [...once.values()].flatMap(({ merchantId, eventId, type }) =>

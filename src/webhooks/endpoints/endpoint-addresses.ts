@@ -10,18 +10,18 @@ import { RefusedError } from '../../domain/errors.js';
 export const MAX_URL_LENGTH = 2_048;
 const DNS_TIMEOUT_MS = 2_000;
 const DNS_TRIES = 2;
-/** All that is handed out for the public internet in IPv6 so far; the rest is reserved, whatever it will be for. */
+/** The only IPv6 range in public use so far. Everything else is reserved, so we refuse it. */
 const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3');
 
-/** The name leads, or has come to lead, to an address that no endpoint may have. */
+/** The URL is not allowed now, or its name leads to an address that is not. */
 class AddressNotAllowedError extends Error {
   override readonly name = 'AddressNotAllowedError';
   readonly code = 'address_not_allowed';
 }
 
 /**
- * Finds hosts. Outside the sandbox by DNS alone: the system's own way reads the hosts file as well, and has four threads
- * for all of the process, which names that never answer would hold from the calls of the payment gateway.
+ * Resolves host names. Outside the sandbox it uses DNS alone. The system's resolver also reads the hosts file, and it
+ * shares four threads with the whole process: names that never resolve would hold up the calls to the payment gateway.
  */
 @Injectable()
 export class HostResolver {
@@ -42,8 +42,8 @@ export class HostResolver {
 }
 
 /**
- * Where an endpoint may be: on the public internet, by https. In the sandbox anywhere, since a receiver that is being
- * written runs on the machine of whoever writes it.
+ * Where an endpoint may be: on the public internet, by https. In the sandbox it may be anywhere, because developers run
+ * the receiver on their own machine.
  */
 @Injectable()
 export class EndpointAddresses {
@@ -60,8 +60,8 @@ export class EndpointAddresses {
   }
 
   /**
-   * For `net.connect()`: the addresses that were checked are the ones that are dialled, so a name that is changed in
-   * between leads nowhere else. It is not asked about an address that is written in the URL: see {@link checkAgain}.
+   * For `net.connect()`. It dials the very addresses that were checked, so changing the name in between has no effect.
+   * Node does not call it for an address written in the URL: {@link checkAgain} covers that.
    */
   readonly lookup: LookupFunction = (host, { all }, callback) => {
     callbackify(() => this.addressesOf(host))((error: NodeJS.ErrnoException | null, addresses) => {
@@ -72,7 +72,7 @@ export class EndpointAddresses {
   };
 
   /**
-   * The same before each try: a database may have been a sandbox's before, and rules change.
+   * Checks again before each try: the URL may have been registered in a sandbox, or under older rules.
    *
    * @throws AddressNotAllowedError for a URL that could not be registered now.
    */
@@ -105,7 +105,7 @@ export class EndpointAddresses {
   }
 }
 
-/** Whether an address is one of the public internet: not private, loopback, link-local, shared, reserved or translated. */
+/** True for an address on the public internet: not private, loopback, link-local, shared, reserved or translated. */
 export function isPublicAddress(text: string): boolean {
   if (!ipaddr.isValid(text)) return false;
   const address = ipaddr.parse(text);
@@ -113,7 +113,7 @@ export function isPublicAddress(text: string): boolean {
   return address instanceof ipaddr.IPv4 || address.match(GLOBAL_UNICAST);
 }
 
-/** As far as it can be told without asking: an address, or a name of at least two parts. */
+/** What can be judged without DNS: a public address, or a name of at least two parts that is not a local one. */
 function leadsToTheInternet(hostname: string): boolean {
   const host = withoutBrackets(hostname);
   if (isIP(host) !== 0) return isPublicAddress(host);

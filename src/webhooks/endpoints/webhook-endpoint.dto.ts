@@ -62,7 +62,7 @@ export class CreateWebhookEndpointDto {
   description?: string | null;
 }
 
-/** What is to change. What is left out stays. */
+/** The fields to change. A field left out stays as it is. */
 export class UpdateWebhookEndpointDto {
   @ApiPropertyOptional(URL_FIELD)
   @IfGiven()
@@ -142,7 +142,7 @@ export class WebhookEndpointDto {
   updated_at: string;
 }
 
-/** An endpoint whose secret is shown. */
+/** An endpoint with its secret. */
 export class WebhookEndpointWithSecretDto extends WebhookEndpointDto {
   @ApiProperty({
     type: String,

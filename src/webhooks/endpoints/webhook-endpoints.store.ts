@@ -8,7 +8,7 @@ import type { ScopedKey } from '../../idempotency/scoped-key.js';
 import { validate as isUuid } from 'uuid';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
 
-/** What one merchant may have at a time: each of its events is sent to all of them. */
+/** At most this many for one merchant, because each event may go to all of them. */
 export const MAX_ENDPOINTS = 20;
 
 interface NewEndpoint extends ScopedKey {
@@ -25,7 +25,7 @@ interface Rotation extends ScopedKey {
   overlapMs: number;
 }
 
-/** What is to change; undefined for what is to stay. */
+/** The fields to change; undefined leaves a field as it is. */
 interface EndpointChange {
   url?: string | undefined;
   eventTypes?: EventType[] | null | undefined;
@@ -38,7 +38,7 @@ export interface EndpointKey {
   webhookEndpointId: string;
 }
 
-/** The SQL of `webhook_endpoints`, for the merchant who keeps them. */
+/** The SQL of `webhook_endpoints` that serves the merchant who owns them. */
 @Injectable()
 export class WebhookEndpointsStore {
   constructor(
@@ -47,8 +47,8 @@ export class WebhookEndpointsStore {
   ) {}
 
   /**
-   * Lets one transaction at a time count a merchant's endpoints, in all processes. Nothing else takes this lock, and
-   * reading a merchant does not wait for it.
+   * Makes transactions count a merchant's endpoints one at a time, across all processes. Nothing else takes this lock,
+   * and reading a merchant does not wait for it.
    */
   async lockMerchants(tx: Transaction, merchantIds: readonly string[]): Promise<void> {
     await tx.query({
@@ -60,8 +60,8 @@ export class WebhookEndpointsStore {
   }
 
   /**
-   * Inserts an endpoint for each claim that this transaction took, if its merchant may have one more. Exact only after
-   * {@link lockMerchants}: what another transaction has not committed is not counted.
+   * Inserts an endpoint for each claim that this transaction took, if its merchant may have one more. The count is exact
+   * only after {@link lockMerchants}, because it does not see what another transaction has not committed.
    */
   async insert(tx: Transaction, endpoints: readonly NewEndpoint[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
@@ -100,8 +100,8 @@ export class WebhookEndpointsStore {
   }
 
   /**
-   * Gives endpoints new secrets, for the claims that this transaction took; the old ones sign as well for as long as
-   * the overlap lasts. A claim that is taken over has rotated already, and does not again.
+   * Gives endpoints new secrets for the claims that this transaction took. The old secrets sign as well until the
+   * overlap ends. A claim that was taken over has already rotated and does not rotate again.
    */
   async rotate(tx: Transaction, rotations: readonly Rotation[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
@@ -133,7 +133,7 @@ export class WebhookEndpointsStore {
     return rows;
   }
 
-  /** The endpoint that was made under a key, deleted or not. */
+  /** The endpoint created under a key, deleted or not. */
   findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<WebhookEndpointEntity | null> {
     return this.dataSource.manager.findOneBy(WebhookEndpointEntity, { merchantId, idempotencyKey });
   }
@@ -146,7 +146,7 @@ export class WebhookEndpointsStore {
     });
   }
 
-  /** @throws RefusedError `not_found`, also for what is not an id at all. */
+  /** @throws RefusedError `not_found`, also when `id` is not a UUID. */
   async require(merchantId: string, id: string): Promise<WebhookEndpointEntity> {
     const endpoint = isUuid(id) ? await this.find(merchantId, id) : null;
     if (endpoint === null) throw new RefusedError({ code: 'not_found', what: 'webhook endpoint' });
@@ -164,7 +164,7 @@ export class WebhookEndpointsStore {
     return query.getMany();
   }
 
-  /** One that is enabled, or sent somewhere else, starts anew: what is known of its failures is forgotten. */
+  /** Enabling an endpoint or changing its URL clears its failures and its pause, so that it starts fresh. */
   async update({ merchantId, webhookEndpointId }: EndpointKey, change: EndpointChange): Promise<boolean> {
     const { url, eventTypes, description, enabled } = change;
     const rows = await this.transactions.read({
@@ -195,7 +195,7 @@ export class WebhookEndpointsStore {
     return rows.length > 0;
   }
 
-  /** The row stays for its deliveries, without what it could be used for. */
+  /** Disables the endpoint and clears its secrets. The row stays, because deliveries refer to it. */
   async delete({ merchantId, webhookEndpointId }: EndpointKey): Promise<boolean> {
     const rows = await this.transactions.read({
       name: 'webhook_endpoints.delete',
@@ -210,7 +210,7 @@ export class WebhookEndpointsStore {
     return rows.length > 0;
   }
 
-  /** Deletes what is left of deleted endpoints whose deliveries have been reaped. */
+  /** Deletes the rows of deleted endpoints that have no deliveries left. */
   async reap(limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'webhook_endpoints.reap',

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
-/** Standard Webhooks asks for 24 to 64. */
+/** Standard Webhooks allows 24 to 64. */
 const SECRET_BYTES = 32;
 
 export function newSecret(): string {
