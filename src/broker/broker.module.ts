@@ -2,7 +2,7 @@ import { Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { NATS_EVENT_SINK, NatsEventSink } from './nats-event.sink.js';
 
-/** The way to a broker, when there is one. */
+/** Publishes events to a broker, if one is configured. */
 @Module({
   providers: [
     {

@@ -4,10 +4,10 @@ import { headers, type Msg, type MsgHdrs } from '@nats-io/transport-node';
 import type { Refusal } from '../domain/errors.js';
 import { MAX_BODY_BYTES } from '../http/fastify.js';
 
-/** A message as it was read: its fields, or why it has none. */
+/** A message after decoding: its fields, or why it was refused. */
 export type CommandMessage = { fields: Record<string, unknown> } | { refusal: Refusal };
 
-/** An answer to a command: what the same request gets over HTTP. */
+/** The answer to a command: the same that the request gets over HTTP. */
 export interface CommandReply {
   status: number;
   headers: Readonly<Record<string, string>>;
@@ -15,9 +15,9 @@ export interface CommandReply {
 }
 
 /**
- * Who sends a command. A client of Nest's wraps its message and expects its answer wrapped under the same id; anybody
- * else sends the message itself, and gets the answer's body itself. Nest takes a message without an id for one that
- * wants no answer, so the latter have this one.
+ * The id of a command that did not come from a Nest client. A Nest client wraps its message and expects the answer
+ * wrapped under the same id. Any other client sends the bare message and gets the bare body back. Nest treats a message
+ * without an id as one that wants no answer, so we give it this one.
  */
 const PLAIN = 'plain';
 
@@ -27,7 +27,7 @@ interface ReadPacket {
   id: string;
 }
 
-/** Never throws: Nest would only log that, and the sender would hear nothing. */
+/** Never throws: Nest would only log the error, and the sender would get no answer. */
 export class CommandDeserializer implements Deserializer<Msg, ReadPacket> {
   deserialize({ data: bytes, subject: pattern }: Msg): ReadPacket {
     const message = readJson(bytes);
@@ -44,7 +44,7 @@ interface WrittenPacket {
   response?: CommandReply;
 }
 
-/** The status and what else HTTP says in headers are headers here, too. */
+/** Sends the status and the HTTP headers as headers of the message. */
 export class CommandSerializer implements Serializer<WrittenPacket, { data: string; headers?: MsgHdrs }> {
   serialize({ id, response }: WrittenPacket): { data: string; headers?: MsgHdrs } {
     if (response === undefined) return { data: JSON.stringify({ id, isDisposed: true }) };
@@ -56,7 +56,7 @@ export class CommandSerializer implements Serializer<WrittenPacket, { data: stri
   }
 }
 
-/** As Nest's clients expect it; the body is JSON already. */
+/** The form that Nest's clients expect. The body is already JSON. */
 function wrapped(id: string, body: string): string {
   return `{"id":${JSON.stringify(id)},"isDisposed":true,"response":${body}}`;
 }

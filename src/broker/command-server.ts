@@ -6,15 +6,15 @@ import type { NatsConfig } from '../config/config.js';
 import { CommandDeserializer, CommandSerializer } from './command-codec.js';
 import { natsOptions } from './nats-options.js';
 
-/** Of all processes together, each command goes to one. */
+/** All processes subscribe in this group, so that each command goes to one of them. */
 const QUEUE = 'hapax';
 const RETRY_MS = 1_000;
-/** A broker that has gone away is not waited for when the service stops. */
+/** How long a stopping service waits for a broker that may be gone. */
 const STOP_LIMIT_MS = 1_000;
 
 /**
- * Nest's own NATS transport, which connects for as long as it takes and does not fail a start, and which answers what it
- * has begun before it closes.
+ * Nest's NATS transport with two differences: it keeps trying to connect instead of failing the start, and it answers
+ * the commands that it has begun before it closes.
  */
 export class CommandServer extends ServerNats {
   private readonly log = new Logger(CommandServer.name);
@@ -25,7 +25,7 @@ export class CommandServer extends ServerNats {
     super({ queue: QUEUE, serializer: new CommandSerializer(), deserializer: new CommandDeserializer() });
   }
 
-  /** @throws only when it is closed first. */
+  /** @throws only when it is closed before it connects. */
   override async createNatsClient(): Promise<NatsConnection> {
     const options = { ...natsOptions(this.config, 'hapax-commands'), maxReconnectAttempts: -1 };
     for (let tries = 1; ; tries += 1) {
@@ -45,7 +45,7 @@ export class CommandServer extends ServerNats {
     return this.connection;
   }
 
-  /** Takes no more commands; those that were taken go on and are answered. */
+  /** Stops taking commands. Those already taken run on and are answered. */
   async stopTaking(): Promise<void> {
     this.stopping.abort();
     const { connection } = this;
@@ -55,7 +55,7 @@ export class CommandServer extends ServerNats {
 
   override async close(): Promise<void> {
     this.stopping.abort();
-    // What was answered a moment ago is still to be sent.
+    // The last answers may still be in the send buffer.
     await atMost(STOP_LIMIT_MS, this.connection?.flush());
     await super.close();
   }
@@ -69,7 +69,7 @@ export class CommandServer extends ServerNats {
   }
 }
 
-/** Waits until it is done, has failed, or has taken too long. */
+/** Waits until the work is done, has failed, or has taken too long. */
 async function atMost(limitMs: number, doing: Promise<unknown> | undefined): Promise<void> {
   const limit = new AbortController();
   const late = sleep(limitMs, undefined, { signal: limit.signal }).catch(() => undefined);

@@ -7,20 +7,20 @@ import { IdempotencyModule } from '../idempotency/idempotency.module.js';
 import { CommandServer } from './command-server.js';
 import { PaymentCommandsController } from './payment-commands.controller.js';
 
-/** What may be asked for by message. Nothing listens until {@link takeCommands}. */
+/** The commands that a broker may send. Nothing listens until {@link takeCommands}. */
 @Module({
   imports: [AuthModule, HttpModule, IdempotencyModule],
   controllers: [PaymentCommandsController],
 })
 export class CommandsModule {}
 
-/** Takes commands as soon as the service listens, and for as long as it does not stop. */
+/** Takes commands from the moment the service listens until it begins to stop. */
 export function takeCommands(app: NestFastifyApplication, config: NatsConfig): void {
   const server = new CommandServer(config);
   app.connectMicroservice({ strategy: server });
   const instance = app.getHttpAdapter().getInstance();
   instance.addHook('onListen', (done) => {
-    // Not waited for: the broker may be down for as long as it likes.
+    // Not awaited, because the broker may be down for any length of time.
     app.startAllMicroservices().catch((error: unknown) => {
       if (!server.isStopping) new Logger(CommandServer.name).error(`takes no commands: ${String(error)}`);
     });

@@ -7,14 +7,14 @@ import type { OutboxEvent } from '../events/event.js';
 import { eventJson } from '../events/event-wire.js';
 import { natsOptions } from './nats-options.js';
 
-/** Injection token: the sink, or null where `EVENTS_NATS_URL` is not set. */
+/** Injection token: the sink, or null when `EVENTS_NATS_URL` is not set. */
 export const NATS_EVENT_SINK = Symbol('NatsEventSink');
 
 const STREAM = 'HAPAX';
 const ALL_SUBJECTS = 'hapax.>';
-/** How long JetStream may take to say that an event is stored. */
+/** How long JetStream may take to confirm that it stored an event. */
 const PUBLISH_TIMEOUT_MS = 5_000;
-/** How long a stream that we make knows the ids that it has: far longer than a lost relay's lease. */
+/** How long a stream that we create remembers ids: far longer than the lease of a lost relay. */
 const DUPLICATE_WINDOW_MS = 10 * 60_000;
 
 interface Open {
@@ -23,11 +23,12 @@ interface Open {
 }
 
 /**
- * Publishes events to NATS JetStream, each under its own id as `Nats-Msg-Id`, so that a stream stores an event once that
- * is published again within its window. A batch has one event of a payment at most, so its events may go all at once.
+ * Publishes events to NATS JetStream with the event's id as `Nats-Msg-Id`, so that the stream stores an event once even
+ * if it is published again within the stream's window. A batch holds at most one event per payment, so all its events
+ * can go at once.
  *
- * The client's own reconnecting is off: it would keep what it could not send, and send it after the relay has taken the
- * event for refused and gone on. A lost connection is made anew by the next try.
+ * The client's reconnecting is off. It would buffer what it could not send, and send it after the relay had counted the
+ * event as refused and moved on. Instead the next try opens a new connection.
  */
 export class NatsEventSink implements EventSink, OnApplicationShutdown {
   readonly name = 'nats';
@@ -48,7 +49,7 @@ export class NatsEventSink implements EventSink, OnApplicationShutdown {
     );
     const failure = published.find((result) => result.status === 'rejected');
     if (failure === undefined) return;
-    // The stream may have been deleted, and opening anew makes sure of it.
+    // The stream may have been deleted; opening again recreates it.
     await this.close();
     throw failure.reason;
   }
@@ -95,7 +96,7 @@ export class NatsEventSink implements EventSink, OnApplicationShutdown {
   }
 }
 
-/** Any stream will do that takes our subjects: its name, replicas, limits and age are the operator's to choose. */
+/** Creates a stream unless one takes our subjects already: name, replicas, limits and age are the operator's choice. */
 async function ensureStream({ streams }: JetStreamManager): Promise<void> {
   const { value: existing } = await streams.names(ALL_SUBJECTS)[Symbol.asyncIterator]().next();
   if (existing !== undefined) return;

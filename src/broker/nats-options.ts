@@ -1,10 +1,10 @@
 import type { ConnectionOptions } from '@nats-io/transport-node';
 import type { NatsConfig } from '../config/config.js';
 
-/** A server that has not answered for so long is taken for down. */
+/** A server that does not answer within this time counts as down. */
 const CONNECT_TIMEOUT_MS = 2_000;
 
-/** How one of our connections is made; `name` is what the server's monitoring shows. */
+/** The options of our connections. The server's monitoring shows `name`. */
 export function natsOptions({ servers, user, password, token, tls }: NatsConfig, name: string) {
   return {
     servers: [...servers],

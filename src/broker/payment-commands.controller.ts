@@ -20,13 +20,13 @@ import { OperationRunner } from '../idempotency/operation.runner.js';
 import { CreatePaymentDto, toChargeCommand, withDefaults } from '../payments/payment.dto.js';
 import type { CommandMessage, CommandReply } from './command-codec.js';
 
-/** The subject of the command that does what `POST /v1/payments` does. */
+/** The subject of the command that does the same as `POST /v1/payments`. */
 const CREATE_PAYMENT = 'payments.create';
 
 /**
- * Carries out commands from a broker, with the runner that serves HTTP: one key is one payment, whichever way its
- * requests come and however often. What guard, pipe and filter do for a request is done here, step by step, since a
- * message has none of theirs to work on.
+ * Runs commands from a broker with the runner that serves HTTP: one key is one payment, however often its requests come
+ * and by whichever way. The steps of the guard, the pipe and the filter are spelled out here, because those work on
+ * HTTP requests and a message is not one.
  */
 @Controller()
 export class PaymentCommandsController {
@@ -75,7 +75,7 @@ export class PaymentCommandsController {
       idempotencyKey,
       requestId,
       receivedAt: this.clock.now(),
-      // A message that is delivered again while the first one runs gets the first one's answer.
+      // A message delivered again while the first one runs gets the first one's answer.
       waitMs: MAX_WAIT_SECONDS * 1_000,
       lifetimeMs: null,
       announceKey: () => undefined,
