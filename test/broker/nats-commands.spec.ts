@@ -43,7 +43,7 @@ describeWithNats('commands from NATS', () => {
     ...changes,
   });
 
-  it('are answered like the same request over HTTP', async () => {
+  it('get the same answer as the same request over HTTP', async () => {
     const key = newKey();
     const reply = await ask(command(key));
     const payment = reply.json<{ transaction_id: string }>();
@@ -70,7 +70,7 @@ describeWithNats('commands from NATS', () => {
     await expectChargedOnce(services.evidence, key);
   });
 
-  it('act once on any redelivery, at once and later, mixed with HTTP under the same key', async () => {
+  it('act once however often they are redelivered, at once or later, mixed with HTTP under the same key', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_slow' });
     const over = () => ask({ ...command(key), ...body }).then((reply) => reply.string());
@@ -82,7 +82,7 @@ describeWithNats('commands from NATS', () => {
     await expectChargedOnce(services.evidence, key);
   });
 
-  it('are carried out when nobody waits for the answer', async () => {
+  it('run even if the sender does not wait for an answer', async () => {
     const key = newKey();
     client.publish(SUBJECT, JSON.stringify(command(key)));
     client.publish(SUBJECT, JSON.stringify(command(key)));
@@ -101,7 +101,7 @@ describeWithNats('commands from NATS', () => {
     });
   });
 
-  it('may come from a client of Nest', async () => {
+  it('may come from a Nest client', async () => {
     nestClient = ClientProxyFactory.create({
       transport: Transport.NATS,
       options: { servers: [nats.url.replace('nats://', '')] },
@@ -119,14 +119,19 @@ describeWithNats('commands from NATS', () => {
   });
 
   it.each<[string, () => object | string | Uint8Array, number, string]>([
-    ['no JSON', () => '{"amount":', 400, 'malformed_body'],
-    ['no object', () => '[1]', 400, 'malformed_body'],
+    ['invalid JSON', () => '{"amount":', 400, 'malformed_body'],
+    ['an array', () => '[1]', 400, 'malformed_body'],
     ['null', () => 'null', 400, 'malformed_body'],
-    ['nothing at all', () => '', 400, 'malformed_body'],
-    ['no UTF-8', () => new Uint8Array([0x7b, 0xff, 0x7d]), 400, 'malformed_body'],
-    ['too much', () => command(newKey(), { description: 'x'.repeat(70_000) }), 413, 'payload_too_large'],
+    ['an empty message', () => '', 400, 'malformed_body'],
+    ['invalid UTF-8', () => new Uint8Array([0x7b, 0xff, 0x7d]), 400, 'malformed_body'],
+    [
+      'a message that is too large',
+      () => command(newKey(), { description: 'x'.repeat(70_000) }),
+      413,
+      'payload_too_large',
+    ],
     ['no API key', () => command(newKey(), { api_key: undefined }), 401, 'unauthorized'],
-    ['an API key that is none', () => command(newKey(), { api_key: 'sk_nobody_0000' }), 401, 'unauthorized'],
+    ['an unknown API key', () => command(newKey(), { api_key: 'sk_nobody_0000' }), 401, 'unauthorized'],
     ['an API key of another type', () => command(newKey(), { api_key: 7 }), 401, 'unauthorized'],
     ['no idempotency key', () => command('', { idempotency_key: undefined }), 400, 'idempotency_key_missing'],
     ['an empty idempotency key', () => command(''), 400, 'idempotency_key_invalid'],
@@ -152,7 +157,7 @@ describeWithNats('commands from NATS', () => {
     expect(reply.json()).toMatchObject({ status, code, request_id: expect.any(String) });
   });
 
-  it('with a key of another body get 422', async () => {
+  it('get 422 when their key was used with another body', async () => {
     const key = newKey();
     await ask(command(key));
     expect((await ask(command(key, { amount: 5 }))).json()).toMatchObject({
@@ -177,8 +182,8 @@ describeWithNats('commands from NATS', () => {
   });
 });
 
-describeWithNats('a broker of commands that is down', () => {
-  it('fails no start, and is taken from when it comes up and when it comes back', async () => {
+describeWithNats('a command broker that is down', () => {
+  it('fails no start, and its commands are taken once it comes up and whenever it comes back', async () => {
     const nats = await NatsServer.prepare();
     const service = await TestApp.start({ COMMANDS_NATS_URL: nats.url });
     try {
@@ -200,7 +205,7 @@ describeWithNats('a broker of commands that is down', () => {
     }
   });
 
-  it('is not waited for when the service stops', async () => {
+  it('does not delay the stop of the service', async () => {
     const nats = await NatsServer.prepare();
     const service = await TestApp.start({ COMMANDS_NATS_URL: nats.url, EVENTS_NATS_URL: nats.url });
     await service.post();

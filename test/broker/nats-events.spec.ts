@@ -34,7 +34,7 @@ describeWithNats('events on NATS JetStream', () => {
     await nats.remove();
   });
 
-  /** Every message of the stream, in its order. */
+  /** All messages of the stream, in order. */
   async function stored(connection = watcher): Promise<Stored[]> {
     const { streams } = await jetstreamManager(connection);
     const { state } = await streams.info('HAPAX');
@@ -70,7 +70,7 @@ describeWithNats('events on NATS JetStream', () => {
     afterEach(() => sink.onApplicationShutdown());
     afterAll(() => db.close());
 
-    it('make the stream if it is missing, carry their id, and come in order', async () => {
+    it('create the stream if it is missing, carry their id, and arrive in order', async () => {
       const payments = await writeEvents(db, sink.name, 20, 3);
       await drain(relayTo(db, sink));
       const messages = await stored();
@@ -89,7 +89,7 @@ describeWithNats('events on NATS JetStream', () => {
       expect(await waiting(db, sink.name)).toBe(0);
     });
 
-    it('are stored once each, also when the relay died before it noted what it had published', async () => {
+    it('are stored once each, even if the relay died before it recorded what it had published', async () => {
       await writeEvents(db, sink.name, 30, 2);
       const doomed = new EventOutboxStore(db.transactions);
       doomed.forget = () => Promise.reject(new Error('killed'));
@@ -110,10 +110,10 @@ describeWithNats('events on NATS JetStream', () => {
       expect((await streams.info('SHOP')).state.messages).toBe(5);
       expect(await waiting(db, sink.name)).toBe(0);
       await streams.delete('SHOP');
-      // Lost with its events; those that come now find a new one.
+      // The stream is lost with its events. The next event must create a new one.
       await writeEvents(db, sink.name, 1, 1);
       const relay = relayTo(db, sink);
-      await eventually('the stream is made anew', async () => {
+      await eventually('the stream is created again', async () => {
         await endLeases(db);
         return (await relay.runOnce()).handedOn === 1;
       });
@@ -121,7 +121,7 @@ describeWithNats('events on NATS JetStream', () => {
     });
   });
 
-  it('that is down fails no charge and no start, and gets everything when it is there', async () => {
+  it('wait while the broker is down, which fails no charge and no start, and arrive once it is up', async () => {
     const late = await NatsServer.prepare();
     const service = await TestApp.start({ EVENTS_NATS_URL: late.url });
     try {
@@ -138,7 +138,7 @@ describeWithNats('events on NATS JetStream', () => {
         Array.from({ length: 10 }, () => 'payment.completed'),
       );
 
-      // And again, with a connection that is lost.
+      // The same with a connection that is lost.
       await late.stop();
       const key = newKey();
       const declined = chargeBody({ payment_method: 'pm_card_declined' });
@@ -156,7 +156,7 @@ describeWithNats('events on NATS JetStream', () => {
     }
   });
 
-  it('gets an event again from another process, when one was killed before it noted that it had published it', async () => {
+  it('are published again by another process when the first was killed before it recorded them, and stored once', async () => {
     await emptyStream();
     const fleet = await ServiceFleet.create({ EVENTS_NATS_URL: nats.url });
     try {
@@ -184,17 +184,17 @@ describeWithNats('events on NATS JetStream', () => {
     }
   });
 
-  it('come soon after what they tell of, one by one', async () => {
+  it('arrive soon after each payment', async () => {
     const service = await TestApp.start({ EVENTS_NATS_URL: nats.url });
     try {
       const subscription = watcher.subscribe('hapax.*.payment.completed');
       await watcher.flush();
       const begin = performance.now();
-      for (let come = 1; come <= 12; come += 1) {
+      for (let count = 1; count <= 12; count += 1) {
         await service.post();
-        await eventually('it has come', () => subscription.getReceived() >= come);
+        await eventually('it has arrived', () => subscription.getReceived() >= count);
       }
-      // By polling alone each would wait for the next poll, half a second after the one before.
+      // With polling alone, each would wait for the next poll, half a second after the one before.
       expect(performance.now() - begin).toBeLessThan(5_000);
       subscription.unsubscribe();
     } finally {

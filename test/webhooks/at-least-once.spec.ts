@@ -14,7 +14,7 @@ const TYPES = ['payment.completed', 'payment.authorized', 'payment.failed', 'pay
 const PAYMENTS = 500;
 
 describe('webhooks arrive at least once', () => {
-  it('when the worker is killed between delivering and noting it: the same ids again, and none missing', async () => {
+  it('when the worker is killed between delivering and recording: the same ids come again, and none is missing', async () => {
     const database = await createTestDatabase();
     const folder = await createTemporaryFolder();
     const evidence = new Evidence(database.url, folder.path);
@@ -41,7 +41,7 @@ describe('webhooks arrive at least once', () => {
     await eventually('the early ones', async () => (await delivered()) === early.length);
 
     let killed: string | undefined;
-    // The event has arrived, and whoever sent it never hears so.
+    // The event has arrived, but its sender dies before it gets the answer.
     receiver.answer = (response, received) => {
       if (killed === undefined && receiver.received.length === early.length + 15) {
         killed = received.id;
@@ -56,7 +56,7 @@ describe('webhooks arrive at least once', () => {
     const before = receiver.received.splice(0);
 
     receiver.answer = OK;
-    // What a lost worker holds comes back when its time is over: that is made sooner here.
+    // A lost worker's jobs come back when their time runs out. Make that happen now.
     await evidence.query(
       `UPDATE pgboss.job SET started_on = started_on - interval '1 hour' WHERE state = 'active'`,
     );
@@ -71,7 +71,7 @@ describe('webhooks arrive at least once', () => {
     expect(new Set([...before.map(({ id }) => id), ...after])).toEqual(
       new Set(events.map(({ eventId }) => eventId)),
     );
-    // Not all of them twice: what had been noted stays noted.
+    // Not everything comes twice: recorded deliveries stay recorded.
     for (const { eventId } of early) expect(after).not.toContain(eventId);
     await service.stop();
     await receiver.stop();
@@ -80,7 +80,7 @@ describe('webhooks arrive at least once', () => {
     await folder.remove();
   });
 
-  it('when they are handed on again and again, without any more of them', async () => {
+  it('and once each when the relay hands the same events on several times', async () => {
     const app = await TestApp.start();
     const receiver = await Receiver.start();
     await createEndpoint(app, { url: receiver.url() });
@@ -103,7 +103,7 @@ describe('webhooks arrive at least once', () => {
     await receiver.stop();
   });
 
-  it('10 000 of them at a receiver that fails at random, with no gap in the sequence of any payment', async () => {
+  it('when a receiver fails at random: 10 000 events, with no gap in the sequence of any payment', async () => {
     const seed = newSeed('WEBHOOKS_SEED');
     const random = seededRandom(seed);
     const app = await TestApp.start({ WEBHOOK_RETRY_PAUSES: Array<string>(20).fill('200ms').join(',') });
@@ -134,7 +134,7 @@ describe('webhooks arrive at least once', () => {
     expect(sequences.size).toBe(PAYMENTS);
     const whole = Array.from({ length: 10_000 / PAYMENTS }, (_, index) => index + 1);
     for (const seen of sequences.values()) expect([...seen].toSorted((a, b) => a - b)).toEqual(whole);
-    // It did fail.
+    // The receiver did fail.
     expect(receiver.received.length).toBeGreaterThan(10_500);
     await app.stop();
     await receiver.stop();

@@ -55,7 +55,7 @@ describe('a delivery', () => {
   const endpointAt = async (path: string, body: object = {}) =>
     createEndpoint(app, { url: receiver.url(path), ...body });
 
-  /** Sends one event to a new endpoint, and waits until it has been tried. */
+  /** Sends one event to a new endpoint and waits for the first try. */
   async function send(path: string) {
     const { webhook_endpoint_id: endpointId, secret } = await endpointAt(path);
     const [event] = newEvents(1);
@@ -67,7 +67,7 @@ describe('a delivery', () => {
     return { endpointId, secret, event: event!, delivery };
   }
 
-  /** Resolves to how long after the first try the second one came, with the schedule as it is. */
+  /** Returns the time between the first and the second try under the default schedule. */
   async function pauseBeforeFirstRetry(): Promise<number> {
     const own = await Receiver.start(status(500));
     const { webhook_endpoint_id } = await createEndpoint(app, {
@@ -81,7 +81,7 @@ describe('a delivery', () => {
     return own.received[1]!.atMs - own.received[0]!.atMs;
   }
 
-  it('is a POST that the official library verifies, with the event in it', async () => {
+  it('is a POST of the event that the official library verifies', async () => {
     const { secret, event, delivery } = await send('/verified');
     const received = receiver.at('/verified').find(({ id }) => id === event.eventId) as Received;
     const message = new Webhook(secret).verify(received.body, received.headers as Record<string, string>);
@@ -167,7 +167,7 @@ describe('a delivery', () => {
     await call('DELETE', `/v1/webhook-endpoints/${endpointId}`);
   });
 
-  it('is not held up by an answer without end, of which the first kilobyte is kept', async () => {
+  it('is not held up by an endless body, and keeps its first kilobyte', async () => {
     receiver.answer = (response) => {
       response.writeHead(200);
       const flood = () => {
@@ -182,7 +182,7 @@ describe('a delivery', () => {
     expect(delivery.tries[0]!.duration_ms).toBeLessThan(1_500);
   });
 
-  it('counts as delivered by its status, though the body never comes', async () => {
+  it('counts as delivered by its status, even if the body never ends', async () => {
     receiver.answer = (response) => void response.writeHead(200).write('\0begun');
     const { delivery } = await send('/stuck-body');
     expect(delivery).toMatchObject({
@@ -191,7 +191,7 @@ describe('a delivery', () => {
     });
   });
 
-  it('disables an endpoint that answers 410, and sends nothing there any more', async () => {
+  it('disables an endpoint that answers 410, and sends it nothing more', async () => {
     receiver.answer = status(410);
     const { endpointId, delivery } = await send('/gone');
     await eventually('its end', async () => (await deliveriesOf(endpointId))[0]?.status === 'canceled');
@@ -204,7 +204,7 @@ describe('a delivery', () => {
     expect([retry.statusCode, retry.json().code]).toEqual([409, 'webhook_endpoint_disabled']);
   });
 
-  it('leaves an endpoint alone for as long as its Retry-After asks, all its events', async () => {
+  it('holds back all events of an endpoint for as long as its Retry-After asks', async () => {
     receiver.answer = status(429, { 'retry-after': '120' });
     const { endpointId, delivery } = await send('/busy');
     const waitsMs = Date.parse(delivery.next_try_at!) - Date.now();
@@ -220,7 +220,7 @@ describe('a delivery', () => {
     await call('DELETE', `/v1/webhook-endpoints/${endpointId}`);
   });
 
-  it('disables an endpoint where every try has failed for five days; its events are kept', async () => {
+  it('disables an endpoint where every try has failed for five days, and keeps its events for later', async () => {
     receiver.answer = status(500);
     const { endpointId } = await send('/dead');
     await app.evidence.query(
@@ -245,7 +245,7 @@ describe('a delivery', () => {
     );
   });
 
-  it('is given up after the last pause of the schedule, and can be sent again by hand', async () => {
+  it('fails after the last pause of the schedule, and can be sent again by hand', async () => {
     receiver.answer = status(503);
     const { endpointId, delivery } = await send('/hopeless');
     await app.evidence.query('UPDATE webhook_deliveries SET pause = 9 WHERE webhook_delivery_id = $1', [
@@ -261,18 +261,18 @@ describe('a delivery', () => {
       return found?.status === 'delivered' && found;
     });
     expect(done.tries.map(({ response_status }) => response_status)).toEqual([204, 503, 503]);
-    // And a delivered one once more.
+    // A delivered one can be sent again, too.
     await call('POST', `/v1/webhook-deliveries/${delivery.webhook_delivery_id}/retry`);
     await eventually('one more', () => receiver.at('/hopeless').length === 4);
   });
 
-  it('sends a range of time again: all of it, or what was not delivered', async () => {
+  it('sends the events of a time range again: all, or only the undelivered ones', async () => {
     const { webhook_endpoint_id: id } = await endpointAt('/range', { event_types: ['payment.completed'] });
     const events = newEvents(4).map((event, index) => ({
       ...event,
       createdAt: new Date(Date.UTC(2026, 0, 1 + index)),
     }));
-    // Ids begin with the time, as those of settlements do.
+    // Real event ids begin with their time, so these do too.
     const dated = events.map((event) => ({ ...event, eventId: idAt(event.createdAt, event.eventId) }));
     await emit(app, dated);
     await eventually('the first time', () => receiver.at('/range').length === 4);
@@ -295,7 +295,7 @@ describe('a delivery', () => {
     expect(again.toSorted()).toEqual([dated[1]!.eventId, dated[2]!.eventId].toSorted());
   });
 
-  it('is not sent when its type is not wanted, nor after the endpoint was deleted', async () => {
+  it('is not sent to an endpoint that does not want its type, nor after the endpoint is deleted', async () => {
     const { webhook_endpoint_id: unwanted } = await endpointAt('/unwanted', {
       event_types: ['refund.failed'],
     });
@@ -318,7 +318,7 @@ describe('a delivery', () => {
     expect(gone.statusCode).toBe(404);
   });
 
-  it('leaves no job behind, and no row past its time', async () => {
+  it('leaves no job behind, and no row after its retention', async () => {
     const { endpointId } = await send('/old');
     await eventually('the end of its job', async () => {
       const [row] = await app.evidence.query<{ count: string }>(

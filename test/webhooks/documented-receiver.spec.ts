@@ -12,7 +12,7 @@ import { createTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { newEvents } from '../support/webhooks.js';
 
 const DOCUMENT = join(import.meta.dirname, '../../../docs/webhooks.md');
-/** Beside this file, so that it finds the packages. */
+/** Next to this file, so that it finds the packages. */
 const PROGRAM = join(import.meta.dirname, `documented-receiver-${process.pid}.mjs`);
 
 describe('the receiver of docs/webhooks.md', () => {
@@ -57,21 +57,21 @@ describe('the receiver of docs/webhooks.md', () => {
       Number(sequence),
     );
 
-  it('applies every event of a payment once and in order, however often and in whatever order they come', async () => {
+  it('applies every event of a payment once and in order, however often and in whatever order they arrive', async () => {
     const events = newEvents(8);
     const arrivals = [5, 1, 1, 0, 7, 2, 0, 6, 4, 3, 5].map((index) => events[index]!);
     expect(await Promise.all(arrivals.map((event) => deliver(event)))).toEqual(arrivals.map(() => 204));
     expect(applied(events[0]!)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
-  it('refuses what is signed with another secret, and what is not signed', async () => {
+  it('refuses a message signed with another secret, and one without a signature', async () => {
     const [event] = newEvents(1) as [OutboxEvent];
     expect(await deliver(event, newSecret())).toBe(401);
     expect((await fetch(url, { method: 'POST', body: messageBody(event) })).status).toBe(401);
     expect(applied(event)).toEqual([]);
   });
 
-  it('accepts what is signed with two secrets, in the middle of a rotation', async () => {
+  it('accepts a message signed with two secrets during a rotation', async () => {
     const [event] = newEvents(1) as [OutboxEvent];
     const body = messageBody(event);
     const headers = messageHeaders(event.eventId, body, [newSecret(), secret], new Date());

@@ -16,7 +16,7 @@ interface Event {
   created_at: string;
 }
 
-/** A request as it was first sent, so that it can be sent again. */
+/** A request as it was first sent, kept so that the test can send it again. */
 interface Sent {
   path: string;
   key: string;
@@ -27,10 +27,10 @@ const ROUNDS = 8;
 const AT_ONCE = 8;
 const MAX_TRIES = 100;
 const RETRY_MS = 100;
-/** Said before there is a claim, so that there is nothing to replay: of a payment that a reversal prevented. */
+/** Answers given before there is a claim, so there is nothing to replay: the payment was prevented by a reversal. */
 const UNCLAIMED = ['not_found', 'idempotency_key_reversed'];
 
-/** Two services as they are shipped, with their relays and workers; a receiver that fails now and then. */
+/** Two services as we ship them, with their relays and workers, and a receiver that fails now and then. */
 describe('from a charge to the merchant’s own server', () => {
   const seed = newSeed('END_TO_END_SEED');
   const random = seededRandom(seed);
@@ -77,7 +77,7 @@ describe('from a charge to the merchant’s own server', () => {
 
   const any = () => services[Math.floor(random() * services.length)]!;
 
-  /** A client that may be in a hurry and sends a request several times at once, until it has a final answer. */
+  /** A client that repeats a request until it has a final answer, and sometimes sends three copies at once. */
   async function send(path: string, body: object): Promise<Reply> {
     const request = { path, key: newKey(), body };
     sent.push(request);
@@ -99,7 +99,7 @@ describe('from a charge to the merchant’s own server', () => {
     return String((await send('/v1/payments', body)).json['transaction_id']);
   }
 
-  /** Everything that may happen to a payment once, and some things that change nothing. */
+  /** Everything that can happen to a payment, once, and some requests that change nothing. */
   async function round(): Promise<void> {
     await pay({ ...AUTOMATIC, payment_method: 'pm_card_declined' });
     await pay({ ...AUTOMATIC, payment_method: 'pm_gateway_error_after_charge' });
@@ -117,7 +117,7 @@ describe('from a charge to the merchant’s own server', () => {
     return (await fleet.evidence.query(`SELECT FROM ${table} WHERE status = $1`, [state])).length;
   }
 
-  /** All that `GET /v1/events` lists, page by page. */
+  /** All events that `GET /v1/events` lists, page by page. */
   async function allEvents(): Promise<Event[]> {
     const found: Event[] = [];
     for (let cursor = ''; ;) {
@@ -128,15 +128,15 @@ describe('from a charge to the merchant’s own server', () => {
     }
   }
 
-  it('arrives every event that the API lists, at least once, and none else', () => {
+  it('every event that the API lists arrives at least once, and no other', () => {
     expect(new Set(receiver.received.map(({ id }) => id))).toEqual(
       new Set(events.map(({ event_id }) => event_id)),
     );
-    // It did fail: some came more than once.
+    // The receiver did fail: some events came more than once.
     expect(receiver.received.length).toBeGreaterThan(events.length);
   });
 
-  it('every message is the event as the API shows it', () => {
+  it('every message holds the event exactly as the API shows it', () => {
     const listed = new Map(events.map((event) => [event.event_id, event]));
     for (const { id, body } of receiver.received) {
       const event = listed.get(id)!;
@@ -144,11 +144,11 @@ describe('from a charge to the merchant’s own server', () => {
     }
   });
 
-  it('without a gap in any payment', () => {
+  it('the events of each payment arrive without a gap', () => {
     const messages = receiver.received.map(({ body }) => JSON.parse(body) as { data: Event });
     const seen = Map.groupBy(messages, ({ data }) => data.transaction_id);
-    for (const told of seen.values()) {
-      const numbers = [...new Set(told.map(({ data }) => data.sequence))].toSorted((a, b) => a - b);
+    for (const arrived of seen.values()) {
+      const numbers = [...new Set(arrived.map(({ data }) => data.sequence))].toSorted((a, b) => a - b);
       expect(numbers).toEqual(numbers.map((_, index) => index + 1));
     }
     const types = new Set(events.map(({ type }) => type));
@@ -158,7 +158,7 @@ describe('from a charge to the merchant’s own server', () => {
     expect(types).toContain('refund.completed');
   });
 
-  it('and a request that is sent again tells nobody anything', async () => {
+  it('repeating every request creates no event and sends nothing', async () => {
     const before = receiver.received.length;
     for (let begin = 0; begin < sent.length; begin += AT_ONCE) {
       const replies = await Promise.all(
@@ -174,7 +174,7 @@ describe('from a charge to the merchant’s own server', () => {
     expect(receiver.received).toHaveLength(before);
   });
 
-  it('while ledger, payments, keys and events agree', async () => {
+  it('ledger, payments, keys and events agree', async () => {
     expect((await fleet.evidence.verify()).filter(({ broken }) => broken.length > 0)).toEqual([]);
   });
 });

@@ -84,7 +84,7 @@ describe('addresses of webhook endpoints', () => {
         payload: { url },
       });
 
-    it('refuses each of them at registration, however it is written', async () => {
+    it('registration refuses every such URL, however it is written', async () => {
       const urls = [
         ...NOT_PUBLIC.map(([, address]) => urlOf(address)),
         'https://2130706433/',
@@ -113,7 +113,7 @@ describe('addresses of webhook endpoints', () => {
       }
     });
 
-    it('takes what is public', async () => {
+    it('registration accepts public URLs', async () => {
       for (const url of [
         'https://hooks.example.com:8443/a?b=c',
         urlOf('8.8.8.8'),
@@ -123,7 +123,7 @@ describe('addresses of webhook endpoints', () => {
       }
     });
 
-    it('checks at every try where the name leads, and dials nothing else', async () => {
+    it('every try checks the addresses of the name, and connects to no others', async () => {
       const receiver = await Receiver.start();
       const asked: string[] = [];
       let addresses: LookupAddress[] = [];
@@ -140,7 +140,7 @@ describe('addresses of webhook endpoints', () => {
             new AbortController().signal,
           );
       for (const [, address] of NOT_PUBLIC) {
-        // Also when a public one comes first.
+        // One bad address is enough, even after a public one.
         addresses = [
           { address: '203.0.114.1', family: 4 },
           { address, family: address.includes(':') ? 6 : 4 },
@@ -152,7 +152,7 @@ describe('addresses of webhook endpoints', () => {
       await receiver.stop();
     });
 
-    it('checks at every try what is written in the URL, as the sandbox may have let it in', async () => {
+    it('every try checks an address written in the URL, because a sandbox may have accepted it', async () => {
       const receiver = await Receiver.start();
       const { port } = new URL(receiver.url());
       const sender = app.app.get(WebhookSender);
@@ -175,7 +175,7 @@ describe('addresses of webhook endpoints', () => {
       await receiver.stop();
     });
 
-    it('logs a name that has come to lead inside as a failed try, and sends nothing', async () => {
+    it('a name that now leads to a private address gets a failed try in the log, and no request', async () => {
       const receiver = await Receiver.start();
       app.app.get(HostResolver).resolve = () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]);
       const url = `https://rebound.example.com:${new URL(receiver.url()).port}/`;
@@ -195,7 +195,7 @@ describe('addresses of webhook endpoints', () => {
     });
   });
 
-  it('lets anything be an endpoint in the sandbox, so that the test above would have reached its receiver', async () => {
+  it('in the sandbox may be any, so the test above would have reached its receiver without the check', async () => {
     const app = await TestApp.start();
     const receiver = await Receiver.start();
     app.app.get(HostResolver).resolve = () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]);

@@ -22,10 +22,10 @@ describe('a slow endpoint', () => {
     await quick.stop();
   });
 
-  it('holds a few tries, and delays neither a charge nor anything that goes elsewhere', async () => {
+  it('holds a few tries, and delays neither a charge nor deliveries to other endpoints', async () => {
     await emit(app, newEvents(300));
     await eventually('it is full', () => slow.received.length === MAX_IN_FLIGHT_PER_ENDPOINT);
-    // While every place that it may have is taken.
+    // Meanwhile the slow endpoint holds as many tries as it may.
     expect((await app.post(chargeBody())).statusCode).toBe(201);
     await createEndpoint(app, { url: quick.url(), event_types: ['refund.completed'] });
     const events = newEvents(50, { type: 'refund.completed' });
@@ -37,7 +37,7 @@ describe('a slow endpoint', () => {
     expect(slow.received).toHaveLength(MAX_IN_FLIGHT_PER_ENDPOINT);
   });
 
-  it('that has failed for a minute gets one try at a time, and the others wait without one', async () => {
+  it('gets one try at a time after failing for a minute, while its other deliveries wait untried', async () => {
     await app.evidence.query(
       `UPDATE webhook_endpoints SET failing_since = now() - interval '2 minutes' WHERE webhook_endpoint_id = $1`,
       [slowId],
@@ -50,7 +50,7 @@ describe('a slow endpoint', () => {
       );
       return Number(row!.count);
     };
-    // Ends the tries that are under way, and with them begins what follows.
+    // Fails the tries under way, which makes room for the next ones.
     const before = slow.received.length;
     slow.dropConnections();
     await eventually('all but a few wait', async () => (await waiting()) > 300);

@@ -7,7 +7,7 @@ import { createEndpoint, emit, hurry, newEvents, OK, Receiver, status } from '..
 
 type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 
-describe('an endpoint that changes while a try is under way', () => {
+describe('an endpoint changed while a try is under way', () => {
   let app: TestApp;
   let receiver: Receiver;
 
@@ -28,7 +28,7 @@ describe('an endpoint that changes while a try is under way', () => {
       ...(payload && { payload }),
     });
 
-  /** A new endpoint, and the answer that the try which is under way there waits for. */
+  /** Creates an endpoint, starts a try there and returns the response that the try waits for. */
   async function tryUnderWay(path: string) {
     const held = Promise.withResolvers<ServerResponse>();
     receiver.answer = (response, received) => {
@@ -48,7 +48,7 @@ describe('an endpoint that changes while a try is under way', () => {
     return row?.status;
   };
 
-  it('its address: what the old one says of itself is not held against the new one, which gets the event', async () => {
+  it('keeps its new URL enabled when the old one answers 410, and gets the event there', async () => {
     const { id, response } = await tryUnderWay('/moved-from');
     await call('PATCH', id, { url: receiver.url('/moved-to') });
     response.writeHead(410).end();
@@ -59,11 +59,11 @@ describe('an endpoint that changes while a try is under way', () => {
     await call('DELETE', id);
   });
 
-  it('its address: nor does the new one wait for as long as the old one has asked', async () => {
+  it('does not make its new URL wait for the Retry-After of the old one', async () => {
     const { id, response } = await tryUnderWay('/busy-from');
     await call('PATCH', id, { url: receiver.url('/busy-to') });
     response.writeHead(429, { 'retry-after': '3600' }).end();
-    await eventually('what the try came to', async () => {
+    await eventually('the try is recorded', async () => {
       const [row] = await app.evidence.query<{ tries: number }>(
         'SELECT tries FROM webhook_deliveries WHERE webhook_endpoint_id = $1',
         [id],
@@ -76,7 +76,7 @@ describe('an endpoint that changes while a try is under way', () => {
     await call('DELETE', id);
   });
 
-  it('is disabled: it gets no other try', async () => {
+  it('gets no further try once it is disabled', async () => {
     const { id, response } = await tryUnderWay('/disabled');
     await call('PATCH', id, { enabled: false });
     response.writeHead(500).end();
@@ -87,7 +87,7 @@ describe('an endpoint that changes while a try is under way', () => {
     expect(receiver.at('/disabled')).toHaveLength(1);
   });
 
-  it('is deleted: the try ends as it ends, and nothing follows', async () => {
+  it('lets the try finish when it is deleted, and gets nothing more', async () => {
     const { id, response } = await tryUnderWay('/deleted');
     expect((await call('DELETE', id)).statusCode).toBe(204);
     response.writeHead(204).end();
@@ -100,7 +100,7 @@ describe('an endpoint that changes while a try is under way', () => {
     expect(rows).toHaveLength(1);
   });
 
-  it('its secret: the next try is signed with both', async () => {
+  it('gets the next try signed with both secrets after a rotation', async () => {
     const { id, secret, response } = await tryUnderWay('/rotated');
     const rotated = (await call('POST', `${id}/rotate-secret`)).json();
     receiver.answer = OK;

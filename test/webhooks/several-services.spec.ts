@@ -22,8 +22,8 @@ describe('webhooks of two services on one database', () => {
 
   const any = (index: number) => services[index % services.length]!;
 
-  it('have at most twenty endpoints a merchant, also when both are asked for more at once', async () => {
-    // So that of two creations each is in the middle of the other.
+  it('allow a merchant at most twenty endpoints, even when both services create more at once', async () => {
+    // A slow insert makes the creations overlap.
     await fleet.evidence.query(`
       CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); RETURN NULL; END';
       CREATE TRIGGER dawdle AFTER INSERT ON webhook_endpoints EXECUTE FUNCTION dawdle()`);

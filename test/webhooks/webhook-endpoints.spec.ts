@@ -30,7 +30,7 @@ describe('webhook endpoints', () => {
     });
   const create = async (payload: object = { url: URL }) => (await call('POST', 'endpoints', payload)).json();
 
-  it('are made once a key, and every retry gets the same secret', async () => {
+  it('are created once per key, and every retry gets the same secret', async () => {
     const key = newKey();
     const body = { url: URL, event_types: ['refund.failed'], description: 'The shop' };
     const [first, ...others] = await Promise.all(
@@ -77,7 +77,7 @@ describe('webhook endpoints', () => {
     });
   });
 
-  it('do not show their secret again when the stored answer is gone, and are not made twice', async () => {
+  it('are not created twice after the stored answer is gone, and do not show their secret again', async () => {
     const forgetful = await TestApp.start({ IDEMPOTENCY_RETENTION: '1s' });
     const key = newKey();
     const send = (description: string) =>
@@ -122,16 +122,16 @@ describe('webhook endpoints', () => {
 
   it.each([
     ['no url', {}, 'url'],
-    ['a url that is no string', { url: 5 }, 'url'],
+    ['a url that is not a string', { url: 5 }, 'url'],
     ['a null url', { url: null }, 'url'],
     ['a url with NUL', { url: 'https://a.example/\0' }, 'url'],
     ['no types at all', { url: URL, event_types: [] }, 'event_types'],
     ['a type that does not exist', { url: URL, event_types: ['payment.lost'] }, 'event_types'],
     ['a type twice', { url: URL, event_types: ['refund.failed', 'refund.failed'] }, 'event_types'],
-    ['types that are no list', { url: URL, event_types: 'refund.failed' }, 'event_types'],
+    ['types that are not a list', { url: URL, event_types: 'refund.failed' }, 'event_types'],
     ['nested types', { url: URL, event_types: [['refund.failed']] }, 'event_types'],
     ['a long description', { url: URL, description: 'x'.repeat(501) }, 'description'],
-    ['a secret of its own', { url: URL, secret: 'whsec_AAAA' }, 'secret'],
+    ['a secret chosen by the client', { url: URL, secret: 'whsec_AAAA' }, 'secret'],
   ])('are refused with %s', async (_what, body, field) => {
     const answer = await call('POST', 'endpoints', body);
     expect([answer.statusCode, answer.json().errors[0].field]).toEqual([400, field]);
@@ -184,7 +184,7 @@ describe('webhook endpoints', () => {
     ['an empty url', { url: '' }, 'url'],
     ['another scheme', { url: 'file:///etc/passwd' }, 'url'],
     ['null for enabled', { enabled: null }, 'enabled'],
-    ['a word for enabled', { enabled: 'yes' }, 'enabled'],
+    ['a word instead of a boolean', { enabled: 'yes' }, 'enabled'],
     ['an unknown type', { event_types: ['x'] }, 'event_types'],
     ['an unknown field', { secret: 'whsec_AAAA' }, 'secret'],
   ])('refuse a PATCH with %s', async (_what, body, field) => {
@@ -195,12 +195,12 @@ describe('webhook endpoints', () => {
   });
 
   it.each([
-    ['no beginning', {}, 'created_gte'],
+    ['no start', {}, 'created_gte'],
     ['a day without a time', { created_gte: '2026-01-01' }, 'created_gte'],
     ['a null end', { created_gte: '2026-01-01T00:00:00Z', created_lt: null }, 'created_lt'],
     ['a foreign cursor', { created_gte: '2026-01-01T00:00:00Z', cursor: 'AAAA' }, 'cursor'],
     [
-      'a word for a choice',
+      'a word instead of a boolean',
       { created_gte: '2026-01-01T00:00:00Z', only_undelivered: 'no' },
       'only_undelivered',
     ],
@@ -211,7 +211,7 @@ describe('webhook endpoints', () => {
     await call('DELETE', `endpoints/${id}`);
   });
 
-  it('get a new secret once a key, and never lose the overlap to a retry', async () => {
+  it('get a new secret once per key, and no retry ends the overlap', async () => {
     const { webhook_endpoint_id: id, secret } = await create();
     const key = newKey();
     const first = await call('POST', `endpoints/${id}/rotate-secret`, undefined, key);
@@ -228,7 +228,7 @@ describe('webhook endpoints', () => {
     await call('DELETE', `endpoints/${id}`);
   });
 
-  it('are gone when they are deleted, and their secret with them', async () => {
+  it('are gone once deleted, and so is their secret', async () => {
     const { webhook_endpoint_id: id, secret } = await create();
     expect((await call('DELETE', `endpoints/${id}`)).statusCode).toBe(204);
     for (const [method, path] of [
@@ -245,7 +245,7 @@ describe('webhook endpoints', () => {
     expect(rows).toEqual([]);
   });
 
-  it('are limited to twenty a merchant, also when more are asked for at once', async () => {
+  it('are limited to twenty per merchant, even when more are created at once', async () => {
     for (const { webhook_endpoint_id: id } of (await call('GET', 'endpoints?limit=100')).json().data) {
       await call('DELETE', `endpoints/${id}`);
     }

@@ -37,7 +37,7 @@ describe('the schedule of tries', () => {
     expect(judge(answered(code), 0, webhooks).kind).toBe(kind);
   });
 
-  it("follows the specification's pauses over three days, each up to a tenth longer", () => {
+  it("spreads the specification's pauses over three days, each up to a tenth longer", () => {
     const pauses = (random: () => number) =>
       webhooks.retryPausesMs.map((_pause, index) => {
         const verdict = judge(answered(500), index, webhooks, random);
@@ -50,7 +50,7 @@ describe('the schedule of tries', () => {
     expect(judge(answered(500), exact.length, webhooks)).toEqual({ kind: 'failed', pauseMs: null });
   });
 
-  it('never comes back before a Retry-After, which counts for a day at most', () => {
+  it('never retries before the Retry-After, but caps it at a day', () => {
     const exact = () => 0;
     expect(judge(answered(429, 60_000), 0, webhooks, exact)).toEqual({
       kind: 'retry',
@@ -77,7 +77,7 @@ describe('the schedule of tries', () => {
     expect(readRetryAfter(header, NOW)).toBe(ms);
   });
 
-  it('lets what waits for a failing endpoint wait longer the longer it fails, within limits', () => {
+  it('makes deliveries wait longer the longer their endpoint has been failing, within limits', () => {
     expect(waitOfOthers(60_000, () => 0)).toBe(30_000);
     expect(waitOfOthers(HOUR_MS, () => 0)).toBe(HOUR_MS / 4);
     expect(waitOfOthers(100 * HOUR_MS, () => 1)).toBe(1.5 * HOUR_MS);
@@ -85,7 +85,7 @@ describe('the schedule of tries', () => {
 });
 
 describe('the configuration of webhooks', () => {
-  it('takes pauses with their units', () => {
+  it('reads pauses with their units', () => {
     const { webhooks: configured } = loadConfig({ WEBHOOK_RETRY_PAUSES: '1s, 2m,3h', WEBHOOK_TIMEOUT: '2s' });
     expect(configured).toMatchObject({ retryPausesMs: [1_000, 120_000, 10_800_000], tryTimeoutMs: 2_000 });
   });

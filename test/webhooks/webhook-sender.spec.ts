@@ -7,7 +7,7 @@ import { WebhookSender } from '../../src/webhooks/delivery/webhook-sender.js';
 const TIME_LIMIT_MS = 500;
 const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
 
-describe('a try ends, and says how, whatever a server sends', () => {
+describe('a try ends and reports its result when the server sends', () => {
   const config = loadConfig({ SANDBOX: 'true', WEBHOOK_TIMEOUT: `${TIME_LIMIT_MS}ms` });
   const sender = new WebhookSender(
     config,
@@ -21,7 +21,7 @@ describe('a try ends, and says how, whatever a server sends', () => {
     for (const server of servers) server.close();
   });
 
-  /** A server that sends these bytes as soon as it hears anything, and then hangs up or says no more. */
+  /** A server that sends these bytes on the first request, and then closes the connection or goes silent. */
   async function listen(answer: string, hangsUp: boolean): Promise<string> {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
@@ -43,17 +43,17 @@ describe('a try ends, and says how, whatever a server sends', () => {
 
   it.each([
     [
-      'another protocol, which was not asked for',
+      'a switch of protocol that we did not ask for',
       'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n',
       [101, null],
     ],
-    ['101 without saying to what', 'HTTP/1.1 101 Switching Protocols\r\n\r\n', [101, null]],
-    ['a status that is none', 'HTTP/1.1 99999 Huge\r\n\r\n', [null, 'HPE_INVALID_STATUS']],
+    ['a 101 that does not name the protocol', 'HTTP/1.1 101 Switching Protocols\r\n\r\n', [101, null]],
+    ['an invalid status', 'HTTP/1.1 99999 Huge\r\n\r\n', [null, 'HPE_INVALID_STATUS']],
     ['the largest status', 'HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n', [999, null]],
-    ['no HTTP', 'hello\r\n\r\n', [null, 'HPE_INVALID_CONSTANT']],
+    ['something other than HTTP', 'hello\r\n\r\n', [null, 'HPE_INVALID_CONSTANT']],
     ['endless headers', `HTTP/1.1 200 OK\r\nx: ${'a'.repeat(100_000)}`, [null, 'HPE_HEADER_OVERFLOW']],
     ['a body in broken chunks', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n', [200, null]],
-    ['two answers, of which the first counts', `${OK}HTTP/1.1 410 Gone\r\n\r\n`, [200, null]],
+    ['two answers: the first one counts', `${OK}HTTP/1.1 410 Gone\r\n\r\n`, [200, null]],
   ])('%s', async (_what, answer, outcome) => {
     for (const hangsUp of [false, true]) {
       const { responseStatus, error } = await send(answer, hangsUp);
