@@ -1,8 +1,6 @@
-import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
-import { PaymentDto } from '../payments/payment.dto.js';
-import { RefundDto } from '../payments/refund.dto.js';
 import type { EventEntity } from './event.entity.js';
 import { EVENT_TYPES, type EventType } from './event.js';
 
@@ -10,7 +8,6 @@ const EXAMPLE_EVENT_ID = '019b2f6e-7c26-7b0a-8d4e-5f1a2b3c4d5e';
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
 
 /** An event on the wire. */
-@ApiExtraModels(PaymentDto, RefundDto)
 export class EventDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_EVENT_ID, description: 'A UUIDv7 that never changes.' })
   event_id: string;
@@ -35,7 +32,8 @@ export class EventDto {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    oneOf: [{ $ref: getSchemaPath(PaymentDto) }, { $ref: getSchemaPath(RefundDto) }],
+    // By name: the routes of payments, above this room, define them.
+    oneOf: [{ $ref: getSchemaPath('PaymentDto') }, { $ref: getSchemaPath('RefundDto') }],
     description: 'The payment, or for `refund.…` the refund, as it was then.',
   })
   data: object;
