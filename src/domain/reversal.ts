@@ -17,6 +17,9 @@ export interface ReversalFailure {
   message: string;
 }
 
+/** Said of a key that belongs to a capture, a refund or anything else but a charge. */
+export const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
+
 /** The wish that whatever was asked for under a key has not happened. */
 export interface Reversal {
   reversalId: string;

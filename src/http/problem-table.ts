@@ -1,4 +1,5 @@
 import type { DeclineCode, Refusal, RefusalCode } from '../domain/errors.js';
+import { NOT_A_PAYMENT } from '../domain/reversal.js';
 
 /** Whether a client may send the request again, and with which `Idempotency-Key`. */
 export type Retry = 'same_key' | 'new_key' | 'none';
@@ -25,7 +26,6 @@ export interface ProblemKind<Code extends RefusalCode = RefusalCode> {
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
 const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
-const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 const EXAMPLE_REFUND_ID = '019b2f6f-01b4-7a5d-8c11-0d4e5f6a7b8c';
 
 /** Every code of {@link Refusal}, on the wire. The compiler refuses a code that is missing here. */

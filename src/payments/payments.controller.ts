@@ -1,12 +1,5 @@
 import { Body, Controller, Get, Param, Post, Query } from '@nestjs/common';
-import {
-  ApiBody,
-  ApiCreatedResponse,
-  ApiOkResponse,
-  ApiOperation,
-  ApiResponse,
-  ApiTags,
-} from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { CurrentMerchant } from '../auth/merchant.decorator.js';
 import { Scopes } from '../auth/scopes.decorator.js';
 import { amountFromWire } from '../domain/money.js';
@@ -17,6 +10,8 @@ import type { Answer } from '../idempotency/operation.js';
 import { OperationRunner } from '../idempotency/operation.runner.js';
 import { pageOf, readCursor } from '../http/cursor.js';
 import { DEFAULT_PAGE_SIZE } from '../http/page.dto.js';
+import { CancelPaymentDto, CapturePaymentDto } from './authorization-end.dto.js';
+import { EndsAuthorization } from './ends-authorization.decorator.js';
 import {
   CreatePaymentDto,
   ListPaymentsDto,
@@ -27,9 +22,6 @@ import {
   withDefaults,
 } from './payment.dto.js';
 import { PaymentsStore } from './payments.store.js';
-import { CancelPaymentDto, CapturePaymentDto } from './refund.dto.js';
-
-const OPEN = 'The gateway has not said yet what it did. Ask again with the same key.';
 
 @ApiTags('Payments')
 @ApiProblems('unauthorized', 'internal_error')
@@ -101,30 +93,12 @@ export class PaymentsController {
     return paymentToWire(await this.payments.require(merchantId, transactionId));
   }
 
-  @Post(':transaction_id/capture')
-  @Scopes('payments:write')
-  @Idempotent({ operation: 'capture' })
-  @ApiOperation({ summary: 'Capture an authorized payment, whole or in part', operationId: 'capturePayment' })
-  @ApiBody({ type: CapturePaymentDto, required: false })
-  @ApiResponse({
-    status: 200,
-    type: PaymentDto,
-    description: 'The amount was taken, and the rest of the authorization was given up.',
-    headers: KEYED_HEADERS,
+  @EndsAuthorization({
+    operation: 'capture',
+    summary: 'Capture an authorized payment, whole or in part',
+    body: CapturePaymentDto,
+    done: 'The amount was taken, and the rest of the authorization was given up.',
   })
-  @ApiResponse({
-    status: 202,
-    type: PaymentDto,
-    description: OPEN,
-    headers: KEYED_HEADERS,
-  })
-  @ApiProblems(
-    'malformed_body',
-    'validation_failed',
-    'not_found',
-    'payload_too_large',
-    'unsupported_media_type',
-  )
   @ApiProblems('payment_not_capturable', 'amount_too_large', 'card_declined')
   async capture(
     @CurrentMerchant() merchantId: string,
@@ -137,30 +111,12 @@ export class PaymentsController {
     return this.runner.run({ ...keyed, merchantId, params: { transactionId }, body: { amount }, command });
   }
 
-  @Post(':transaction_id/cancel')
-  @Scopes('payments:write')
-  @Idempotent({ operation: 'cancel' })
-  @ApiOperation({ summary: 'Cancel an authorized payment', operationId: 'cancelPayment' })
-  @ApiBody({ type: CancelPaymentDto, required: false })
-  @ApiResponse({
-    status: 200,
-    type: PaymentDto,
-    description: 'The authorization was given up.',
-    headers: KEYED_HEADERS,
+  @EndsAuthorization({
+    operation: 'cancel',
+    summary: 'Cancel an authorized payment',
+    body: CancelPaymentDto,
+    done: 'The authorization was given up.',
   })
-  @ApiResponse({
-    status: 202,
-    type: PaymentDto,
-    description: OPEN,
-    headers: KEYED_HEADERS,
-  })
-  @ApiProblems(
-    'malformed_body',
-    'validation_failed',
-    'not_found',
-    'payload_too_large',
-    'unsupported_media_type',
-  )
   @ApiProblems('payment_not_cancelable', 'card_declined')
   async cancel(
     @CurrentMerchant() merchantId: string,

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { amountToWire } from '../domain/money.js';
 import { REFUND_STATUSES, type Refund, type RefundStatus } from '../domain/refund.js';
@@ -7,22 +7,6 @@ import { PageAnswerDto } from '../http/page.dto.js';
 import { AMOUNT, PaymentFailureDto } from './payment.dto.js';
 
 const MAX_REASON_LENGTH = 500;
-
-/** The body of a capture. It may be empty. */
-export class CapturePaymentDto {
-  @ApiPropertyOptional({
-    ...AMOUNT,
-    example: 1500,
-    description: 'What to take of the authorized amount; all of it if left out. The rest is given up.',
-  })
-  @IsOptional()
-  @IsAmount()
-  amount?: number | null;
-}
-
-/** The body of a cancel: nothing, or `{}`. */
-@ApiSchema({ description: 'Nothing.' })
-export class CancelPaymentDto {}
 
 /** The body of a refund. It may be empty. */
 export class CreateRefundDto {

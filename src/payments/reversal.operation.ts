@@ -4,6 +4,7 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError, type Refusal } from '../domain/errors.js';
 import type { Payment } from '../domain/payment.js';
 import {
+  NOT_A_PAYMENT,
   nextUndoStep,
   type Reversal,
   type ReversalFailure,
@@ -38,8 +39,6 @@ const FIRST_LOOK_MS = 25;
 const MAX_LOOK_MS = 1_000;
 /** How long between two looks is too long for whoever asks again, or carries a reversal on among other claims. */
 const MAX_LOOK_AGAIN_MS = 100;
-
-const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 
 /** How a payment was undone, or why it could not be. */
 type ReversalEnd =
