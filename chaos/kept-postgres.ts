@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { embeddedPostgresFiles, readPostmasterPid } from '../src/database/embedded-postgres.files.js';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../src/database/embedded-postgres.js';
+import { embeddedPostgresFiles, readPostmasterPid } from '../src/embedded-postgres/data-folder.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../src/embedded-postgres/server.js';
 import type { Kept } from './kept-process.js';
 
 const READY_LIMIT_MS = 60_000;

@@ -4,7 +4,7 @@ import { closeApp, createApp } from './app.js';
 import { ConfigError, loadConfig, type Config } from './config/config.js';
 import { StartupError } from './config/startup-error.js';
 import { isDatabaseUnavailable } from './database/database-errors.js';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from './database/embedded-postgres.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from './embedded-postgres/server.js';
 import { pendingMigrations, runMigrations } from './database/migrations.js';
 import { SandboxGatewayHost } from './gateways/sandbox/sandbox-gateway.host.js';
 import { createLogger } from './http/logger.js';

@@ -7,9 +7,9 @@ import { loadConfig, type Config } from '../config/config.js';
 import type { Environment } from '../config/environment-reader.js';
 import { StartupError } from '../config/startup-error.js';
 import { createDataSource } from '../database/data-source.js';
-import { embeddedPostgresFiles } from '../database/embedded-postgres.files.js';
 import { ENTITIES } from '../entities.js';
-import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
+import { embeddedPostgresFiles } from '../embedded-postgres/data-folder.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 
 /** One command, one transaction at a time. */
 const POOL_SIZE = 1;

@@ -9,7 +9,7 @@ import { MigrationExecutor, type DataSource } from 'typeorm';
 import { loadConfig, ConfigError } from '../config/config.js';
 import { ENTITIES } from '../entities.js';
 import { StartupError } from '../config/startup-error.js';
-import { findEmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 import { openForMigration, runMigrations } from '../database/migrations.js';
 import { migrationSource } from './migration-source.js';
 

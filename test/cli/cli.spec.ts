@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { hashApiKey } from '../../src/auth/api-key.js';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { runMigrations } from '../../src/database/migrations.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import { childEnvironment } from '../support/child-environment.js';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { charge, chargeUntilFinal, newKey, SLOW } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { Evidence, expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, DatabaseError } from 'pg';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/database/embedded-postgres.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { runMigrations } from '../../src/database/migrations.js';
 import { fillCompileCache } from './child-environment.js';
 

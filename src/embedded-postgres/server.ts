@@ -11,45 +11,44 @@ import {
   errorCode,
   readIfExists,
   readPostmasterPid,
-} from './embedded-postgres.files.js';
+} from './data-folder.js';
 
 export interface EmbeddedPostgresServer {
   readonly url: string;
-  /** Ends within {@link STOP_LIMIT_MS}, and may be called again. Data is safe either way. */
+  /** Takes at most {@link STOP_LIMIT_MS}, and may be called again. It loses no committed data. */
   readonly stop: () => Promise<void>;
 }
 
 export interface EmbeddedPostgresOptions {
   /** A fixed port instead of a free one. */
   readonly port?: number;
-  /** More of PostgreSQL's settings, such as `{ fsync: 'off' }` where a test does not need its data tomorrow. */
+  /** More PostgreSQL settings, such as `{ fsync: 'off' }` in a test that needs no durable data. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-/** What the supervisor is told, as its one argument. */
+/** The supervisor's only argument, as JSON. */
 export interface SupervisorJob extends EmbeddedPostgresOptions {
   readonly dataDir: string;
   readonly servicePid: number;
 }
 
-/** What the supervisor answers, once. */
+/** The supervisor's only answer. */
 export type SupervisorReport = { readonly url: string } | { readonly failure: string };
 
-/** The supervisor needs at most 4 s to stop PostgreSQL, its last resort included. */
+/** The supervisor needs at most 4 s to stop PostgreSQL, SIGKILL included. */
 const STOP_LIMIT_MS = 5_000;
 const CONNECT_LIMIT_MS = 3_000;
-const SUPERVISOR = fileURLToPath(new URL('./embedded-postgres.process.js', import.meta.url));
+const SUPERVISOR = fileURLToPath(new URL('./supervisor.js', import.meta.url));
 
 /**
- * Starts PostgreSQL on a data folder, which is created and initialised when new. Its data is as safe as in any other
- * PostgreSQL: `fsync` and `synchronous_commit` are on.
+ * Starts PostgreSQL on a data folder, and creates and initialises the folder if it is new. The data is as safe as in
+ * any PostgreSQL: `fsync` and `synchronous_commit` are on.
  *
- * The server belongs to a small supervisor process, not to us. Ctrl-C goes to every process of the terminal, and
- * PostgreSQL must outlive it until requests in flight are done; and when we die without a word, even by SIGKILL,
- * somebody must still be there to stop it. The supervisor has a session of its own and sees our end as the end of its
- * IPC channel.
+ * The server is the child of a small supervisor process, not ours. Ctrl-C reaches every process of the terminal, but
+ * PostgreSQL must stay up until requests in flight are done. And if we die suddenly, even by SIGKILL, something must be
+ * left to stop it. So the supervisor has its own session, and learns of our end when its IPC channel closes.
  *
- * @throws StartupError one sentence, such as that another process uses the folder
+ * @throws StartupError with one sentence, such as that another process uses the folder
  */
 export async function startEmbeddedPostgres(
   dataDir: string,
@@ -64,15 +63,15 @@ export async function startEmbeddedPostgres(
   });
   const report = await firstReport(supervisor);
   if ('failure' in report) throw new StartupError(report.failure);
-  // From here on it is no reason to keep our process running: if we end, so does it.
+  // From here on the supervisor must not keep our process running. It ends when we do.
   supervisor.unref();
   supervisor.channel?.unref();
   return { url: report.url, stop: () => stopSupervisor(supervisor) };
 }
 
 /**
- * The URL of the server that runs on this data folder right now, started by whichever process, or null.
- * @throws StartupError when the folder may not be read
+ * The URL of the server that is running on this data folder, whichever process started it, or null.
+ * @throws StartupError when the folder cannot be read
  */
 export async function findEmbeddedPostgres(dataDir: string): Promise<string | null> {
   const files = embeddedPostgresFiles(resolve(dataDir));
@@ -92,7 +91,7 @@ export async function findEmbeddedPostgres(dataDir: string): Promise<string | nu
   }
 }
 
-/** A recorded port may by now be anybody's, so the server there has to name our folder as its own. */
+/** Another server may have taken the recorded port, so the server there has to name our folder as its own. */
 async function servesCluster(url: string, cluster: string): Promise<boolean> {
   const client = new Client({ connectionString: url, ssl: false, connectionTimeoutMillis: CONNECT_LIMIT_MS });
   client.on('error', () => undefined);
@@ -125,7 +124,7 @@ async function stopSupervisor(supervisor: ChildProcess): Promise<void> {
   if (supervisor.exitCode !== null || supervisor.signalCode !== null) return;
   supervisor.ref();
   const exited = once(supervisor, 'exit');
-  // The channel may close in between, which tells the supervisor the same.
+  // If the channel closes before this is sent, the supervisor stops all the same.
   if (supervisor.connected) supervisor.send('stop', () => undefined);
   const limit = setTimeout(() => supervisor.kill('SIGKILL'), STOP_LIMIT_MS);
   await exited;

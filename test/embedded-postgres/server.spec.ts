@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { StartupError } from '../../src/config/startup-error.js';
-import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded-postgres.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded-postgres/server.js';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/postgres.js';
 
-const SERVICE = fileURLToPath(new URL('./embedded-postgres.service.js', import.meta.url));
+const SERVICE = fileURLToPath(new URL('./service.js', import.meta.url));
 
 describe('the embedded PostgreSQL', () => {
   let folder: TemporaryFolder;
@@ -37,7 +37,7 @@ describe('the embedded PostgreSQL', () => {
 
   afterAll(() => template.remove());
 
-  it('keeps its data over a restart, with the guarantees of a real PostgreSQL', async () => {
+  it('keeps its data across a restart, with durable commits', async () => {
     copyTemplate();
     const first = await startEmbeddedPostgres(dataDir);
     expect(await findEmbeddedPostgres(dataDir)).toBe(first.url);
@@ -54,7 +54,7 @@ describe('the embedded PostgreSQL', () => {
     await second.stop();
   });
 
-  it('keeps its password from others and accepts no connection without it', async () => {
+  it('keeps its password in a private file and refuses a connection without it', async () => {
     copyTemplate();
     const { url, stop } = await startEmbeddedPostgres(dataDir);
     expect((await stat(join(dataDir, 'postgres.password'))).mode & 0o777).toBe(0o600);
@@ -64,7 +64,7 @@ describe('the embedded PostgreSQL', () => {
     await stop();
   });
 
-  it('refuses a second start on one folder in one sentence', async () => {
+  it('refuses a second start on the same folder with one sentence', async () => {
     copyTemplate();
     const first = await startEmbeddedPostgres(dataDir);
     const second = startEmbeddedPostgres(dataDir);
@@ -98,14 +98,14 @@ describe('the embedded PostgreSQL', () => {
     expect(await findEmbeddedPostgres(dataDir)).toBeNull();
   });
 
-  it('stays up through signals that were meant for the service', async () => {
+  it('stays up when the supervisor gets signals that are meant for the service', async () => {
     const service = await startService();
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(service.supervisor, signal);
     await sleep(300);
     expect(await query(service.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
-  it('starts again after everything was killed, and has what was committed', async () => {
+  it('starts again with all committed data after every process was killed', async () => {
     const service = await startService();
     await query(service.url, "CREATE TABLE kept AS SELECT 'yes' AS value");
     service.kill('SIGKILL');
@@ -138,7 +138,7 @@ describe('the embedded PostgreSQL', () => {
     expect(await query(service.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
   });
 
-  it('is not stopped by a postmaster.pid whose number is another process’s by now', async () => {
+  it('starts despite a postmaster.pid that names another process', async () => {
     copyTemplate();
     const { uid, gid } = await stat(join(template.path, 'data', 'postgres'));
     const stranger = spawn('sleep', ['60'], {
@@ -155,7 +155,7 @@ describe('the embedded PostgreSQL', () => {
     await stop();
   });
 
-  it('starts afresh when the first start was killed half-way', async () => {
+  it('starts from scratch when the first start was killed half-way', async () => {
     const service = fork(SERVICE, [dataDir], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     services.push(service);
     await eventually(async () => existsSync(join(dataDir, 'postgres.new', 'cluster', 'PG_VERSION')));
@@ -167,12 +167,12 @@ describe('the embedded PostgreSQL', () => {
   });
 
   /**
-   * A data folder that has been used before, which is quicker to have than a new one. As root the copy is root's, which
-   * PostgreSQL would refuse: starting on it shows that we do not.
+   * A used data folder, because copying one is quicker than initialising one. When the tests run as root, root owns the
+   * copy. PostgreSQL would refuse it, so starting on it shows that we mend its owner.
    */
   const copyTemplate = () => execFileSync('cp', ['-R', join(template.path, 'data'), dataDir]);
 
-  /** A process of its own that starts PostgreSQL as the service does, so that it can be killed. */
+  /** Starts PostgreSQL from a process of its own, as the service does, so that the process can be killed. */
   async function startService() {
     copyTemplate();
     const service = fork(SERVICE, [dataDir], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
@@ -184,7 +184,7 @@ describe('the embedded PostgreSQL', () => {
   }
 });
 
-/** Linux has it in a file, and small images lack `ps`. */
+/** On Linux reads /proc, because small images lack `ps`. */
 function parentOf(pid: number): number {
   if (process.platform !== 'linux')
     return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }));

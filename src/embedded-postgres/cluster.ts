@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { StartupError } from '../config/startup-error.js';
-import { chooseAccount, commandAs, type Account } from './embedded-postgres.account.js';
 import {
   EMBEDDED_DATABASE,
   EMBEDDED_HOST,
@@ -14,29 +13,32 @@ import {
   embeddedPostgresUrl,
   readIfExists,
   readPostmasterPid,
-} from './embedded-postgres.files.js';
-import type { EmbeddedPostgresOptions } from './embedded-postgres.js';
-import { removeLeftovers } from './embedded-postgres.leftovers.js';
-import { BoundedLog } from './embedded-postgres.log.js';
+  removeLeftovers,
+} from './data-folder.js';
 import {
+  BoundedLog,
+  chooseAccount,
   collectTail,
+  commandAs,
   exit,
   exitsWithin,
   findPrograms,
   reason,
   STOP_STEPS,
-} from './embedded-postgres.programs.js';
+  type Account,
+} from './programs.js';
+import type { EmbeddedPostgresOptions } from './server.js';
 
-/** Recovery after a crash reads up to `max_wal_size` again, which takes a slow disk a while. */
+/** Crash recovery may replay up to `max_wal_size` of log, which takes a while on a slow disk. */
 const READY_LIMIT_MS = 120_000;
-/** How long dying processes of an earlier server, or a port that somebody took, are waited for. */
+/** How long we wait for an earlier server's processes to die, or for a port that something else took. */
 const OBSTACLE_LIMIT_MS = 20_000;
 const READY_POLL_MS = 20;
 const RETRY_MS = 200;
 const RESTART_DELAY_MS = 1_000;
 const PASSWORD_BYTES = 24;
 
-/** Comparison by code point, the same on every machine and with every C library. */
+/** Text compares by code point, so it sorts the same on every machine and with every C library. */
 const INITDB_FLAGS = [
   '--auth=scram-sha-256',
   '--encoding=UTF8',
@@ -48,7 +50,7 @@ const INITDB_FLAGS = [
 
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: EMBEDDED_HOST,
-  // Everyone connects by TCP, so there is no socket folder that could be missing, taken or too long a path.
+  // All clients connect by TCP. A socket folder could be missing, taken, or have too long a path.
   unix_socket_directories: '',
   max_connections: '200',
   shared_buffers: '256MB',
@@ -56,23 +58,23 @@ const SETTINGS: Readonly<Record<string, string>> = {
   synchronous_commit: 'on',
   timezone: 'UTC',
   log_timezone: 'UTC',
-  // The obstacles below are recognised by their English text.
+  // PASSING_OBSTACLES matches English text.
   lc_messages: 'C',
 };
 
-/** What an earlier server or a stranger's port may put in our way for a moment. */
+/** Failures that pass by themselves: an earlier server is still dying, or something else has the port. */
 const PASSING_OBSTACLES =
   /pre-existing shared memory block|lock file "postmaster\.pid" already exists|could not bind|could not create any TCP\/IP sockets/;
 
 /**
- * One PostgreSQL on one data folder: initialised when new, repaired when left behind, started, kept running, stopped.
- * Whoever uses it holds the folder's lock, so whatever is found there was left by a process that is gone.
+ * One PostgreSQL on one data folder: initialises a new one, repairs one that was left behind, starts the server, keeps
+ * it running and stops it. The caller holds the folder's lock, so everything in it comes from processes that are gone.
  */
 export class EmbeddedCluster {
   private readonly files;
   private readonly log: BoundedLog;
   private readonly stopping = new AbortController();
-  /** What runs at present: `initdb`, then the server. */
+  /** The program that is running: first `initdb`, then the server. */
   private child: ChildProcess | null = null;
 
   constructor(
@@ -104,8 +106,8 @@ export class EmbeddedCluster {
   }
 
   /**
-   * Creates the cluster beside its place and moves it there when complete, so that an interrupted `initdb` leaves
-   * nothing that looks like a database.
+   * Creates the cluster under another name and renames it when complete, so an interrupted `initdb` leaves nothing
+   * that looks like a database.
    * @returns the password
    */
   private async initialise(initdb: string, account: Account): Promise<string> {
@@ -142,7 +144,7 @@ export class EmbeddedCluster {
     return newPassword;
   }
 
-  /** A folder that was copied, by root or with a wide umask, is one that PostgreSQL refuses. */
+  /** PostgreSQL refuses a folder that was copied by root or with a wide umask, so mend its owner and mode. */
   private async adopt(password: string, account: Account): Promise<string> {
     const { cluster } = this.files;
     const { uid, mode } = await stat(cluster);
@@ -175,7 +177,7 @@ export class EmbeddedCluster {
     }
   }
 
-  /** Without this, a server that the system killed for want of memory would leave a service that can only say 503. */
+  /** Without this, a server that the system killed to free memory would leave the service answering 503 for ever. */
   private async restart(postgres: string, account: Account, port: number): Promise<void> {
     while (!this.stopping.signal.aborted) {
       await sleep(RESTART_DELAY_MS);
@@ -188,7 +190,7 @@ export class EmbeddedCluster {
     }
   }
 
-  /** @returns null once the server accepts connections, or what it said when it ended instead. */
+  /** @returns null once the server accepts connections, or its output when it ended instead. */
   private async launch(postgres: string, account: Account, port: number): Promise<string | null> {
     const settings = { ...SETTINGS, ...this.options.settings, port: String(port) };
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
@@ -197,7 +199,7 @@ export class EmbeddedCluster {
     const ended = exit(server).then(() => true);
     const giveUpAt = Date.now() + READY_LIMIT_MS;
     do {
-      // The postmaster writes its state here in a fixed form; its log is for people and may be translated.
+      // This file has a fixed format. The log is for people and may be translated.
       const postmaster = await readPostmasterPid(this.files.postmasterPid);
       if (postmaster?.pid === server.pid && postmaster?.ready) return null;
       if (Date.now() > giveUpAt) server.kill('SIGQUIT');
@@ -228,7 +230,7 @@ async function createDatabase(url: string): Promise<void> {
   }
 }
 
-/** Free at this moment: whoever binds it must be ready to find it taken. */
+/** Free at this moment. Something else may take it before the server binds it. */
 async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
@@ -248,7 +250,7 @@ async function giveTo({ owner }: Account, path: string): Promise<void> {
   if (owner !== null) await chown(path, owner.uid, owner.gid);
 }
 
-/** The only copy of the password must be on disk before the first payment is. */
+/** This is the only copy of the password, so it must be on disk before the first payment is. */
 async function writeDurably(file: string, text: string): Promise<void> {
   await rm(file, { force: true });
   const handle = await open(file, 'wx', 0o600);
@@ -261,7 +263,7 @@ async function writeDurably(file: string, text: string): Promise<void> {
 }
 
 async function syncFolder(folder: string): Promise<void> {
-  // Windows knows no such thing.
+  // Windows cannot sync a folder.
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');
   try {
