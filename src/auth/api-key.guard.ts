@@ -2,13 +2,13 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { RefusedError } from '../domain/errors.js';
+import { PUBLIC } from '../http/public.decorator.js';
 import { hashApiKey } from './api-key.js';
 import type { ApiKey } from './api-keys.store.js';
 import { KnownApiKeys } from './known-api-keys.js';
-import { PUBLIC } from './public.decorator.js';
 import { RateLimits } from './rate-limits.js';
-import { NEEDED_SCOPES } from './scopes.decorator.js';
 import type { Scope } from './scopes.js';
+import { NEEDED_SCOPES } from './scopes.decorator.js';
 
 /** RFC 9110 section 11.1: the scheme is case-insensitive; RFC 6750 section 2.1: the token is one word. */
 export const BEARER = /^bearer +([\x21-\x7e]{1,255})$/i;

@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { uuidv7 } from '../ids/uuidv7.js';
 import { CONFIG, type Config } from '../config/config.js';
+import { uuidv7 } from '../ids/uuidv7.js';
 import { hashApiKey } from './api-key.js';
 import { ApiKeysStore } from './api-keys.store.js';
 import { SCOPES } from './scopes.js';

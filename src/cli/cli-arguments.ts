@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 import ms from 'ms';
 import { isScope, type Scope, SCOPES } from '../auth/scopes.js';
-import { isSafeText } from '../http/safe-text.js';
 import { isRfc3339 } from '../http/rfc3339.js';
+import { isSafeText } from '../http/safe-text.js';
 
 const MAX_NAME_LENGTH = 100;
 /** What is shown is held in memory; all is counted. */

@@ -5,7 +5,6 @@ import { KeyManagementError } from '../auth/key-management-error.js';
 import { type Scope, SCOPES } from '../auth/scopes.js';
 import { ConfigError } from '../config/config.js';
 import { StartupError } from '../config/startup-error.js';
-import { explainDatabaseError } from './cli-errors.js';
 import {
   age,
   lifetime,
@@ -16,6 +15,7 @@ import {
   shownLines,
   uuid,
 } from './cli-arguments.js';
+import { explainDatabaseError } from './cli-errors.js';
 import { describeIssued, issuedToWire, keyToRow, keyToWire } from './cli-output.js';
 import { formatTable } from './table.js';
 import { describeVerification, isVerified, verificationToWire } from './verify-output.js';

@@ -9,8 +9,8 @@ import { MigrationExecutor, type DataSource } from 'typeorm';
 import { loadConfig, ConfigError } from '../config/config.js';
 import { ENTITIES } from '../entities.js';
 import { StartupError } from '../config/startup-error.js';
-import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 import { openForMigration, runMigrations } from '../database/migrations.js';
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 import { migrationSource } from './migration-source.js';
 
 const COMMANDS = { run, revert, show, generate } as const;

@@ -3,16 +3,16 @@ import { closeApp, createApp } from '../app.js';
 import type { Config } from '../config/config.js';
 import type { Environment } from '../config/environment-reader.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
-import { openGatewayBooks } from '../gateways/open-gateway-books.js';
 import type { GatewayBooks } from '../gateways/gateway-books.js';
+import { openGatewayBooks } from '../gateways/open-gateway-books.js';
 import { createLogger } from '../http/logger.js';
 import { ClaimsStore } from '../idempotency/claims.store.js';
+import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { EffectStage } from '../reconciliation/effect-stage.js';
 import { OurBooksStore, type OpenClaim } from '../reconciliation/our-books.store.js';
 import { Reconciliation, type Compared, type Scope } from '../reconciliation/reconciliation.js';
 import { repairableClaims, Report, type ReportLimits } from '../reconciliation/report.js';
-import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
-import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { withDatabase, type CliDatabase } from './cli-database.js';
 
 /** A liar may hide its first answer from us; the next time it is asked what became of the call. */

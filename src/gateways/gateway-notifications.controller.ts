@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Body, Controller, Headers, HttpCode, Param, Post } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiBody, ApiHeader, ApiNoContentResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { Public } from '../auth/public.decorator.js';
+import { Public } from '../http/public.decorator.js';
 import { GATEWAY_NAMES } from '../config/config.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { RAW_BODY } from '../http/raw-body.js';

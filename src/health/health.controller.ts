@@ -1,10 +1,10 @@
 import { Controller, Get, HttpStatus, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Public } from '../auth/public.decorator.js';
 import { RelayMetrics } from '../events/relay-metrics.js';
-import { LivenessDto, ReadinessDto } from './health.dto.js';
+import { Public } from '../http/public.decorator.js';
 import { UnknownOutcomesReport } from '../idempotency/unknown-outcomes.js';
+import { LivenessDto, ReadinessDto } from './health.dto.js';
 import { Readiness } from './readiness.js';
 
 @ApiTags('Service')

@@ -1,7 +1,5 @@
 import { registerDecorator, ValidateIf } from 'class-validator';
-import { findCurrency } from '../currencies/currencies.js';
 import { MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
-import { isIdempotencyKey } from '../idempotency/wire/idempotency-key.js';
 import { isRfc3339 } from './rfc3339.js';
 import { isSafeText } from './safe-text.js';
 
@@ -9,17 +7,17 @@ const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
 const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
 
 const PAYMENT_METHOD_TOKEN = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
-/** A card number has 12 to 19 digits. One that hides in a token would be stored and shown, so none may. */
+/** A card number has 12 to 19 digits. If a token could hold one, we would store it and show it. */
 const CARD_NUMBER = /\d{12}/;
 
-/** Left out is not the same as null, which `@IsOptional()` lets through. */
+/** Checks the field unless it is left out. Unlike `@IsOptional()`, it does not let null through. */
 export function IfGiven(): PropertyDecorator {
   return ValidateIf((_dto, value) => value !== undefined);
 }
 
 /** A string of `min` to `max` characters that PostgreSQL can store. */
 export function IsSafeText(min: number, max: number): PropertyDecorator {
-  return field('isSafeText', {
+  return fieldRule('isSafeText', {
     accepts: (value) => typeof value === 'string' && isSafeText(value, min, max),
     expected: `must be a string of ${min} to ${max} characters, without NUL and without lone surrogates`,
   });
@@ -27,38 +25,22 @@ export function IsSafeText(min: number, max: number): PropertyDecorator {
 
 /** An amount in the currency's minor unit. */
 export function IsAmount(): PropertyDecorator {
-  return field('isAmount', {
+  return fieldRule('isAmount', {
     accepts: (value) => Number.isInteger(value) && MIN_AMOUNT <= Number(value) && Number(value) <= MAX_AMOUNT,
     expected: `must be a whole number from ${MIN_AMOUNT} to ${MAX_AMOUNT}, in the currency's minor unit`,
   });
 }
 
-/** A key as the `Idempotency-Key` header would carry it. */
-export function IsIdempotencyKey(): PropertyDecorator {
-  return field('isIdempotencyKey', {
-    accepts: (value) => typeof value === 'string' && isIdempotencyKey(value),
-    expected: 'must be an idempotency key of 1 to 255 visible ASCII characters',
-  });
-}
-
-/** An active ISO 4217 code in upper case. */
-export function IsCurrencyCode(): PropertyDecorator {
-  return field('isCurrencyCode', {
-    accepts: (value) => typeof value === 'string' && findCurrency(value) !== undefined,
-    expected: 'must be an active ISO 4217 code in upper case, such as EUR',
-  });
-}
-
-/** A time as RFC 3339 writes it. */
+/** An RFC 3339 time. */
 export function IsTime(): PropertyDecorator {
-  return field('isTime', {
+  return fieldRule('isTime', {
     accepts: (value) => typeof value === 'string' && isRfc3339(value),
     expected: 'must be an RFC 3339 time, such as 2026-01-31T09:30:00Z',
   });
 }
 
 export function IsTrueOrFalse(): PropertyDecorator {
-  return field('isTrueOrFalse', {
+  return fieldRule('isTrueOrFalse', {
     accepts: (value) => typeof value === 'boolean',
     expected: 'must be true or false',
   });
@@ -66,7 +48,7 @@ export function IsTrueOrFalse(): PropertyDecorator {
 
 /** A plain object of strings with bounded keys and values, such as `metadata`. */
 export function IsStringMap(maxEntries: number, maxKey: number, maxValue: number): PropertyDecorator {
-  return field('isStringMap', {
+  return fieldRule('isStringMap', {
     accepts: (value) => {
       if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
       const entries = Object.entries(value);
@@ -83,7 +65,7 @@ export function IsStringMap(maxEntries: number, maxKey: number, maxValue: number
 
 /** The token of a payment method, never a card number. */
 export function IsPaymentMethodToken(): PropertyDecorator {
-  return field('isPaymentMethodToken', {
+  return fieldRule('isPaymentMethodToken', {
     accepts: (value) =>
       typeof value === 'string' &&
       PAYMENT_METHOD_TOKEN.test(value) &&
@@ -100,8 +82,10 @@ function isMapValue(value: unknown, max: number): boolean {
   return typeof value === 'string' && isSafeText(value, 0, max);
 }
 
-/** Messages say what is expected and never repeat the value, which may be a secret. */
-function field(
+/**
+ * Makes a decorator from a rule. The message says what is expected and never repeats the value, which may be a secret.
+ */
+export function fieldRule(
   name: string,
   rule: { accepts(value: unknown): boolean; expected: string },
 ): PropertyDecorator {

@@ -1,11 +1,11 @@
 import { Controller, Get, Headers, Param, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Public } from '../auth/public.decorator.js';
 import { type RefusalCode, RefusedError } from '../domain/errors.js';
 import { ApiProblems } from './api-docs.js';
 import { problemPage, problemsPage } from './problem-pages.js';
 import { isProblemCode, PROBLEM_CODES, PROBLEMS, problemType } from './problem-table.js';
+import { Public } from './public.decorator.js';
 import { PublicUrl } from './public-url.js';
 
 const DOCUMENT_CONTENT = {

@@ -1,8 +1,8 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { validate as isUuid } from 'uuid';
+import { IsCurrencyCode } from '../currencies/currency-code.validator.js';
 import { LEDGER_ACCOUNTS, type LedgerAccount } from '../domain/postings.js';
-import { IsCurrencyCode } from '../http/field-validators.js';
 import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
 import type { Balance } from './balances.store.js';
 import type { EntryPlace, LedgerEntry } from './ledger-entries.store.js';

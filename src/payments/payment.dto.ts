@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { IsCurrencyCode } from '../currencies/currency-code.validator.js';
 import { amountFromWire, amountToWire, MAX_AMOUNT_MINOR, MIN_AMOUNT_MINOR } from '../domain/money.js';
 import {
   CAPTURE_METHODS,
@@ -8,13 +9,7 @@ import {
   type Payment,
   type PaymentStatus,
 } from '../domain/payment.js';
-import {
-  IsAmount,
-  IsCurrencyCode,
-  IsPaymentMethodToken,
-  IsSafeText,
-  IsStringMap,
-} from '../http/field-validators.js';
+import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../http/field-validators.js';
 import { PageAnswerDto, PeriodQueryDto } from '../http/page.dto.js';
 import type { ChargeCommand } from './commands.js';
 

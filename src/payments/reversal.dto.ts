@@ -6,8 +6,8 @@ import {
   type ReversalOutcome,
   type ReversalStatus,
 } from '../domain/reversal.js';
-import { IsIdempotencyKey } from '../http/field-validators.js';
 import { MAX_KEY_LENGTH } from '../idempotency/wire/idempotency-key.js';
+import { IsIdempotencyKey } from '../idempotency/wire/idempotency-key.validator.js';
 
 export class CreateReversalDto {
   @ApiProperty({

@@ -5,14 +5,14 @@ import { DataSource } from 'typeorm';
 import { hashApiKey } from '../../src/auth/api-key.js';
 import { AuthModule } from '../../src/auth/auth.module.js';
 import { CurrentMerchant } from '../../src/auth/merchant.decorator.js';
-import { Public } from '../../src/auth/public.decorator.js';
 import { Scopes } from '../../src/auth/scopes.decorator.js';
-import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/config.js';
+import { ConfigModule } from '../../src/config/config.module.js';
 import { Notifications } from '../../src/database/notifications.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
+import { Public } from '../../src/http/public.decorator.js';
 
 @Controller()
 class WhoController {

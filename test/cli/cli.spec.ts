@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { hashApiKey } from '../../src/auth/api-key.js';
-import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { runMigrations } from '../../src/database/migrations.js';
+import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import { childEnvironment } from '../support/child-environment.js';
 import {

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { TwoBooks } from '../reconciliation/two-books.js';
-import { childEnvironment } from '../support/child-environment.js';
 import { AUTOMATIC, newPayment } from '../support/api.js';
+import { childEnvironment } from '../support/child-environment.js';
 import { charge, chargeBody, newKey } from '../support/client.js';
 
 const CLI = join(import.meta.dirname, '../../src/cli/cli.js');

@@ -4,23 +4,18 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { IsIn, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import type { Logger } from 'pino';
 import { QueryFailedError } from 'typeorm';
-import { Public } from '../../src/auth/public.decorator.js';
-import { ConfigModule } from '../../src/config/config.module.js';
 import { type Config, loadConfig } from '../../src/config/config.js';
+import { ConfigModule } from '../../src/config/config.module.js';
+import { IsCurrencyCode } from '../../src/currencies/currency-code.validator.js';
 import { type Refusal, RefusedError } from '../../src/domain/errors.js';
 import { ApiIdempotencyKey, ApiProblems } from '../../src/http/api-docs.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
-import {
-  IsAmount,
-  IsCurrencyCode,
-  IsPaymentMethodToken,
-  IsSafeText,
-  IsStringMap,
-} from '../../src/http/field-validators.js';
+import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../../src/http/field-validators.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
 import { NestLogger } from '../../src/http/nest-logger.js';
 import { setupOpenApi } from '../../src/http/openapi.js';
+import { Public } from '../../src/http/public.decorator.js';
 import { MetricsModule } from '../../src/metrics/metrics.module.js';
 
 /** Shaped like the body of a payment, so that what holds here holds there. */

@@ -1,12 +1,7 @@
 import { validateSync } from 'class-validator';
 import { assert, nat, property as forAll, string } from 'fast-check';
-import {
-  IsAmount,
-  IsCurrencyCode,
-  IsPaymentMethodToken,
-  IsSafeText,
-  IsStringMap,
-} from '../../src/http/field-validators.js';
+import { IsCurrencyCode } from '../../src/currencies/currency-code.validator.js';
+import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../../src/http/field-validators.js';
 import { isSafeText } from '../../src/http/safe-text.js';
 
 class Fields {

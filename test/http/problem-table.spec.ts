@@ -1,3 +1,4 @@
+import type { Refusal } from '../../src/domain/errors.js';
 import {
   PROBLEM_CODES,
   problemKind,
@@ -5,7 +6,6 @@ import {
   problemType,
   renderProblem,
 } from '../../src/http/problem-table.js';
-import type { Refusal } from '../../src/domain/errors.js';
 
 const CONTEXT = { requestId: 'req-1', publicUrl: 'https://pay.test' };
 
