@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import ms from 'ms';
-import type { SandboxScript } from '../gateways/sandbox/sandbox-script.js';
 import { EnvironmentReader, type Environment } from './environment-reader.js';
+import type { SandboxScript } from './sandbox-script.js';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

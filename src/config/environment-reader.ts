@@ -1,11 +1,7 @@
 import { isIP } from 'node:net';
 import ms from 'ms';
-import {
-  parseSandboxScriptText,
-  SandboxScriptError,
-  type SandboxScript,
-} from '../gateways/sandbox/sandbox-script.js';
 import type { NatsConfig, RateLimit } from './config.js';
+import { parseSandboxScriptText, SandboxScriptError, type SandboxScript } from './sandbox-script.js';
 
 const RATE_WINDOW_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 };
 

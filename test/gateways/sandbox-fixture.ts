@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { parseSandboxScript, type SandboxScript } from '../../src/config/sandbox-script.js';
 import type {
   CaptureRequest,
   ChargeRequest,
@@ -8,7 +9,6 @@ import type {
 } from '../../src/gateways/gateway.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import { SandboxEngine } from '../../src/gateways/sandbox/sandbox-engine.js';
-import { parseSandboxScript, type SandboxScript } from '../../src/gateways/sandbox/sandbox-script.js';
 import { createTemporaryFolder } from '../support/postgres.js';
 
 export interface SandboxFixture {

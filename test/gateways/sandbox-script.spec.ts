@@ -2,8 +2,8 @@ import {
   parseSandboxScript,
   parseSandboxScriptText,
   SandboxScriptError,
-  SandboxScriptRun,
-} from '../../src/gateways/sandbox/sandbox-script.js';
+} from '../../src/config/sandbox-script.js';
+import { SandboxScriptRun } from '../../src/gateways/sandbox/sandbox-script-run.js';
 
 const MANY = 10_000;
 

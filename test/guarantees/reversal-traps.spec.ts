@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import { DataSource } from 'typeorm';
+import { parseSandboxScript } from '../../src/config/sandbox-script.js';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
-import { parseSandboxScript } from '../../src/gateways/sandbox/sandbox-script.js';
 import { OperationRunner } from '../../src/idempotency/operation.runner.js';
 import { AUTOMATIC, MANUAL, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { SandboxCallName } from '../../src/config/sandbox-script.js';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
-import type { SandboxCallName } from '../../src/gateways/sandbox/sandbox-script.js';
 import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
+import { script } from '../gateways/sandbox-fixture.js';
 import { AUTOMATIC, get, MANUAL, newPayment, post } from '../support/api.js';
 import { newKey, type Reply } from '../support/client.js';
 import { expectVerified } from '../support/evidence.js';
 import { TestApp } from '../support/test-app.js';
-import { script } from '../gateways/sandbox-fixture.js';
 
 interface Case {
   what: string;

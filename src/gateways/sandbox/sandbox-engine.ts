@@ -1,16 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type {
+  LookupFault,
+  SandboxCallName,
+  SandboxFault,
+  SandboxScript,
+} from '../../config/sandbox-script.js';
 import type { DeclineCode } from '../../domain/errors.js';
 import type { CaptureMethod, PaymentFailure } from '../../domain/payment.js';
 import type { RecordedCall, SandboxBooks, SandboxEffect } from './sandbox-books.js';
 import type { SandboxNotifier } from './sandbox-notifier.js';
-import {
-  SandboxScriptRun,
-  type CallPlan,
-  type LookupFault,
-  type SandboxCallName,
-  type SandboxFault,
-  type SandboxScript,
-} from './sandbox-script.js';
+import { SandboxScriptRun, type CallPlan } from './sandbox-script-run.js';
 
 const SLOW_MS = 3_000;
 

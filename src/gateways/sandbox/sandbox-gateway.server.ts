@@ -7,13 +7,13 @@ import {
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify';
-import type { SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
 import {
   parseSandboxScript,
   parseSandboxScriptText,
   SandboxScriptError,
   type SandboxScript,
-} from './sandbox-script.js';
+} from '../../config/sandbox-script.js';
+import type { SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
 import {
   callToWire,
   effectToWire,

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { Webhook } from 'standardwebhooks';
 import type { DueNotification, NotificationPlan, RecordedCall, SandboxBooks } from './sandbox-books.js';
 import type { SandboxEffect, SandboxEffectKind } from './sandbox-books.js';
-import type { SandboxScriptRun } from './sandbox-script.js';
+import type { SandboxScriptRun } from './sandbox-script-run.js';
 
 /** How many notifications are on their way at a time. */
 const MAX_IN_FLIGHT = 8;

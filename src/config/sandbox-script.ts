@@ -1,14 +1,11 @@
-/**
- * How the sandbox provider misbehaves on purpose. Everything is drawn from the seed and the number of the call, so
- * that the same calls in the same order meet the same faults, whatever the clock and the keys.
- */
+/** A script says how the sandbox provider misbehaves on purpose. Here is what one may say, and how we read it. */
 
 export const SANDBOX_CALLS = ['charge', 'capture', 'void', 'refund'] as const;
 export type SandboxCallName = (typeof SANDBOX_CALLS)[number];
 
 /**
- * `refuse`: 503 before any effect. The others come `before` the call had its effect, which it then never has, or
- * `after` it: `error` answers 500, `silence` never answers, `reset` closes the connection.
+ * `refuse` answers 503 and has no effect. The others act `before` the call's effect, which then never comes, or `after`
+ * it: `error` answers 500, `silence` never answers, `reset` closes the connection.
  */
 export const SANDBOX_FAULTS = [
   'refuse',
@@ -27,15 +24,15 @@ export type LookupFault = (typeof LOOKUP_FAULTS)[number];
 /** From and to, in milliseconds, both included. */
 export type RangeMs = readonly [number, number];
 
-type Chances<Fault extends string> = Readonly<Partial<Record<Fault, number>>>;
+export type Chances<Fault extends string> = Readonly<Partial<Record<Fault, number>>>;
 
 export interface SandboxScript {
   readonly seed: number;
-  /** Which calls it is about. */
+  /** The calls it applies to. */
   readonly calls: readonly SandboxCallName[];
-  /** For so many of them; null for all that come. */
+  /** It applies to this many of them; null for all. */
   readonly next: number | null;
-  /** How long a call is on its way before the provider acts on it; its client may have given up by then. */
+  /** How long a call travels before the provider acts on it. Its client may have given up by then. */
   readonly arrivalMs: RangeMs;
   /** How long the answer takes after that. */
   readonly latencyMs: RangeMs;
@@ -45,7 +42,7 @@ export interface SandboxScript {
     readonly duplicate: number;
     readonly late: number;
     readonly lateMs: RangeMs;
-    /** The chance that a notification waits for the one after it. */
+    /** The chance that a notification waits until the next one is sent. */
     readonly reorder: number;
   };
 }
@@ -59,93 +56,13 @@ export class SandboxScriptError extends Error {
   }
 }
 
-export interface CallPlan {
-  arrivalMs: number;
-  latencyMs: number;
-  fault: SandboxFault | null;
-}
-
-export interface LookupPlan {
-  latencyMs: number;
-  fault: LookupFault | null;
-}
-
-export interface NotificationDraw {
-  duplicate: boolean;
-  lateMs: number;
-  reorder: boolean;
-}
-
 const MAX_DELAY_MS = 3_600_000;
 const MAX_SEED = 2 ** 32 - 1;
 const NO_DELAY: RangeMs = [0, 0];
 const DEFAULT_LATE_MS: RangeMs = [500, 5_000];
 
-/** What a draw is for: each has a sequence of its own, so that adding one fault does not move the others. */
-const FACETS = [
-  'arrival',
-  'latency',
-  'fault',
-  'lookup latency',
-  'lookup fault',
-  'duplicate',
-  'late',
-  'late by',
-  'reorder',
-] as const;
-type Facet = (typeof FACETS)[number];
-
-/** A script being played: counts what it has been asked for. */
-export class SandboxScriptRun {
-  private callsSeen = 0;
-  private lookupsSeen = 0;
-  private notificationsSeen = 0;
-
-  constructor(readonly script: SandboxScript) {}
-
-  /** Null for a call that the script is not about. */
-  nextCall(name: SandboxCallName): CallPlan | null {
-    const { seed, calls, next, arrivalMs, latencyMs, faults } = this.script;
-    if (!calls.includes(name) || this.callsSeen === next) return null;
-    this.callsSeen += 1;
-    const n = this.callsSeen;
-    return {
-      arrivalMs: within(arrivalMs, draw(seed, n, 'arrival')),
-      latencyMs: within(latencyMs, draw(seed, n, 'latency')),
-      fault: pick(SANDBOX_FAULTS, faults, draw(seed, n, 'fault')),
-    };
-  }
-
-  nextLookup(): LookupPlan {
-    const { seed, lookups } = this.script;
-    this.lookupsSeen += 1;
-    const n = this.lookupsSeen;
-    return {
-      latencyMs: within(lookups.latencyMs, draw(seed, n, 'lookup latency')),
-      fault: pick(LOOKUP_FAULTS, lookups.faults, draw(seed, n, 'lookup fault')),
-    };
-  }
-
-  nextNotification(): NotificationDraw {
-    const { seed, notifications } = this.script;
-    this.notificationsSeen += 1;
-    const n = this.notificationsSeen;
-    const late = draw(seed, n, 'late') < notifications.late;
-    return {
-      duplicate: draw(seed, n, 'duplicate') < notifications.duplicate,
-      lateMs: late ? within(notifications.lateMs, draw(seed, n, 'late by')) : 0,
-      reorder: draw(seed, n, 'reorder') < notifications.reorder,
-    };
-  }
-
-  /** How often it was asked for each. */
-  seen(): { calls: number; lookups: number; notifications: number } {
-    return { calls: this.callsSeen, lookups: this.lookupsSeen, notifications: this.notificationsSeen };
-  }
-}
-
 /**
- * Reads a script as it is written in JSON; every field may be left out.
+ * Reads a script from parsed JSON. Every field may be left out.
  * @throws SandboxScriptError naming every wrong field.
  */
 export function parseSandboxScript(json: unknown): SandboxScript {
@@ -189,7 +106,7 @@ export function parseSandboxScript(json: unknown): SandboxScript {
   return parsed;
 }
 
-/** A script as it is written in JSON. @throws SandboxScriptError */
+/** Reads a script from JSON text. @throws SandboxScriptError */
 export function parseSandboxScriptText(text: string): SandboxScript {
   let json: unknown;
   try {
@@ -232,7 +149,7 @@ class ScriptReader {
     return SANDBOX_CALLS;
   }
 
-  /** A number stands for a range of one. */
+  /** A single number is a range from itself to itself. */
   rangeMs(value: unknown, name: string, fallback: RangeMs): RangeMs {
     if (value === undefined) return fallback;
     const [from, to, ...rest] = Array.isArray(value) ? (value as unknown[]) : [value, value];
@@ -248,7 +165,7 @@ class ScriptReader {
     return 0;
   }
 
-  /** At most one fault happens to a call, so that their chances add up to at most 1. */
+  /** A call meets at most one fault, so the chances must not add up to more than 1. */
   chances<Fault extends string>(value: unknown, name: string, faults: readonly Fault[]): Chances<Fault> {
     const given = this.object(value, name, faults);
     const chances = Object.fromEntries(
@@ -268,34 +185,4 @@ class ScriptReader {
 
 function isDelay(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= MAX_DELAY_MS;
-}
-
-function within([from, to]: RangeMs, drawn: number): number {
-  return Math.round(from + drawn * (to - from));
-}
-
-function pick<Fault extends string>(
-  faults: readonly Fault[],
-  chances: Chances<Fault>,
-  drawn: number,
-): Fault | null {
-  let end = 0;
-  for (const fault of faults) {
-    end += chances[fault] ?? 0;
-    if (drawn < end) return fault;
-  }
-  return null;
-}
-
-/** A number from 0 up to 1 that depends on nothing but its arguments, and on each bit of them. */
-function draw(seed: number, n: number, facet: Facet): number {
-  return scramble(scramble(scramble(seed) ^ n) ^ FACETS.indexOf(facet)) / 2 ** 32;
-}
-
-/** A bijection of 32-bit numbers whose every output bit depends on every input bit. */
-function scramble(value: number): number {
-  let bits = (value + 0x9e3779b9) | 0;
-  bits = Math.imul(bits ^ (bits >>> 16), 0x21f0aaad);
-  bits = Math.imul(bits ^ (bits >>> 15), 0x735a2d97);
-  return (bits ^ (bits >>> 15)) >>> 0;
 }
