@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
-import { loadConfig } from '../src/config/config.js';
+import { loadConfig } from '../src/config/load-config.js';
 import { runMigrations } from '../src/database/migrations.js';
 import { benchAgainst } from './against.js';
 import { benchBalances, DEFAULT_ENTRIES, MAX_ENTRIES } from './balances.js';

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { pino } from 'pino';
 import { closeApp, createApp } from '../src/app.js';
-import { loadConfig } from '../src/config/config.js';
+import { loadConfig } from '../src/config/load-config.js';
 import { PipelinedTransactions, type Transaction } from '../src/database/pipelined-transactions.js';
 import { API_KEY, CHARGE_BODY, CHARGE_PATH } from './charge-request.js';
 

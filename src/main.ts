@@ -1,7 +1,8 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { closeApp, createApp } from './app.js';
-import { ConfigError, loadConfig, type Config } from './config/config.js';
+import type { Config } from './config/config.js';
+import { ConfigError, loadConfig } from './config/load-config.js';
 import { StartupError } from './config/startup-error.js';
 import { isDatabaseUnavailable } from './database/database-errors.js';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from './embedded-postgres/server.js';

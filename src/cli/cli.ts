@@ -3,7 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import type { KeyManagement } from '../auth/key-management.js';
 import { KeyManagementError } from '../auth/key-management-error.js';
 import { type Scope, SCOPES } from '../auth/scopes.js';
-import { ConfigError } from '../config/config.js';
+import { ConfigError } from '../config/load-config.js';
 import { StartupError } from '../config/startup-error.js';
 import {
   age,

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MigrationExecutor, type DataSource } from 'typeorm';
-import { loadConfig, ConfigError } from '../config/config.js';
+import { loadConfig, ConfigError } from '../config/load-config.js';
 import { ENTITIES } from '../entities.js';
 import { StartupError } from '../config/startup-error.js';
 import { openForMigration, runMigrations } from '../database/migrations.js';

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { ConfigError, loadConfig } from '../config/config.js';
+import { ConfigError, loadConfig } from '../config/load-config.js';
 import { StartupError } from '../config/startup-error.js';
 import { openSandboxEngine } from '../gateways/sandbox/sandbox-gateway.host.js';
 import {

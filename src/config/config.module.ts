@@ -1,7 +1,7 @@
 import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { CONFIG, type Config } from './config.js';
 
-/** Hands the one validated configuration to whoever asks for `CONFIG`. */
+/** Provides the validated configuration under `CONFIG`. */
 @Global()
 @Module({})
 export class ConfigModule {

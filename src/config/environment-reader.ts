@@ -9,7 +9,7 @@ const NATS_PORT = 4222;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Reads one variable at a time and collects what is wrong, so that one start tells all of it. */
+/** Reads one variable at a time and collects the problems, so that one start reports all of them. */
 export class EnvironmentReader {
   readonly problems: string[] = [];
 
@@ -34,7 +34,7 @@ export class EnvironmentReader {
     return this.wrong(name, value, 'true or false', fallback);
   }
 
-  /** A number with its unit, such as `500ms`, `60s` or `24h`; the unit is required, since `60` could be either. */
+  /** A number with its unit, such as `500ms`, `60s` or `24h`. The unit is required: `60` could mean any of them. */
   duration(name: string, fallback: number, min: number): number {
     const value = this.value(name);
     if (value === undefined) return fallback;
@@ -62,7 +62,7 @@ export class EnvironmentReader {
     );
   }
 
-  /** A number of requests and their time, such as `1000/s`, or `off`. */
+  /** A number of requests per second, minute or hour, such as `1000/s`, or `off`. */
   rateLimit(name: string, fallback: RateLimit | null): RateLimit | null {
     const value = this.value(name);
     if (value === undefined) return fallback;
@@ -78,7 +78,7 @@ export class EnvironmentReader {
     );
   }
 
-  /** What browsers send as `Origin`: scheme, host and port, and nothing after them. */
+  /** Origins as browsers send them: scheme, host and port, with nothing after. */
   origins(name: string): string[] {
     const origins = this.list(name);
     const wrong = origins.find((origin) => !isOrigin(origin));
@@ -131,14 +131,14 @@ export class EnvironmentReader {
     );
   }
 
-  /** The servers of one NATS system, separated by commas. Who logs in is said with the first of them. */
+  /** The servers of one NATS system, separated by commas. The first URL holds the credentials. */
   nats(name: string): NatsConfig | null {
     const texts = this.list(name);
     if (texts.length === 0) return null;
     const urls = texts.filter((text) => isNatsUrl(text)).map((text) => new URL(text));
     const [first] = urls;
     if (first === undefined || urls.length < texts.length) {
-      // A URL may hold a password: it is not echoed.
+      // A URL may hold a password, so it is not echoed.
       this.problems.push(
         `${name} must be a URL such as nats://user:password@host:4222 or tls://host:4222, or several separated by commas`,
       );
@@ -148,7 +148,7 @@ export class EnvironmentReader {
     const password = decodeURIComponent(first.password) || null;
     return Object.freeze({
       servers: urls.map(({ hostname, port }) => `${hostname}:${port || NATS_PORT}`),
-      // A name without a password is a token, as NATS's own clients have it.
+      // A name without a password is a token, as in NATS's own clients.
       user: password === null ? null : user,
       password,
       token: password === null ? user : null,
@@ -159,7 +159,7 @@ export class EnvironmentReader {
   apiKey(name: string, fallback: string): string {
     const value = this.value(name);
     if (value === undefined) return fallback;
-    // The value is a credential: it is not echoed.
+    // The value is a credential, so it is not echoed.
     if (/^[\x21-\x7e]{8,255}$/.test(value)) return value;
     this.problems.push(`${name} must be 8 to 255 visible ASCII characters`);
     return fallback;
@@ -177,7 +177,7 @@ export class EnvironmentReader {
     }
   }
 
-  /** A credential. It is not echoed. */
+  /** A credential, so it is not echoed. */
   secret(name: string, pattern: RegExp, expected: string): string | null {
     const value = this.value(name);
     if (value === undefined) return null;
@@ -194,7 +194,7 @@ export class EnvironmentReader {
     const value = this.value(name);
     if (value === undefined) return null;
     if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value;
-    // A URL may hold a password: it is not echoed.
+    // A URL may hold a password, so it is not echoed.
     this.problems.push(`${name} must be ${expected}`);
     return null;
   }
@@ -204,7 +204,7 @@ export class EnvironmentReader {
     return items.filter((item) => item !== '');
   }
 
-  /** An empty variable counts as unset, as compose files and CI systems write it. */
+  /** An empty variable counts as unset, because compose files and CI systems set empty ones. */
   private value(name: string): string | undefined {
     return this.env[name]?.trim() || undefined;
   }
@@ -239,7 +239,7 @@ function isNetwork(text: string): boolean {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128));
 }
 
-/** What a browser would send, to the letter; or everything. */
+/** Exactly what a browser would send, or `*`. */
 function isOrigin(text: string): boolean {
   if (text === '*') return true;
   return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;

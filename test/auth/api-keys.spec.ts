@@ -6,7 +6,7 @@ import { KeyManagement } from '../../src/auth/key-management.js';
 import { LastUsed } from '../../src/auth/last-used.js';
 import { SANDBOX_MERCHANT_ID } from '../../src/auth/sandbox-seed.js';
 import { SCOPES } from '../../src/auth/scopes.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { createDataSource } from '../../src/database/data-source.js';
 import { ENTITIES } from '../../src/entities.js';
 import { Notifications } from '../../src/database/notifications.js';

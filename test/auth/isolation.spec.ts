@@ -4,7 +4,7 @@ import type { PoolClient, Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { createApp } from '../../src/app.js';
 import { KeyManagement } from '../../src/auth/key-management.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { createLogger } from '../../src/http/logger.js';
 import { openApiDocument } from '../../src/http/openapi.js';
 import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';

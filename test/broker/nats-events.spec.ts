@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { NatsEventSink } from '../../src/broker/nats-event.sink.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { EventOutboxStore } from '../../src/events/event-outbox.store.js';
 import { charge, chargeBody, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';

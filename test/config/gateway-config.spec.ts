@@ -1,4 +1,5 @@
-import { ConfigError, loadConfig, type Config } from '../../src/config/config.js';
+import type { Config } from '../../src/config/config.js';
+import { ConfigError, loadConfig } from '../../src/config/load-config.js';
 
 const PRODUCTION = { DATABASE_URL: 'postgres://user:secret@db.example.com/hapax', SANDBOX: 'false' };
 const STRIPE = { GATEWAY: 'stripe', STRIPE_SECRET_KEY: 'sk_test_1234567890' };

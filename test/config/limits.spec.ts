@@ -1,4 +1,4 @@
-import { ConfigError, loadConfig } from '../../src/config/config.js';
+import { ConfigError, loadConfig } from '../../src/config/load-config.js';
 
 const LIVE = { DATABASE_URL: 'postgres://u@db/hapax', SANDBOX: 'false' };
 

@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { publicUrl, PublicUrl } from '../../src/http/public-url.js';
 import { createEdgeApp } from './edge-app.js';
 

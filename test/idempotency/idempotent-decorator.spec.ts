@@ -2,7 +2,7 @@ import { Controller, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ConfigModule } from '../../src/config/config.module.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';

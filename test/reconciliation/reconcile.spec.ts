@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { withDatabase } from '../../src/cli/cli-database.js';
 import { PipelinedTransactions } from '../../src/database/pipelined-transactions.js';
 import { GatewayBooks, type GatewayEffect } from '../../src/gateways/gateway-books.js';

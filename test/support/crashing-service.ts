@@ -5,7 +5,7 @@
  */
 import { writeSync } from 'node:fs';
 import { createApp } from '../../src/app.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { EventOutboxStore } from '../../src/events/event-outbox.store.js';
 import { EventsStore } from '../../src/events/events.store.js';
 import { Gateway, type RefundRequest } from '../../src/gateways/gateway.js';

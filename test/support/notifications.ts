@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 
 /** What the sandbox's provider signs with, unless it is told otherwise. */
 export const SANDBOX_SECRET = loadConfig({}).sandboxGateway.webhookSecret ?? '';

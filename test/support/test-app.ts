@@ -4,7 +4,7 @@ import supertest from 'supertest';
 import { v7 as uuidv7 } from 'uuid';
 import { closeApp, createApp } from '../../src/app.js';
 import { hashApiKey } from '../../src/auth/api-key.js';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { createLogger } from '../../src/http/logger.js';
 import { API_KEY, chargeBody, newKey } from './client.js';
 import { Evidence } from './evidence.js';

@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { Clock } from '../../src/time/clock.js';
 import { EndpointAddresses, HostResolver } from '../../src/webhooks/endpoints/endpoint-addresses.js';
 import { WebhookSender } from '../../src/webhooks/delivery/webhook-sender.js';
