@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import type { ScopedKey } from './scoped-key.js';
@@ -72,6 +73,43 @@ export const CLAIM_COLUMNS = `
   k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
   k.lifetime_ms::float8 AS "lifetimeMs"`;
 
+/** Keys within their merchants. */
+export const SCOPED_KEYS = batchOf<ScopedKey>({
+  merchant_id: ['uuid', (key) => key.merchantId],
+  idempotency_key: ['text', (key) => key.idempotencyKey],
+});
+
+/** What a fenced statement knows claims by. */
+export const FENCED_CLAIMS = batchOf<Claim>({
+  merchant_id: ['uuid', (claim) => claim.merchantId],
+  idempotency_key: ['text', (claim) => claim.idempotencyKey],
+  claim_id: ['uuid', (claim) => claim.claimId],
+  attempt: ['int', (claim) => claim.attempt],
+});
+
+const CLAIM_REQUESTS = batchOf<ClaimRequest>({
+  merchant_id: ['uuid', (request) => request.merchantId],
+  idempotency_key: ['text', (request) => request.idempotencyKey],
+  claim_id: ['uuid', (request) => request.claimId],
+  operation: ['text', (request) => request.operation],
+  fingerprint: ['text', (request) => request.fingerprint],
+  resource_id: ['uuid', (request) => request.resourceId],
+  lifetime_ms: ['bigint', (request) => request.lifetimeMs],
+});
+
+const COMPLETIONS = batchOf<Completion>({
+  merchant_id: ['uuid', ({ claim }) => claim.merchantId],
+  idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
+  claim_id: ['uuid', ({ claim }) => claim.claimId],
+  attempt: ['int', ({ claim }) => claim.attempt],
+  fingerprint: ['text', ({ claim }) => claim.fingerprint],
+  resource_id: ['uuid', ({ claim }) => claim.resourceId],
+  status: ['smallint', ({ answer }) => answer.status],
+  content_type: ['text', ({ answer }) => answer.contentType],
+  location: ['text', ({ answer }) => answer.location],
+  body: ['text', ({ answer }) => answer.body],
+});
+
 /**
  * The SQL of `idempotency_keys`, for a claim from its request to its answer; `open-claims.store.ts` has what carries on one
  * that was left open. Arrays must be sorted by key, so that two groups never lock in opposite orders.
@@ -95,8 +133,8 @@ export class ClaimsStore {
         INSERT INTO idempotency_keys AS k
           (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, lifetime_ms, status, attempt,
             lease_expires_at)
-        SELECT i.*, 'in_progress', 1, clock_timestamp() + $8 * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::bigint[]) AS i
+        SELECT i.*, 'in_progress', 1, clock_timestamp() + $${CLAIM_REQUESTS.next} * interval '1 millisecond'
+        FROM ${CLAIM_REQUESTS.rows('i')}
         ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
           SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at,
             resumed = k.status = 'in_progress' AND (k.resumed OR k.claim_id <> EXCLUDED.claim_id),
@@ -107,16 +145,7 @@ export class ClaimsStore {
             OR k.status = 'in_progress' AND k.fingerprint = EXCLUDED.fingerprint
               AND (k.lease_expires_at <= clock_timestamp() OR k.claim_id = EXCLUDED.claim_id)
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [
-        requests.map((request) => request.merchantId),
-        requests.map((request) => request.idempotencyKey),
-        requests.map((request) => request.claimId),
-        requests.map((request) => request.operation),
-        requests.map((request) => request.fingerprint),
-        requests.map((request) => request.resourceId),
-        requests.map((request) => request.lifetimeMs),
-        leaseMs,
-      ],
+      values: [...CLAIM_REQUESTS.values(requests), leaseMs],
     });
     return rows;
   }
@@ -133,24 +162,12 @@ export class ClaimsStore {
         UPDATE idempotency_keys k
         SET status = 'completed', response_status = i.status, response_content_type = i.content_type,
           response_location = i.location, response_body = i.body, fingerprint = i.fingerprint, resource_id = i.resource_id,
-          expires_at = clock_timestamp() + coalesce(k.lifetime_ms, $11) * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[], $5::text[], $6::uuid[], $7::smallint[], $8::text[],
-          $9::text[], $10::text[])
-          AS i(merchant_id, idempotency_key, claim_id, attempt, fingerprint, resource_id, status, content_type,
-            location, body)
+          expires_at = clock_timestamp() + coalesce(k.lifetime_ms, $${COMPLETIONS.next}) * interval '1 millisecond'
+        FROM ${COMPLETIONS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}
         RETURNING k.claim_id AS "claimId"`,
-      values: [
-        ...fenceColumns(completions.map(({ claim }) => claim)),
-        completions.map(({ claim }) => claim.fingerprint),
-        completions.map(({ claim }) => claim.resourceId),
-        completions.map(({ answer }) => answer.status),
-        completions.map(({ answer }) => answer.contentType),
-        completions.map(({ answer }) => answer.location),
-        completions.map(({ answer }) => answer.body),
-        retentionMs,
-      ],
+      values: [...COMPLETIONS.values(completions), retentionMs],
     });
     return new Set(rows.map((row) => row.claimId));
   }
@@ -161,11 +178,11 @@ export class ClaimsStore {
       name: 'claims.release',
       text: `
         UPDATE idempotency_keys k
-        SET status = 'released', expires_at = clock_timestamp() + $5 * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
+        SET status = 'released', expires_at = clock_timestamp() + $${FENCED_CLAIMS.next} * interval '1 millisecond'
+        FROM ${FENCED_CLAIMS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}`,
-      values: [...fenceColumns(claims), retentionMs],
+      values: [...FENCED_CLAIMS.values(claims), retentionMs],
     });
     return rowCount ?? 0;
   }
@@ -214,9 +231,9 @@ export class ClaimsStore {
             greatest(0, extract(epoch FROM k.lease_expires_at - clock_timestamp()) * 1000)::float8 AS "leaseRemainingMs",
             k.response_status AS "responseStatus", k.response_content_type AS "responseContentType",
             k.response_location AS "responseLocation", k.response_body AS "responseBody"
-          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)`,
-        values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey)],
+        values: SCOPED_KEYS.values(keys),
       })
       .then((rows) => rows.map(toClaimState));
   }
@@ -238,16 +255,6 @@ export class ClaimsStore {
     });
     return rows.length;
   }
-}
-
-/** The four columns by which a fenced statement knows a claim. */
-export function fenceColumns(claims: readonly Claim[]): unknown[] {
-  return [
-    claims.map((claim) => claim.merchantId),
-    claims.map((claim) => claim.idempotencyKey),
-    claims.map((claim) => claim.claimId),
-    claims.map((claim) => claim.attempt),
-  ];
 }
 
 interface ClaimStateRow extends Omit<ClaimState, 'answer'> {

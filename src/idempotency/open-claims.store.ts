@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
 import {
   CLAIM_COLUMNS,
-  fenceColumns,
+  FENCED_CLAIMS,
+  SCOPED_KEYS,
   STILL_IN_PROGRESS,
   WRITTEN_BY_THIS_TRANSACTION,
   type Claim,
@@ -18,6 +20,15 @@ export interface UnknownOutcomes {
 /** The recovery worker's pauses between two questions about one call. They end only with an answer. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 300_000;
+
+const RESOURCES = batchOf<string>({
+  resource_id: ['uuid', (resourceId) => resourceId],
+});
+
+const NOTIFICATIONS = batchOf<{ gateway: string; eventId: string }>({
+  gateway: ['text', (notification) => notification.gateway],
+  event_id: ['text', (notification) => notification.eventId],
+});
 
 /** The SQL of claims whose owner was lost or whose outcome is not known: what they wait for, and who goes on with them. */
 @Injectable()
@@ -49,12 +60,13 @@ export class OpenClaimsStore {
       name: 'open_claims.take_idle',
       text: `
         UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond'
-        FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+        SET attempt = k.attempt + 1, resumed = true,
+          lease_expires_at = clock_timestamp() + $${SCOPED_KEYS.next} * interval '1 millisecond'
+        FROM ${SCOPED_KEYS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND ${STILL_IN_PROGRESS} AND k.lease_expires_at <= clock_timestamp()
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [keys.map((key) => key.merchantId), keys.map((key) => key.idempotencyKey), leaseMs],
+      values: [...SCOPED_KEYS.values(keys), leaseMs],
     });
   }
 
@@ -68,8 +80,8 @@ export class OpenClaimsStore {
       name: 'open_claims.lock_resources',
       text: `
         SELECT pg_advisory_xact_lock(hashtextextended(i.resource_id::text, 0))
-        FROM unnest($1::uuid[]) AS i(resource_id)`,
-      values: [resourceIds],
+        FROM ${RESOURCES.rows('i')}`,
+      values: RESOURCES.values(resourceIds),
     });
   }
 
@@ -86,7 +98,7 @@ export class OpenClaimsStore {
       text: `
         WITH fresh AS MATERIALIZED (
           SELECT n.resource_id
-          FROM unnest($1::text[], $2::text[]) AS i(gateway, event_id)
+          FROM ${NOTIFICATIONS.rows('i')}
           JOIN gateway_notifications n USING (gateway, event_id)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('n')}
         ), waiting AS MATERIALIZED (
@@ -100,7 +112,7 @@ export class OpenClaimsStore {
         FROM waiting w
         WHERE k.merchant_id = w.merchant_id AND k.idempotency_key = w.idempotency_key
         RETURNING k.resource_id AS "resourceId"`,
-      values: [notifications.map(({ gateway }) => gateway), notifications.map(({ eventId }) => eventId)],
+      values: NOTIFICATIONS.values(notifications),
     });
     return new Set(rows.map(({ resourceId }) => resourceId));
   }
@@ -115,25 +127,26 @@ export class OpenClaimsStore {
    * @returns whether it is due at once.
    */
   async postpone(tx: Transaction, claim: Claim, unknown: boolean, leaseMs: number): Promise<boolean> {
+    const { next } = FENCED_CLAIMS;
     const { rows } = await tx.query<{ due: boolean }>({
       name: 'open_claims.postpone',
       text: `
         UPDATE idempotency_keys k
         SET lease_expires_at = clock_timestamp(),
-          unknown_since = CASE WHEN $5 THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
+          unknown_since = CASE WHEN $${next} THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
           recover_after = clock_timestamp() + CASE
             WHEN EXISTS (
               SELECT FROM gateway_notifications n
               WHERE n.resource_id = k.resource_id
-                AND n.received_at >= k.lease_expires_at - $8 * interval '1 millisecond')
+                AND n.received_at >= k.lease_expires_at - $${next + 3} * interval '1 millisecond')
             THEN interval '0'
-            ELSE least($6 * power(2, least(k.attempt, 30) - 1), $7) * interval '1 millisecond'
+            ELSE least($${next + 1} * power(2, least(k.attempt, 30) - 1), $${next + 2}) * interval '1 millisecond'
           END
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::int[]) AS i(merchant_id, idempotency_key, claim_id, attempt)
+        FROM ${FENCED_CLAIMS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}
         RETURNING k.recover_after <= clock_timestamp() AS due`,
-      values: [...fenceColumns([claim]), unknown, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, leaseMs],
+      values: [...FENCED_CLAIMS.values([claim]), unknown, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, leaseMs],
     });
     return rows[0]?.due === true;
   }
