@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { validate as isUuid } from 'uuid';
+import { batchOf } from '../database/batch.js';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import type { ChargeCommand } from './commands.js';
@@ -76,6 +77,42 @@ export interface PaymentFilter {
   before?: string | undefined;
 }
 
+const NEW_PAYMENTS = batchOf<NewPayment>({
+  merchant_id: ['uuid', (payment) => payment.merchantId],
+  idempotency_key: ['text', (payment) => payment.idempotencyKey],
+  user_id: ['uuid', ({ command }) => command.userId],
+  amount: ['bigint', ({ command }) => command.amountMinor],
+  currency: ['text', ({ command }) => command.currency],
+  payment_method: ['text', ({ command }) => command.paymentMethod],
+  capture_method: ['text', ({ command }) => command.captureMethod],
+  description: ['text', ({ command }) => command.description],
+  metadata: ['jsonb', ({ command }) => JSON.stringify(command.metadata)],
+  created_at: ['timestamptz', (payment) => payment.receivedAt],
+});
+
+const SETTLED_PAYMENTS = batchOf<Settled<PaymentChange>>({
+  merchant_id: ['uuid', ({ claim }) => claim.merchantId],
+  idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
+  transaction_id: ['uuid', ({ change }) => change.transactionId],
+  from_status: ['text', ({ change }) => change.from],
+  to_status: ['text', ({ change }) => change.to],
+  amount_captured: ['bigint', ({ change }) => change.amountCaptured],
+  refund_given_back: ['bigint', ({ change }) => change.refundGivenBack ?? 0n],
+  failure_code: ['text', ({ change }) => change.failure?.code ?? null],
+  failure_message: ['text', ({ change }) => change.failure?.message ?? null],
+  gateway_reference: ['text', ({ change }) => change.gatewayReference],
+  closes: ['boolean', ({ change }) => change.endsAuthorization ?? false],
+  events: ['int', ({ change }) => change.events],
+  updated_at: ['timestamptz', ({ change }) => change.updatedAt],
+});
+
+const HOLDS = batchOf<Hold>({
+  merchant_id: ['uuid', (hold) => hold.merchantId],
+  idempotency_key: ['text', (hold) => hold.idempotencyKey],
+  transaction_id: ['uuid', (hold) => hold.transactionId],
+  amount: ['bigint', (hold) => hold.amount],
+});
+
 /** The SQL of `payments`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
 @Injectable()
 export class PaymentsStore implements SettlementSink<PaymentChange> {
@@ -98,27 +135,13 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
         SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.fingerprint, i.user_id, i.amount,
           i.currency, 'pending', i.payment_method, i.capture_method, i.description, i.metadata, i.created_at,
           i.created_at
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-          $9::jsonb[], $10::timestamptz[])
-          AS i(merchant_id, idempotency_key, user_id, amount, currency, payment_method, capture_method, description,
-            metadata, created_at)
+        FROM ${NEW_PAYMENTS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         ON CONFLICT (merchant_id, idempotency_key) DO UPDATE SET idempotency_key = EXCLUDED.idempotency_key
         RETURNING p.merchant_id AS "merchantId", p.idempotency_key AS "idempotencyKey",
           p.transaction_id AS "transactionId", p.xmax = 0 AS inserted`,
-      values: [
-        items.map((item) => item.merchantId),
-        items.map((item) => item.idempotencyKey),
-        items.map(({ command }) => command.userId),
-        items.map(({ command }) => command.amountMinor),
-        items.map(({ command }) => command.currency),
-        items.map(({ command }) => command.paymentMethod),
-        items.map(({ command }) => command.captureMethod),
-        items.map(({ command }) => command.description),
-        items.map(({ command }) => JSON.stringify(command.metadata)),
-        items.map((item) => item.receivedAt),
-      ],
+      values: NEW_PAYMENTS.values(items),
     });
     return rows;
   }
@@ -133,10 +156,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       text: `
         WITH settled AS MATERIALIZED (
           SELECT i.*, k.fingerprint
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-            $8::text[], $9::text[], $10::text[], $11::boolean[], $12::int[], $13::timestamptz[])
-            AS i(merchant_id, idempotency_key, transaction_id, from_status, to_status, amount_captured,
-              refund_given_back, failure_code, failure_message, gateway_reference, closes, events, updated_at)
+          FROM ${SETTLED_PAYMENTS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -150,21 +170,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           event_sequence = p.event_sequence + s.events, updated_at = s.updated_at
         FROM settled s
         WHERE p.merchant_id = s.merchant_id AND p.transaction_id = s.transaction_id AND p.status = s.from_status`,
-      values: [
-        changes.map(({ claim }) => claim.merchantId),
-        changes.map(({ claim }) => claim.idempotencyKey),
-        changes.map(({ change }) => change.transactionId),
-        changes.map(({ change }) => change.from),
-        changes.map(({ change }) => change.to),
-        changes.map(({ change }) => change.amountCaptured),
-        changes.map(({ change }) => change.refundGivenBack ?? 0n),
-        changes.map(({ change }) => change.failure?.code ?? null),
-        changes.map(({ change }) => change.failure?.message ?? null),
-        changes.map(({ change }) => change.gatewayReference),
-        changes.map(({ change }) => change.endsAuthorization ?? false),
-        changes.map(({ change }) => change.events),
-        changes.map(({ change }) => change.updatedAt),
-      ],
+      values: SETTLED_PAYMENTS.values(changes),
     });
   }
 
@@ -196,14 +202,14 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       text: `
         WITH released AS MATERIALIZED (
           SELECT k.merchant_id, k.resource_id
-          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
         DELETE FROM payments p
         USING released k
         WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.status = 'pending'`,
-      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+      values: SCOPED_KEYS.values(claims),
     });
   }
 
@@ -218,8 +224,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       text: `
         WITH taken AS MATERIALIZED (
           SELECT i.*, k.claim_id
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[])
-            AS i(merchant_id, idempotency_key, transaction_id, amount)
+          FROM ${HOLDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -229,7 +234,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           AND p.status = 'authorized' AND (p.held_by IS NULL OR p.held_by = t.claim_id)
           AND coalesce(t.amount, p.amount) <= p.amount
         RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
-      values: holdColumns(holds),
+      values: HOLDS.values(holds),
     });
     return rows;
   }
@@ -241,14 +246,14 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       text: `
         WITH released AS MATERIALIZED (
           SELECT k.merchant_id, k.resource_id, k.claim_id
-          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
         UPDATE payments p SET held_by = NULL, held_amount = NULL
         FROM released k
         WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.held_by = k.claim_id`,
-      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+      values: SCOPED_KEYS.values(claims),
     });
   }
 
@@ -263,8 +268,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       text: `
         WITH taken AS MATERIALIZED (
           SELECT i.*
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[])
-            AS i(merchant_id, idempotency_key, transaction_id, amount)
+          FROM ${HOLDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
             AND NOT EXISTS (
@@ -277,7 +281,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
         WHERE p.merchant_id = t.merchant_id AND p.transaction_id = t.transaction_id
           AND p.status = 'completed' AND p.amount_refunded < p.amount_captured
           AND p.amount_refunded + coalesce(t.amount, 0) <= p.amount_captured`,
-      values: holdColumns(reservations),
+      values: HOLDS.values(reservations),
     });
   }
 
@@ -324,13 +328,4 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
     const entities = await query.getMany();
     return entities.map((entity) => entity.toPayment());
   }
-}
-
-function holdColumns(holds: readonly Hold[]): unknown[] {
-  return [
-    holds.map((hold) => hold.merchantId),
-    holds.map((hold) => hold.idempotencyKey),
-    holds.map((hold) => hold.transactionId),
-    holds.map((hold) => hold.amount),
-  ];
 }

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { batchOf } from '../database/batch.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { PaymentFailure } from '../domain/payment.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
@@ -40,6 +41,26 @@ export interface RefundsStanding {
   pendingKeys: string[];
 }
 
+const NEW_REFUNDS = batchOf<NewRefund>({
+  merchant_id: ['uuid', (refund) => refund.merchantId],
+  idempotency_key: ['text', (refund) => refund.idempotencyKey],
+  transaction_id: ['uuid', (refund) => refund.transactionId],
+  amount: ['bigint', (refund) => refund.amount],
+  reason: ['text', (refund) => refund.reason],
+  created_at: ['timestamptz', (refund) => refund.receivedAt],
+});
+
+const SETTLED_REFUNDS = batchOf<Settled<RefundChange>>({
+  merchant_id: ['uuid', ({ claim }) => claim.merchantId],
+  idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
+  refund_id: ['uuid', ({ change }) => change.refundId],
+  to_status: ['text', ({ change }) => change.to],
+  failure_code: ['text', ({ change }) => change.failure?.code ?? null],
+  failure_message: ['text', ({ change }) => change.failure?.message ?? null],
+  gateway_reference: ['text', ({ change }) => change.gatewayReference],
+  updated_at: ['timestamptz', ({ change }) => change.updatedAt],
+});
+
 /** The SQL of `refunds`. The amounts that it may hold are guarded by the payment's row: see `payments.store.ts`. */
 @Injectable()
 export class RefundsStore implements SettlementSink<RefundChange> {
@@ -57,8 +78,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
       text: `
         WITH taken AS MATERIALIZED (
           SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[])
-            AS i(merchant_id, idempotency_key, transaction_id, amount, reason, created_at)
+          FROM ${NEW_REFUNDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -74,14 +94,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
         JOIN payments p USING (merchant_id, transaction_id)
         WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
         RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
-      values: [
-        refunds.map((refund) => refund.merchantId),
-        refunds.map((refund) => refund.idempotencyKey),
-        refunds.map((refund) => refund.transactionId),
-        refunds.map((refund) => refund.amount),
-        refunds.map((refund) => refund.reason),
-        refunds.map((refund) => refund.receivedAt),
-      ],
+      values: NEW_REFUNDS.values(refunds),
     });
     return rows;
   }
@@ -93,10 +106,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
       text: `
         WITH settled AS MATERIALIZED (
           SELECT i.*
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::timestamptz[])
-            AS i(merchant_id, idempotency_key, refund_id, to_status, failure_code, failure_message,
-              gateway_reference, updated_at)
+          FROM ${SETTLED_REFUNDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -105,16 +115,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
           gateway_reference = s.gateway_reference, updated_at = s.updated_at
         FROM settled s
         WHERE r.merchant_id = s.merchant_id AND r.refund_id = s.refund_id AND r.status = 'pending'`,
-      values: [
-        changes.map(({ claim }) => claim.merchantId),
-        changes.map(({ claim }) => claim.idempotencyKey),
-        changes.map(({ change }) => change.refundId),
-        changes.map(({ change }) => change.to),
-        changes.map(({ change }) => change.failure?.code ?? null),
-        changes.map(({ change }) => change.failure?.message ?? null),
-        changes.map(({ change }) => change.gatewayReference),
-        changes.map(({ change }) => change.updatedAt),
-      ],
+      values: SETTLED_REFUNDS.values(changes),
     });
   }
 
@@ -125,7 +126,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
       text: `
         WITH released AS MATERIALIZED (
           SELECT k.merchant_id, k.resource_id
-          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         ), undone AS (
@@ -137,7 +138,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
         UPDATE payments p SET amount_refunded = p.amount_refunded - u.amount
         FROM undone u
         WHERE p.merchant_id = u.merchant_id AND p.transaction_id = u.transaction_id`,
-      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+      values: SCOPED_KEYS.values(claims),
     });
   }
 

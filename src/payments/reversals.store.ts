@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { batchOf } from '../database/batch.js';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { ReversalEntity } from './reversal.entity.js';
@@ -41,6 +42,25 @@ export const NOTHING_MADE = `
   AND NOT EXISTS (
     SELECT FROM reversals r WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)`;
 
+const NEW_REVERSALS = batchOf<NewReversal>({
+  merchant_id: ['uuid', (reversal) => reversal.merchantId],
+  idempotency_key: ['text', (reversal) => reversal.idempotencyKey],
+  reversed_key: ['text', (reversal) => reversal.reversedKey],
+  created_at: ['timestamptz', (reversal) => reversal.receivedAt],
+});
+
+const SETTLED_REVERSALS = batchOf<Settled<ReversalChange>>({
+  merchant_id: ['uuid', ({ claim }) => claim.merchantId],
+  idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
+  reversal_id: ['uuid', ({ change }) => change.reversalId],
+  to_status: ['text', ({ change }) => change.to],
+  outcome: ['text', ({ change }) => change.outcome],
+  transaction_id: ['uuid', ({ change }) => change.transactionId],
+  failure_code: ['text', ({ change }) => change.failure?.code ?? null],
+  failure_message: ['text', ({ change }) => change.failure?.message ?? null],
+  updated_at: ['timestamptz', ({ change }) => change.updatedAt],
+});
+
 /** The SQL of `reversals`. */
 @Injectable()
 export class ReversalsStore implements SettlementSink<ReversalChange> {
@@ -57,18 +77,12 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
           (merchant_id, reversal_id, idempotency_key, claim_id, fingerprint, reversed_key, status, created_at, updated_at)
         SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.fingerprint, i.reversed_key, 'pending',
           i.created_at, i.created_at
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
-          AS i(merchant_id, idempotency_key, reversed_key, created_at)
+        FROM ${NEW_REVERSALS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
         RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
-      values: [
-        reversals.map((reversal) => reversal.merchantId),
-        reversals.map((reversal) => reversal.idempotencyKey),
-        reversals.map((reversal) => reversal.reversedKey),
-        reversals.map((reversal) => reversal.receivedAt),
-      ],
+      values: NEW_REVERSALS.values(reversals),
     });
     return rows;
   }
@@ -80,10 +94,7 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
       text: `
         WITH settled AS MATERIALIZED (
           SELECT i.*
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-            $9::timestamptz[])
-            AS i(merchant_id, idempotency_key, reversal_id, to_status, outcome, transaction_id, failure_code,
-              failure_message, updated_at)
+          FROM ${SETTLED_REVERSALS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -92,17 +103,7 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
           failure_code = s.failure_code, failure_message = s.failure_message, updated_at = s.updated_at
         FROM settled s
         WHERE r.merchant_id = s.merchant_id AND r.reversal_id = s.reversal_id AND r.status = 'pending'`,
-      values: [
-        changes.map(({ claim }) => claim.merchantId),
-        changes.map(({ claim }) => claim.idempotencyKey),
-        changes.map(({ change }) => change.reversalId),
-        changes.map(({ change }) => change.to),
-        changes.map(({ change }) => change.outcome),
-        changes.map(({ change }) => change.transactionId),
-        changes.map(({ change }) => change.failure?.code ?? null),
-        changes.map(({ change }) => change.failure?.message ?? null),
-        changes.map(({ change }) => change.updatedAt),
-      ],
+      values: SETTLED_REVERSALS.values(changes),
     });
   }
 
@@ -113,14 +114,14 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
       text: `
         WITH released AS MATERIALIZED (
           SELECT k.merchant_id, k.resource_id
-          FROM unnest($1::uuid[], $2::text[]) AS i(merchant_id, idempotency_key)
+          FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
         DELETE FROM reversals r
         USING released k
         WHERE r.merchant_id = k.merchant_id AND r.reversal_id = k.resource_id AND r.status = 'pending'`,
-      values: [claims.map((claim) => claim.merchantId), claims.map((claim) => claim.idempotencyKey)],
+      values: SCOPED_KEYS.values(claims),
     });
   }
 
