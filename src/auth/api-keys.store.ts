@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
+import { batchOf } from '../database/batch.js';
 import type { Scope } from './scopes.js';
 
 /** A key that is valid, as the guard needs it. */
@@ -43,6 +44,16 @@ export interface Merchant {
   createdAt: Date;
 }
 
+interface ApiKeyUse {
+  apiKeyId: string;
+  usedAt: Date;
+}
+
+const USES = batchOf<ApiKeyUse>({
+  api_key_id: ['uuid', (use) => use.apiKeyId],
+  used_at: ['timestamptz', (use) => use.usedAt],
+});
+
 const RECORD = `
   api_key_id AS "apiKeyId", merchant_id AS "merchantId", key_prefix AS "keyPrefix", scopes,
   CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= clock_timestamp() THEN 'expired' ELSE 'active' END
@@ -72,16 +83,13 @@ export class ApiKeysStore {
    * Notes when keys were last used, each at most once in `intervalMs` however many processes use it.
    * @param uses ordered by key, so that two processes never wait for each other in a circle.
    */
-  async updateLastUsed(
-    uses: readonly { apiKeyId: string; usedAt: Date }[],
-    intervalMs: number,
-  ): Promise<void> {
+  async updateLastUsed(uses: readonly ApiKeyUse[], intervalMs: number): Promise<void> {
     await this.dataSource.query(
       `UPDATE api_keys k SET last_used_at = u.used_at
-         FROM unnest($1::uuid[], $2::timestamptz[]) AS u (api_key_id, used_at)
+         FROM ${USES.rows('u')}
         WHERE k.api_key_id = u.api_key_id
-          AND (k.last_used_at IS NULL OR k.last_used_at <= u.used_at - $3 * interval '1 millisecond')`,
-      [uses.map(({ apiKeyId }) => apiKeyId), uses.map(({ usedAt }) => usedAt), intervalMs],
+          AND (k.last_used_at IS NULL OR k.last_used_at <= u.used_at - $${USES.next} * interval '1 millisecond')`,
+      [...USES.values(uses), intervalMs],
     );
   }
 

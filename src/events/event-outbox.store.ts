@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import type { OutboxEvent } from './event.js';
 
@@ -17,6 +18,17 @@ export const MAX_COUNTED = 100_000;
 /** The pauses of an event that a sink refuses, doubling from try to try. Only that payment's later events wait with it. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
+
+const SINKS = batchOf<string>({ sink: ['text', (sink) => sink] });
+
+/** The lease's id is the parameter before them. */
+const LEASED_EVENTS = batchOf<{ sink: string; eventId: string }>(
+  {
+    sink: ['text', (event) => event.sink],
+    event_id: ['uuid', (event) => event.eventId],
+  },
+  2,
+);
 
 /** The SQL of `event_outbox`. Rows are written by `events.store.ts`, with the event. */
 @Injectable()
@@ -77,23 +89,25 @@ export class EventOutboxStore {
       name: 'event_outbox.forget',
       text: `
         DELETE FROM event_outbox o
-        USING unnest($1::text[], $3::uuid[]) AS i(sink, event_id)
-        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $2`,
-      values: [eventIds.map(() => sink), leaseId, eventIds],
+        USING ${LEASED_EVENTS.rows('i')}
+        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $1`,
+      values: leasedEvents(sink, leaseId, eventIds),
     });
   }
 
   /** Lets what the sink has refused wait, each for longer than the last time. Fenced. */
   async postpone(sink: string, leaseId: string, eventIds: readonly string[]): Promise<void> {
+    const { next } = LEASED_EVENTS;
     await this.transactions.read({
       name: 'event_outbox.postpone',
       text: `
         UPDATE event_outbox o
         SET attempts = o.attempts + 1, lease_id = NULL,
-          lease_until = clock_timestamp() + least($4 * power(2, least(o.attempts, 30)), $5) * interval '1 millisecond'
-        FROM unnest($1::text[], $3::uuid[]) AS i(sink, event_id)
-        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $2`,
-      values: [eventIds.map(() => sink), leaseId, eventIds, FIRST_PAUSE_MS, LONGEST_PAUSE_MS],
+          lease_until = clock_timestamp()
+            + least($${next} * power(2, least(o.attempts, 30)), $${next + 1}) * interval '1 millisecond'
+        FROM ${LEASED_EVENTS.rows('i')}
+        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $1`,
+      values: [...leasedEvents(sink, leaseId, eventIds), FIRST_PAUSE_MS, LONGEST_PAUSE_MS],
     });
   }
 
@@ -104,9 +118,9 @@ export class EventOutboxStore {
       text: `
         UPDATE event_outbox o
         SET lease_id = NULL, lease_until = NULL
-        FROM unnest($1::text[], $3::uuid[]) AS i(sink, event_id)
-        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $2`,
-      values: [eventIds.map(() => sink), leaseId, eventIds],
+        FROM ${LEASED_EVENTS.rows('i')}
+        WHERE o.sink = i.sink AND o.event_id = i.event_id AND o.lease_id = $1`,
+      values: leasedEvents(sink, leaseId, eventIds),
     });
   }
 
@@ -116,13 +130,18 @@ export class EventOutboxStore {
       name: 'event_outbox.backlog',
       text: `
         SELECT i.sink,
-          (SELECT count(*) FROM (SELECT FROM event_outbox o WHERE o.sink = i.sink LIMIT $2) counted)::int AS count,
+          (SELECT count(*) FROM (SELECT FROM event_outbox o WHERE o.sink = i.sink LIMIT $${SINKS.next}) counted)::int
+            AS count,
           coalesce((
             SELECT greatest(0, extract(epoch FROM clock_timestamp() - e.created_at))
             FROM (SELECT * FROM event_outbox o WHERE o.sink = i.sink ORDER BY o.event_id LIMIT 1) oldest
             JOIN events e USING (merchant_id, event_id)), 0)::float8 AS "oldestSeconds"
-        FROM unnest($1::text[]) AS i(sink)`,
-      values: [sinks, MAX_COUNTED],
+        FROM ${SINKS.rows('i')}`,
+      values: [...SINKS.values(sinks), MAX_COUNTED],
     });
   }
+}
+
+function leasedEvents(sink: string, leaseId: string, eventIds: readonly string[]): unknown[] {
+  return [leaseId, ...LEASED_EVENTS.values(eventIds.map((eventId) => ({ sink, eventId })))];
 }

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { batchOf } from '../database/batch.js';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
 import { firstUuidAt } from '../ids/uuidv7.js';
@@ -18,6 +19,17 @@ export interface EventFilter {
 
 /** How far apart an event's time and its id's may be: the range of ids only spares reading all the others. */
 const ID_SLACK_MS = 60_000;
+
+const NEW_EVENTS = batchOf<NewEvent>({
+  merchant_id: ['uuid', (event) => event.merchantId],
+  event_id: ['uuid', (event) => event.eventId],
+  type: ['text', (event) => event.type],
+  transaction_id: ['uuid', (event) => event.transactionId],
+  resource: ['json', (event) => event.resource],
+  created_at: ['timestamptz', (event) => event.createdAt],
+});
+
+const SINKS = batchOf<string>({ sink: ['text', (sink) => sink] }, NEW_EVENTS.next);
 
 /** The SQL of `events`, and of what the outbox gets with them. */
 @Injectable()
@@ -38,24 +50,15 @@ export class EventsStore {
         WITH appended AS (
           INSERT INTO events (merchant_id, event_id, type, transaction_id, sequence, resource, created_at)
           SELECT i.merchant_id, i.event_id, i.type, i.transaction_id, p.event_sequence, i.resource, i.created_at
-          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::json[], $6::timestamptz[])
-            AS i(merchant_id, event_id, type, transaction_id, resource, created_at)
+          FROM ${NEW_EVENTS.rows('i')}
           JOIN payments p USING (merchant_id, transaction_id)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
           RETURNING merchant_id, event_id, transaction_id, sequence
         )
         INSERT INTO event_outbox (sink, merchant_id, event_id, transaction_id, sequence)
         SELECT s.sink, a.merchant_id, a.event_id, a.transaction_id, a.sequence
-        FROM unnest($7::text[]) AS s(sink) CROSS JOIN appended a`,
-      values: [
-        events.map((event) => event.merchantId),
-        events.map((event) => event.eventId),
-        events.map((event) => event.type),
-        events.map((event) => event.transactionId),
-        events.map((event) => event.resource),
-        events.map((event) => event.createdAt),
-        this.sinks.names(),
-      ],
+        FROM ${SINKS.rows('s')} CROSS JOIN appended a`,
+      values: [...NEW_EVENTS.values(events), ...SINKS.values(this.sinks.names())],
     });
   }
 

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../database/batch.js';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import type { Posting } from '../domain/postings.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
@@ -15,6 +16,24 @@ export interface LedgerTransfer {
 
 /** Where a settlement sends its transfer. */
 export const LEDGER = new SinkAddress<LedgerTransfer>('ledger');
+
+interface NewEntry extends Settled<LedgerTransfer> {
+  posting: Posting;
+  /** Of the posting within its transfer, from 1. */
+  number: number;
+}
+
+const NEW_ENTRIES = batchOf<NewEntry>({
+  merchant_id: ['uuid', ({ claim }) => claim.merchantId],
+  idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
+  ledger_transaction_id: ['uuid', ({ change }) => change.transferId],
+  posting: ['smallint', ({ number }) => number],
+  transaction_id: ['uuid', ({ change }) => change.transactionId],
+  account: ['text', ({ posting }) => posting.account],
+  currency: ['text', ({ change }) => change.currency],
+  amount: ['bigint', ({ posting }) => posting.amount],
+  created_at: ['timestamptz', ({ change }) => change.createdAt],
+});
 
 /** The SQL of `ledger_entries`, which the database keeps append-only and balanced. */
 @Injectable()
@@ -33,23 +52,10 @@ export class LedgerStore implements SettlementSink<LedgerTransfer> {
           (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at)
         SELECT i.merchant_id, i.ledger_transaction_id, i.posting, i.transaction_id, i.account, i.currency, i.amount,
           i.created_at
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::smallint[], $5::uuid[], $6::text[], $7::text[],
-          $8::bigint[], $9::timestamptz[])
-          AS i(merchant_id, idempotency_key, ledger_transaction_id, posting, transaction_id, account, currency, amount,
-            created_at)
+        FROM ${NEW_ENTRIES.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}`,
-      values: [
-        rows.map(({ claim }) => claim.merchantId),
-        rows.map(({ claim }) => claim.idempotencyKey),
-        rows.map(({ change }) => change.transferId),
-        rows.map(({ number }) => number),
-        rows.map(({ change }) => change.transactionId),
-        rows.map(({ posting }) => posting.account),
-        rows.map(({ change }) => change.currency),
-        rows.map(({ posting }) => posting.amount),
-        rows.map(({ change }) => change.createdAt),
-      ],
+      values: NEW_ENTRIES.values(rows),
     });
   }
 }

@@ -126,7 +126,7 @@ describe('the relay of events', () => {
 
   it('control: without the fence, the late one forgets it', async () => {
     await writeEvents(db, sinkName, 1, 1);
-    const outbox = unguarded('event_outbox.forget', 'AND o.lease_id = $2', 'AND $2::uuid IS NOT NULL');
+    const outbox = unguarded('event_outbox.forget', 'AND o.lease_id = $1', 'AND $1::uuid IS NOT NULL');
     const [event] = await outbox.lease(sinkName, LATE, 0, 10);
     await outbox.lease(sinkName, CURRENT, LONG_LEASE_MS, 10);
     await outbox.forget(sinkName, LATE, [event!.eventId]);
