@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { GatewayName } from '../config/config.js';
+import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
 
 /** A provider's event as it is remembered. */
@@ -9,6 +10,13 @@ export interface ReceivedNotification {
   type: string;
   resourceId: string;
 }
+
+const RECEIVED = batchOf<ReceivedNotification>({
+  gateway: ['text', (notification) => notification.gateway],
+  event_id: ['text', (notification) => notification.eventId],
+  type: ['text', (notification) => notification.type],
+  resource_id: ['uuid', (notification) => notification.resourceId],
+});
 
 /** The SQL of `gateway_notifications`. What a notification does to a claim is in `claims.store.ts`. */
 @Injectable()
@@ -21,15 +29,10 @@ export class GatewayNotificationsStore {
       name: 'gateway_notifications.insert',
       text: `
         INSERT INTO gateway_notifications AS n (gateway, event_id, type, resource_id)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])
+        SELECT * FROM ${RECEIVED.rows('i')}
         ON CONFLICT (gateway, event_id) DO NOTHING
         RETURNING n.event_id AS "eventId"`,
-      values: [
-        notifications.map(({ gateway }) => gateway),
-        notifications.map(({ eventId }) => eventId),
-        notifications.map(({ type }) => type),
-        notifications.map(({ resourceId }) => resourceId),
-      ],
+      values: RECEIVED.values(notifications),
     });
     return new Set(rows.map(({ eventId }) => eventId));
   }

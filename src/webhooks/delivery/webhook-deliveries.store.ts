@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
 import type { OutboxEvent } from '../../events/event.js';
 import type { EventType } from '../../events/event.js';
@@ -67,6 +68,43 @@ export interface EventRange {
   after: string | undefined;
 }
 
+const NEW_DELIVERIES = batchOf<NewDelivery>({
+  merchant_id: ['uuid', (delivery) => delivery.merchantId],
+  webhook_delivery_id: ['uuid', (delivery) => delivery.webhookDeliveryId],
+  webhook_endpoint_id: ['uuid', (delivery) => delivery.webhookEndpointId],
+  event_id: ['uuid', (delivery) => delivery.eventId],
+  event_type: ['text', (delivery) => delivery.eventType],
+  job_id: ['uuid', (delivery) => delivery.jobId],
+});
+
+const JOBS = batchOf<DeliveryJob>({
+  job_id: ['uuid', (job) => job.jobId],
+  merchant_id: ['uuid', (job) => job.merchantId],
+  webhook_delivery_id: ['uuid', (job) => job.webhookDeliveryId],
+});
+
+const CHANGES = batchOf<DeliveryChange>({
+  merchant_id: ['uuid', ({ job }) => job.merchantId],
+  webhook_delivery_id: ['uuid', ({ job }) => job.webhookDeliveryId],
+  job_id: ['uuid', ({ job }) => job.jobId],
+  status: ['text', ({ status }) => status],
+  pause: ['int', ({ pause }) => pause],
+  tried: ['boolean', ({ logged }) => logged !== null],
+  next_job_id: ['uuid', ({ next }) => next?.jobId ?? null],
+  delay_ms: ['float8', ({ next }) => next?.delayMs ?? null],
+});
+
+const TRIES = batchOf<{ job: DeliveryJob; logged: LoggedTry }>({
+  merchant_id: ['uuid', ({ job }) => job.merchantId],
+  webhook_delivery_id: ['uuid', ({ job }) => job.webhookDeliveryId],
+  webhook_try_id: ['uuid', ({ logged }) => logged.webhookTryId],
+  tried_at: ['timestamptz', ({ logged }) => logged.triedAt],
+  duration_ms: ['int', ({ logged }) => logged.durationMs],
+  response_status: ['smallint', ({ logged }) => logged.responseStatus],
+  response_body: ['text', ({ logged }) => logged.responseBody],
+  error: ['text', ({ logged }) => logged.error],
+});
+
 /**
  * The SQL of `webhook_deliveries` and `webhook_tries` for delivering. Statements that take a transaction run on the
  * queue's own connections, in the transaction that also changes its jobs.
@@ -92,21 +130,13 @@ export class WebhookDeliveriesStore {
         INSERT INTO webhook_deliveries AS d
           (merchant_id, webhook_delivery_id, webhook_endpoint_id, event_id, event_type, job_id, next_try_at)
         SELECT i.*, clock_timestamp()
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[]) AS i
+        FROM ${NEW_DELIVERIES.rows('i')}
         ON CONFLICT (merchant_id, webhook_endpoint_id, event_id) DO UPDATE
           SET status = 'pending', job_id = EXCLUDED.job_id, pause = 0, next_try_at = clock_timestamp(),
             updated_at = clock_timestamp()
-          WHERE $7 = 'all' OR $7 = 'undelivered' AND d.status <> 'delivered'
+          WHERE $${NEW_DELIVERIES.next} = 'all' OR $${NEW_DELIVERIES.next} = 'undelivered' AND d.status <> 'delivered'
         RETURNING d.job_id AS "jobId", d.merchant_id AS "merchantId", d.webhook_delivery_id AS "webhookDeliveryId"`,
-      values: [
-        deliveries.map((delivery) => delivery.merchantId),
-        deliveries.map((delivery) => delivery.webhookDeliveryId),
-        deliveries.map((delivery) => delivery.webhookEndpointId),
-        deliveries.map((delivery) => delivery.eventId),
-        deliveries.map((delivery) => delivery.eventType),
-        deliveries.map((delivery) => delivery.jobId),
-        again,
-      ],
+      values: [...NEW_DELIVERIES.values(deliveries), again],
     });
     return rows;
   }
@@ -139,7 +169,7 @@ export class WebhookDeliveriesStore {
       text: `
         WITH due AS MATERIALIZED (
           SELECT d.merchant_id, d.webhook_delivery_id, d.webhook_endpoint_id, d.event_id, d.job_id, d.pause
-          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS i(job_id, merchant_id, webhook_delivery_id)
+          FROM ${JOBS.rows('i')}
           JOIN webhook_deliveries d USING (merchant_id, webhook_delivery_id)
           WHERE d.job_id = i.job_id
         )
@@ -155,11 +185,7 @@ export class WebhookDeliveriesStore {
         FROM due d
         JOIN webhook_endpoints e USING (merchant_id, webhook_endpoint_id)
         JOIN events v USING (merchant_id, event_id)`,
-      values: [
-        jobs.map((job) => job.jobId),
-        jobs.map((job) => job.merchantId),
-        jobs.map((job) => job.webhookDeliveryId),
-      ],
+      values: JOBS.values(jobs),
     });
     return rows.map(({ eventId, type, transactionId, sequence, createdAt, resource, ...delivery }) => {
       const { merchantId } = delivery;
@@ -179,20 +205,10 @@ export class WebhookDeliveriesStore {
         UPDATE webhook_deliveries d
         SET status = i.status, pause = i.pause, tries = d.tries + i.tried::int, job_id = i.next_job_id,
           next_try_at = clock_timestamp() + i.delay_ms * interval '1 millisecond', updated_at = clock_timestamp()
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::boolean[], $7::uuid[], $8::float8[])
-          AS i(merchant_id, webhook_delivery_id, job_id, status, pause, tried, next_job_id, delay_ms)
+        FROM ${CHANGES.rows('i')}
         WHERE d.merchant_id = i.merchant_id AND d.webhook_delivery_id = i.webhook_delivery_id AND d.job_id = i.job_id
         RETURNING d.webhook_delivery_id AS "webhookDeliveryId"`,
-      values: [
-        changes.map(({ job }) => job.merchantId),
-        changes.map(({ job }) => job.webhookDeliveryId),
-        changes.map(({ job }) => job.jobId),
-        changes.map(({ status }) => status),
-        changes.map(({ pause }) => pause),
-        changes.map(({ logged }) => logged !== null),
-        changes.map(({ next }) => next?.jobId ?? null),
-        changes.map(({ next }) => next?.delayMs ?? null),
-      ],
+      values: CHANGES.values(changes),
     });
     return new Set(rows.map((row) => row.webhookDeliveryId));
   }
@@ -205,22 +221,10 @@ export class WebhookDeliveriesStore {
       text: `
         INSERT INTO webhook_tries
           (merchant_id, webhook_delivery_id, webhook_try_id, tried_at, duration_ms, response_status, response_body, error)
-        SELECT i.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::int[], $6::smallint[],
-          $7::text[], $8::text[])
-          AS i(merchant_id, webhook_delivery_id, webhook_try_id, tried_at, duration_ms, response_status, response_body,
-            error)
+        SELECT i.* FROM ${TRIES.rows('i')}
         JOIN webhook_deliveries d USING (merchant_id, webhook_delivery_id)
         ON CONFLICT DO NOTHING`,
-      values: [
-        tries.map(({ job }) => job.merchantId),
-        tries.map(({ job }) => job.webhookDeliveryId),
-        tries.map(({ logged }) => logged.webhookTryId),
-        tries.map(({ logged }) => logged.triedAt),
-        tries.map(({ logged }) => logged.durationMs),
-        tries.map(({ logged }) => logged.responseStatus),
-        tries.map(({ logged }) => logged.responseBody),
-        tries.map(({ logged }) => logged.error),
-      ],
+      values: TRIES.values(tries),
     });
   }
 

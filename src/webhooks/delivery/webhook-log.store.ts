@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../../database/batch.js';
 import { PipelinedTransactions } from '../../database/pipelined-transactions.js';
 import type { EventType } from '../../events/event.js';
 import type { LoggedTry } from './webhook-deliveries.store.js';
@@ -29,6 +30,9 @@ const DELIVERY_COLUMNS = `
   d.tries AS "triesCount", d.next_try_at AS "nextTryAt", d.created_at AS "createdAt"`;
 
 type DeliveryRow = Omit<Delivery, 'tries'>;
+
+/** The merchant is the parameter before them. */
+const DELIVERY_IDS = batchOf<string>({ webhook_delivery_id: ['uuid', (deliveryId) => deliveryId] }, 2);
 
 /** The SQL that reads deliveries and their tries for the merchant. */
 @Injectable()
@@ -84,16 +88,16 @@ export class WebhookLogStore {
       name: 'webhook_tries.of',
       text: `
         SELECT i.webhook_delivery_id AS "webhookDeliveryId", t.*
-        FROM unnest($2::uuid[]) AS i(webhook_delivery_id)
+        FROM ${DELIVERY_IDS.rows('i')}
         CROSS JOIN LATERAL (
           SELECT webhook_try_id AS "webhookTryId", tried_at AS "triedAt", duration_ms AS "durationMs",
             response_status AS "responseStatus", response_body AS "responseBody", error
           FROM webhook_tries o
           WHERE o.merchant_id = $1::uuid AND o.webhook_delivery_id = i.webhook_delivery_id
-          ORDER BY webhook_try_id DESC LIMIT $3
+          ORDER BY webhook_try_id DESC LIMIT $${DELIVERY_IDS.next}
         ) t
         ORDER BY t."webhookTryId" DESC`,
-      values: [merchantId, webhookDeliveryIds, MAX_LISTED_TRIES],
+      values: [merchantId, ...DELIVERY_IDS.values(webhookDeliveryIds), MAX_LISTED_TRIES],
     });
     return Map.groupBy(rows, ({ webhookDeliveryId }) => webhookDeliveryId);
   }

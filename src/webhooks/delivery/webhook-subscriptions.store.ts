@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { batchOf } from '../../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
 import type { EventType } from '../../events/event.js';
 import type { EndpointKey } from '../endpoints/webhook-endpoints.store.js';
@@ -24,6 +25,17 @@ export interface DisabledEndpoint extends EndpointKey {
   reason: 'gone' | 'failing' | null;
 }
 
+const MERCHANTS = batchOf<string>({ merchant_id: ['uuid', (merchantId) => merchantId] });
+
+const NEWS = batchOf<EndpointNews>({
+  merchant_id: ['uuid', (item) => item.merchantId],
+  webhook_endpoint_id: ['uuid', (item) => item.webhookEndpointId],
+  url: ['text', (item) => item.url],
+  succeeded: ['boolean', (item) => item.succeeded],
+  pause_ms: ['bigint', (item) => item.pauseMs],
+  gone: ['boolean', (item) => item.gone],
+});
+
 /** The SQL of `webhook_endpoints` for delivering: which endpoints get an event, and how their tries went. */
 @Injectable()
 export class WebhookSubscriptionsStore {
@@ -45,10 +57,10 @@ export class WebhookSubscriptionsStore {
       name: 'webhook_subscriptions.of',
       text: `
         SELECT e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId", e.event_types AS "eventTypes"
-        FROM unnest($1::uuid[]) AS i(merchant_id)
+        FROM ${MERCHANTS.rows('i')}
         JOIN webhook_endpoints e USING (merchant_id)
         WHERE e.enabled`,
-      values: [merchantIds],
+      values: MERCHANTS.values(merchantIds),
     });
   }
 
@@ -70,13 +82,12 @@ export class WebhookSubscriptionsStore {
           paused_until = greatest(e.paused_until, clock_timestamp() + i.pause_ms * interval '1 millisecond'),
           enabled = d.reason IS NULL, disabled_reason = d.reason,
           updated_at = CASE WHEN d.reason IS NULL THEN e.updated_at ELSE clock_timestamp() END
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::boolean[])
-          AS i(merchant_id, webhook_endpoint_id, url, succeeded, pause_ms, gone)
+        FROM ${NEWS.rows('i')}
         JOIN webhook_endpoints o USING (merchant_id, webhook_endpoint_id)
         CROSS JOIN LATERAL (
           SELECT CASE
             WHEN i.gone THEN 'gone'
-            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $7 * interval '1 millisecond'
+            WHEN NOT i.succeeded AND o.failing_since <= clock_timestamp() - $${NEWS.next} * interval '1 millisecond'
               THEN 'failing'
           END AS reason
         ) d
@@ -84,15 +95,7 @@ export class WebhookSubscriptionsStore {
           AND e.url = i.url
         RETURNING e.merchant_id AS "merchantId", e.webhook_endpoint_id AS "webhookEndpointId",
           e.disabled_reason AS reason`,
-      values: [
-        news.map((item) => item.merchantId),
-        news.map((item) => item.webhookEndpointId),
-        news.map((item) => item.url),
-        news.map((item) => item.succeeded),
-        news.map((item) => item.pauseMs),
-        news.map((item) => item.gone),
-        disableAfterMs,
-      ],
+      values: [...NEWS.values(news), disableAfterMs],
     });
     return rows.filter(({ reason }) => reason !== null);
   }

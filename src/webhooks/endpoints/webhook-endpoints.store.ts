@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, IsNull } from 'typeorm';
+import { batchOf } from '../../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
 import { RefusedError } from '../../domain/errors.js';
 import type { EventType } from '../../events/event.js';
@@ -38,6 +39,24 @@ export interface EndpointKey {
   webhookEndpointId: string;
 }
 
+const NEW_ENDPOINTS = batchOf<NewEndpoint>({
+  merchant_id: ['uuid', (endpoint) => endpoint.merchantId],
+  idempotency_key: ['text', (endpoint) => endpoint.idempotencyKey],
+  url: ['text', (endpoint) => endpoint.url],
+  event_types: ['json', (endpoint) => JSON.stringify(endpoint.eventTypes)],
+  description: ['text', (endpoint) => endpoint.description],
+  secret: ['text', (endpoint) => endpoint.secret],
+  created_at: ['timestamptz', (endpoint) => endpoint.receivedAt],
+});
+
+const ROTATIONS = batchOf<Rotation>({
+  merchant_id: ['uuid', (rotation) => rotation.merchantId],
+  idempotency_key: ['text', (rotation) => rotation.idempotencyKey],
+  webhook_endpoint_id: ['uuid', (rotation) => rotation.webhookEndpointId],
+  secret: ['text', (rotation) => rotation.secret],
+  overlap_ms: ['bigint', (rotation) => rotation.overlapMs],
+});
+
 /** The SQL of `webhook_endpoints` that serves the merchant who owns them. */
 @Injectable()
 export class WebhookEndpointsStore {
@@ -69,8 +88,7 @@ export class WebhookEndpointsStore {
       text: `
         WITH taken AS MATERIALIZED (
           SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
-          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[], $7::timestamptz[])
-            AS i(merchant_id, idempotency_key, url, event_types, description, secret, created_at)
+          FROM ${NEW_ENDPOINTS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -81,20 +99,11 @@ export class WebhookEndpointsStore {
           CASE WHEN json_typeof(t.event_types) = 'array' THEN ARRAY(SELECT json_array_elements_text(t.event_types)) END,
           t.description, t.secret, t.created_at, t.created_at
         FROM taken t
-        WHERE $8 > (
+        WHERE $${NEW_ENDPOINTS.next} > (
           SELECT count(*) FROM webhook_endpoints o WHERE o.merchant_id = t.merchant_id AND o.deleted_at IS NULL)
         ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
         RETURNING e.merchant_id AS "merchantId", e.idempotency_key AS "idempotencyKey"`,
-      values: [
-        endpoints.map((endpoint) => endpoint.merchantId),
-        endpoints.map((endpoint) => endpoint.idempotencyKey),
-        endpoints.map((endpoint) => endpoint.url),
-        endpoints.map((endpoint) => JSON.stringify(endpoint.eventTypes)),
-        endpoints.map((endpoint) => endpoint.description),
-        endpoints.map((endpoint) => endpoint.secret),
-        endpoints.map((endpoint) => endpoint.receivedAt),
-        MAX_ENDPOINTS,
-      ],
+      values: [...NEW_ENDPOINTS.values(endpoints), MAX_ENDPOINTS],
     });
     return rows;
   }
@@ -109,8 +118,7 @@ export class WebhookEndpointsStore {
       text: `
         WITH taken AS MATERIALIZED (
           SELECT i.*, k.claim_id
-          FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bigint[])
-            AS i(merchant_id, idempotency_key, webhook_endpoint_id, secret, overlap_ms)
+          FROM ${ROTATIONS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
         )
@@ -122,13 +130,7 @@ export class WebhookEndpointsStore {
         WHERE e.merchant_id = t.merchant_id AND e.webhook_endpoint_id = t.webhook_endpoint_id
           AND e.deleted_at IS NULL AND e.rotation_claim_id IS DISTINCT FROM t.claim_id
         RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
-      values: [
-        rotations.map((rotation) => rotation.merchantId),
-        rotations.map((rotation) => rotation.idempotencyKey),
-        rotations.map((rotation) => rotation.webhookEndpointId),
-        rotations.map((rotation) => rotation.secret),
-        rotations.map((rotation) => rotation.overlapMs),
-      ],
+      values: ROTATIONS.values(rotations),
     });
     return rows;
   }
