@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createRequire } from 'node:module';
 import { pino } from 'pino';
 import { closeApp, createApp } from '../src/app.js';
@@ -14,14 +15,18 @@ export interface RecordedStatement {
 /** The statements of one transaction, without its BEGIN and COMMIT. */
 export type RecordedTransaction = RecordedStatement[];
 
+/** A charge reserves in one transaction and settles in another. */
+const TRANSACTIONS_PER_CHARGE = 2;
+
 /** The driver's own text form of a value, arrays included. */
 const { prepareValue } = createRequire(import.meta.url)('pg/lib/utils') as {
   prepareValue: (value: unknown) => string | null;
 };
 
 /**
- * The transactions of one real charge under `idempotencyKey`, as the service sends them today: recorded rather than
- * copied, so that the reference can never run other SQL than the service does.
+ * The transactions of one real charge under `idempotencyKey`, as the service sends them today. They are recorded rather
+ * than copied, so that the reference can never run other SQL than the service does.
+ * @throws when the charge took another number of transactions than a charge takes
  */
 export async function recordCharge(
   databaseUrl: string,
@@ -38,28 +43,41 @@ export async function recordCharge(
   try {
     await app.init();
     await app.getHttpAdapter().getInstance().ready();
-    const recorded = record(app.get(PipelinedTransactions));
-    const { statusCode, body } = await app.inject({
-      method: 'POST',
-      url: CHARGE_PATH,
-      headers: {
-        authorization: `Bearer ${API_KEY}`,
-        'idempotency-key': idempotencyKey,
-        'content-type': 'application/json',
-      },
-      payload: CHARGE_BODY,
+    const recorded = await recordDuring(app.get(PipelinedTransactions), async () => {
+      const { statusCode, body } = await app.inject({
+        method: 'POST',
+        url: CHARGE_PATH,
+        headers: {
+          authorization: `Bearer ${API_KEY}`,
+          'idempotency-key': idempotencyKey,
+          'content-type': 'application/json',
+        },
+        payload: CHARGE_BODY,
+      });
+      if (statusCode !== 201)
+        throw new Error(`the charge to record was answered with ${statusCode}: ${body}`);
     });
-    if (statusCode !== 201) throw new Error(`the charge to record was answered with ${statusCode}: ${body}`);
+    if (recorded.length !== TRANSACTIONS_PER_CHARGE)
+      throw new Error(`the charge took ${recorded.length} transactions: ${JSON.stringify(recorded)}`);
     return recorded;
   } finally {
     await closeApp(app);
   }
 }
 
-function record(transactions: PipelinedTransactions): RecordedTransaction[] {
+/**
+ * What `work` itself sends. Workers that run meanwhile, such as the event relay, send transactions of their own: only
+ * those in the asynchronous context of `work` are recorded.
+ */
+async function recordDuring(
+  transactions: PipelinedTransactions,
+  work: () => Promise<void>,
+): Promise<RecordedTransaction[]> {
   const recorded: RecordedTransaction[] = [];
+  const ofWork = new AsyncLocalStorage<true>();
   const run = transactions.run.bind(transactions);
   transactions.run = (issue) => {
+    if (ofWork.getStore() === undefined) return run(issue);
     const statements: RecordedTransaction = [];
     recorded.push(statements);
     return run((tx) =>
@@ -71,5 +89,6 @@ function record(transactions: PipelinedTransactions): RecordedTransaction[] {
       } satisfies Transaction),
     );
   };
+  await ofWork.run(true, work);
   return recorded;
 }

@@ -44,6 +44,8 @@ export function pgbenchScript(
   const ids = new Map<string, string>();
   const lines = ['\\set i :i + 1', `\\set n :i * ${MAX_CLIENTS} + :client_id`];
   const constant = (value: string): string => {
+    // pgbench refuses to define an empty variable.
+    if (value === '') return "''";
     const name = `c${Object.keys(constants).length}`;
     constants[name] = value;
     return `:${name}`;
