@@ -3,21 +3,16 @@ import { resolve } from 'node:path';
 import { Books } from './books.js';
 import { runLoad, type LoadKind } from './load.js';
 import type { BenchDatabase } from './machine.js';
+import type { Plan } from './plan.js';
 import { startService, type Server } from './processes.js';
 import {
-  ratios,
+  conclude,
   SUBJECT_NAMES,
-  table,
   TARGET_CONNECTIONS,
   type Measurement,
   type Subject,
   type Target,
 } from './report.js';
-
-/** Pairs, because a machine's good and bad minutes are longer than the difference that is looked for. */
-const PAIRS = 6;
-const WARM_UP_MS = 1_500;
-const MEASURE_MS = 5_000;
 
 /** A change may cost a little of the speed; more than that needs a reason. */
 const TARGETS: readonly Target[] = [
@@ -38,14 +33,14 @@ interface Contestant {
 }
 
 /**
- * This build against another checkout's, built by `npm run build` there: each on a database of its own in the same
- * server, taking turns, the one that goes first changing from pair to pair.
+ * This build against another checkout's, which must have been built there by `npm run build`. Each has a database of its
+ * own in the same server. They take turns, and the one that goes first changes from pair to pair.
  *
- * @param checkout the other's folder
- * @returns how many targets were missed
+ * @param checkout the other checkout's folder
+ * @returns how many targets were missed; 0 where the plan judges none
  * @throws when there is no build in `checkout`
  */
-export async function benchAgainst(database: BenchDatabase, checkout: string): Promise<number> {
+export async function benchAgainst(database: BenchDatabase, plan: Plan, checkout: string): Promise<number> {
   const main = resolve(checkout, 'dist/src/main.js');
   await access(main);
   const contestants = [
@@ -54,10 +49,11 @@ export async function benchAgainst(database: BenchDatabase, checkout: string): P
   ];
   const measurements: Measurement[] = [];
   try {
-    for (let pair = 1; pair <= PAIRS; pair += 1) {
-      console.log(`\nPair ${pair} of ${PAIRS}`);
+    for (let pair = 1; pair <= plan.pairs; pair += 1) {
+      console.log(`\nPair ${pair} of ${plan.pairs}`);
       for (const kind of ['new', 'replay'] as const) {
-        for (const contestant of contestants) measurements.push(await measure(database, contestant, kind));
+        for (const contestant of contestants)
+          measurements.push(await measure(database, plan, contestant, kind));
       }
       contestants.reverse();
     }
@@ -65,9 +61,7 @@ export async function benchAgainst(database: BenchDatabase, checkout: string): P
   } finally {
     for (const { server } of contestants) await server.stop();
   }
-  const { text, missed } = ratios(measurements, TARGETS);
-  console.log(`\nMedians of ${PAIRS} pairs:\n\n${table(measurements)}\n\n${text}`);
-  return missed;
+  return conclude(plan, `${plan.pairs} pair(s)`, measurements, TARGETS);
 }
 
 async function start(
@@ -88,6 +82,7 @@ async function start(
 
 async function measure(
   database: BenchDatabase,
+  { warmUpMs, measureMs, replayedKeys }: Plan,
   { server, books, subjects }: Contestant,
   kind: LoadKind,
 ): Promise<Measurement> {
@@ -95,8 +90,9 @@ async function measure(
   const result = await runLoad({
     port: server.port,
     connections: TARGET_CONNECTIONS,
-    warmUpMs: WARM_UP_MS,
-    measureMs: MEASURE_MS,
+    warmUpMs,
+    measureMs,
+    replayedKeys,
     kind,
     saysReplayed: true,
   });

@@ -13,20 +13,16 @@ import { summarizeProfile } from './cpu-profile.js';
 import { runLoad, type LoadJob, type LoadKind, type LoadResult } from './load.js';
 import { describeMachine, startBenchDatabase, type BenchDatabase } from './machine.js';
 import { findPgbench, pgbenchScript, runPgbench, type PgbenchScript } from './pgbench.js';
+import { CHECK, FULL, QUICK, type Plan } from './plan.js';
 import { startReference, startService, type Server } from './processes.js';
-import { ratios, SUBJECT_NAMES, table, type Measurement, type Subject } from './report.js';
+import { conclude, SUBJECT_NAMES, type Measurement, type Subject } from './report.js';
 
-/** One round of all subjects, three times over, in about seven minutes. */
-const FULL = { rounds: 3, warmUpMs: 1_500, measureMs: 5_000, connections: [1, 64, 256] };
-const QUICK = { rounds: 1, warmUpMs: 1_000, measureMs: 2_000, connections: [1, 64] };
-/** A lone connection has little variance and no queue, so less time tells as much. */
+/** A lone connection has little variance and no queue, so it needs less time. */
 const LONE_MEASURE_MS = 3_000;
-const PROFILE = { warmUpMs: 3_000, measureMs: 10_000, connections: 64 };
-/** PostgreSQL has 200 connections here, and a payment at a time is what a pool of this size would do at best. */
+const PROFILE = { warmUpMs: 3_000, measureMs: 10_000, connections: 64, replayedKeys: 0 };
+/** PostgreSQL allows 200 connections here, and a pool of 64 that makes one payment at a time would do no better. */
 const PGBENCH_CLIENTS = [1, 64];
 const RECORDED_KEY = 'bench-recorded-charge';
-
-type Plan = typeof FULL;
 
 interface HttpSubject {
   server: Server;
@@ -65,9 +61,7 @@ async function bench(database: BenchDatabase, plan: Plan): Promise<number> {
   } finally {
     for (const { server } of subjects) await server.stop();
   }
-  const { text, missed } = ratios(measurements);
-  console.log(`\nMedians of ${plan.rounds} round(s):\n\n${table(measurements)}\n\n${text}`);
-  return missed;
+  return conclude(plan, `${plan.rounds} round(s)`, measurements);
 }
 
 async function startSubjects(database: BenchDatabase): Promise<HttpSubject[]> {
@@ -118,12 +112,13 @@ async function measureHttp(
 function loadJob(
   { port }: Server,
   connections: number,
-  { warmUpMs, measureMs }: Plan,
+  { warmUpMs, measureMs, replayedKeys }: Plan,
 ): Omit<LoadJob, 'kind' | 'saysReplayed'> {
   return {
     port,
     connections,
     warmUpMs,
+    replayedKeys,
     measureMs: connections === 1 ? Math.min(measureMs, LONE_MEASURE_MS) : measureMs,
   };
 }
@@ -208,6 +203,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean' },
+      check: { type: 'boolean' },
       profile: { type: 'boolean' },
       balances: { type: 'boolean' },
       against: { type: 'string' },
@@ -218,6 +214,7 @@ async function main(): Promise<number> {
   if (!Number.isSafeInteger(entries) || entries < 2 || entries > MAX_ENTRIES || entries % 2 > 0) {
     throw new Error(`--entries must be an even number from 2 to ${MAX_ENTRIES}`);
   }
+  const plan = values.check === true ? CHECK : values.quick === true ? QUICK : FULL;
   const database = await startBenchDatabase();
   try {
     console.log(`${describeMachine()}, shared by the subjects, PostgreSQL and the load generator`);
@@ -229,9 +226,9 @@ async function main(): Promise<number> {
     if (values.balances === true)
       return await Promise.race([benchBalances(database, entries), interrupted()]);
     if (values.against !== undefined)
-      return await Promise.race([benchAgainst(database, values.against), interrupted()]);
+      return await Promise.race([benchAgainst(database, plan, values.against), interrupted()]);
     if (values.profile === true) return await Promise.race([profile(database), interrupted()]);
-    return await Promise.race([bench(database, values.quick === true ? QUICK : FULL), interrupted()]);
+    return await Promise.race([bench(database, plan), interrupted()]);
   } finally {
     await database.stop();
   }

@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { HttpConnection, type RawAnswer } from './http-connection.js';
 import { percentile, type LoadJob, type LoadReport, type LoadResult } from './load.js';
 
-/** How many answers are asked for again and again. */
-const REPLAYED_KEYS = 1_000;
 const PREPARING_CONNECTIONS = 32;
 /** Nothing measured here takes as long, so whoever does is stuck. */
 const ANSWER_LIMIT_MS = 20_000;
@@ -74,7 +72,7 @@ class Measured {
 }
 
 async function prepareReplays(): Promise<string[]> {
-  const replayed = Array.from({ length: REPLAYED_KEYS }, newKey);
+  const replayed = Array.from({ length: job.replayedKeys }, newKey);
   const waiting = [...replayed];
   const connection = async (): Promise<void> => {
     const http = new HttpConnection(job.port);

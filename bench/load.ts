@@ -10,6 +10,8 @@ export interface LoadJob {
   connections: number;
   warmUpMs: number;
   measureMs: number;
+  /** How many answers a replay load asks for again and again. */
+  replayedKeys: number;
   /** Whether answers must say `Idempotent-Replayed`; the references do not know the header. */
   saysReplayed: boolean;
 }

@@ -1,4 +1,5 @@
 import type { Rates } from './load.js';
+import type { Plan } from './plan.js';
 
 export type Subject =
   | 'hapax-new'
@@ -39,15 +40,35 @@ export interface Target {
 }
 
 export const TARGET_CONNECTIONS = 64;
-export const TARGETS: readonly Target[] = [
+const TARGETS: readonly Target[] = [
   { name: 'new charges / pgbench', of: 'hapax-new', to: 'pgbench', atLeast: 3, promised: true },
   { name: 'new charges / find-then-save', of: 'hapax-new', to: 'find-new', atLeast: 4, promised: true },
   { name: 'replays / empty route', of: 'hapax-replay', to: 'empty', atLeast: 0.7, promised: true },
   { name: 'new charges / empty route', of: 'hapax-new', to: 'empty', atLeast: 0.5, promised: false },
 ];
 
-/** The medians of all rounds, one row a subject and number of connections, as Markdown. */
-export function table(measurements: readonly Measurement[]): string {
+/**
+ * Prints the medians and, where the plan judges them, the targets.
+ * @returns how many targets were missed
+ */
+export function conclude(
+  { judged }: Plan,
+  runs: string,
+  measurements: readonly Measurement[],
+  targets: readonly Target[] = TARGETS,
+): number {
+  console.log(`\nMedians of ${runs}:\n\n${table(measurements)}\n`);
+  if (!judged) {
+    console.log('Every subject answered, and the databases hold what was answered. No figure was judged.');
+    return 0;
+  }
+  const { text, missed } = ratios(measurements, targets);
+  console.log(text);
+  return missed;
+}
+
+/** One row for each subject and number of connections, as Markdown. */
+function table(measurements: readonly Measurement[]): string {
   const rows = [['subject', 'connections', 'per second', 'p50 ms', 'p99 ms', 'generator CPU']];
   for (const subject of Object.keys(SUBJECT_NAMES) as Subject[]) {
     for (const connections of new Set(measurements.map((each) => each.connections))) {
@@ -69,10 +90,10 @@ export function table(measurements: readonly Measurement[]): string {
   return markdown(rows);
 }
 
-/** The ratios that were promised, and whether each is kept. */
-export function ratios(
+/** The promised ratios, and whether each was kept. */
+function ratios(
   measurements: readonly Measurement[],
-  targets: readonly Target[] = TARGETS,
+  targets: readonly Target[],
 ): { text: string; missed: number } {
   const rows = [[`ratio at ${TARGET_CONNECTIONS} connections`, 'of medians', 'rounds', 'target', 'verdict']];
   let missed = 0;

@@ -1,0 +1,43 @@
+/** How long, how often and at how many connections the subjects are measured. */
+export interface Plan {
+  rounds: number;
+  /** How often two builds take turns; a machine's good and bad minutes last longer than the difference we look for. */
+  pairs: number;
+  warmUpMs: number;
+  measureMs: number;
+  connections: readonly number[];
+  replayedKeys: number;
+  /** Whether the targets count. If not, a run shows only that every subject answers and that the databases hold what it answered. */
+  judged: boolean;
+}
+
+/** Three rounds of all subjects, in about seven minutes. */
+export const FULL: Plan = {
+  rounds: 3,
+  pairs: 6,
+  warmUpMs: 1_500,
+  measureMs: 5_000,
+  connections: [1, 64, 256],
+  replayedKeys: 1_000,
+  judged: true,
+};
+
+export const QUICK: Plan = {
+  ...FULL,
+  rounds: 1,
+  pairs: 2,
+  warmUpMs: 1_000,
+  measureMs: 2_000,
+  connections: [1, 64],
+};
+
+/** Too short for any figure. At 64 connections, so that groups and queues form and the ratios can be computed. */
+export const CHECK: Plan = {
+  rounds: 1,
+  pairs: 1,
+  warmUpMs: 200,
+  measureMs: 800,
+  connections: [64],
+  replayedKeys: 50,
+  judged: false,
+};
