@@ -7,7 +7,7 @@ import { PipelinedTransactions, type Transaction } from '../src/database/pipelin
 import { API_KEY, CHARGE_BODY, CHARGE_PATH } from './charge-request.js';
 
 /** One statement as it left for the server; a parameter is its text form, null is NULL. */
-export interface RecordedStatement {
+interface RecordedStatement {
   text: string;
   parameters: (string | null)[];
 }

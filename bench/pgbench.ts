@@ -82,7 +82,7 @@ export function pgbenchScript(
   return { text: `${lines.join('\n')}\n`, constants };
 }
 
-export interface PgbenchJob {
+interface PgbenchJob {
   program: string;
   script: PgbenchScript;
   databaseUrl: string;
@@ -94,7 +94,7 @@ export interface PgbenchJob {
   firstNumber: number;
 }
 
-export interface PgbenchResult extends Rates {
+interface PgbenchResult extends Rates {
   charges: number;
 }
 

@@ -33,7 +33,7 @@ export interface RefundRow {
   gateway_reference: string | null;
 }
 
-export interface ReversalRow {
+interface ReversalRow {
   reversal_id: string;
   idempotency_key: string;
   reversed_key: string;
@@ -42,7 +42,7 @@ export interface ReversalRow {
   transaction_id: string | null;
 }
 
-export interface KeyRow {
+interface KeyRow {
   idempotency_key: string;
   claim_id: string;
   operation: string;
@@ -55,7 +55,7 @@ export interface KeyRow {
   response_body: string | null;
 }
 
-export interface EventRow {
+interface EventRow {
   event_id: string;
   type: string;
   transaction_id: string;

@@ -79,3 +79,7 @@ export function acknowledged(entry: Entry): Heard | null {
 export function finalAnswer(entry: Entry): Heard | null {
   return heardOf(entry).find(isFinal) ?? null;
 }
+
+export function nameOf({ intent: { key, operation } }: Entry): { key: string; operation: string } {
+  return { key, operation };
+}

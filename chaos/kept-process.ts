@@ -22,7 +22,7 @@ export interface Kept {
   pause(asleepMs: number): Promise<void>;
 }
 
-export interface KeptProgram {
+interface KeptProgram {
   name: string;
   program: string;
   port: number;

@@ -1,7 +1,7 @@
 import { acknowledged, isStored, type Entry, type Heard, type Intent } from './journal.js';
 import type { Random } from './random.js';
 
-export interface KnownPayment {
+interface KnownPayment {
   transactionId: string;
   key: string;
   amount: number;

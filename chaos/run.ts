@@ -31,7 +31,7 @@ const INJURED_AT_ONCE = 2;
 const SLOW_BODY_MS = 38_000;
 
 /** What was done to a process. */
-export interface Injuries {
+interface Injuries {
   kills: number;
   stops: number;
 }

@@ -1,5 +1,5 @@
-import { heardOf, isFinal, isStored, type Entry, type Heard } from './journal.js';
-import type { Check } from './verdict.js';
+import type { Check } from './check.js';
+import { heardOf, isFinal, isStored, nameOf, type Entry, type Heard } from './journal.js';
 
 /** What clients were answered, compared with what they and others were answered under the same key. */
 export const ANSWER_CHECKS: readonly Check[] = [
@@ -72,12 +72,8 @@ function groups(entries: readonly Entry[], find: (entries: Entry[]) => object[])
   );
 }
 
-export function requestOf({ intent: { path, body } }: Entry): string {
+function requestOf({ intent: { path, body } }: Entry): string {
   return `${path} ${JSON.stringify(body)}`;
-}
-
-export function nameOf({ intent: { key, operation } }: Entry): { key: string; operation: string } {
-  return { key, operation };
 }
 
 /** Who has no answer that is kept was asked again only where the key has one by now. */

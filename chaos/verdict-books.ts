@@ -1,7 +1,7 @@
-import type { EffectRow, Evidence, LedgerRow, PaymentRow } from './evidence.js';
-import type { Check } from './verdict.js';
+import { sum, type Check } from './check.js';
+import type { EffectRow, Evidence, PaymentRow } from './evidence.js';
 
-/** Payments, refunds, keys, ledger, events and the gateway's effects: whether each says what the others say. */
+/** Whether payments, refunds, keys and the gateway's effects agree with each other, and our own commands find nothing. */
 export const BOOK_CHECKS: readonly Check[] = [
   {
     name: 'books.open',
@@ -56,46 +56,6 @@ export const BOOK_CHECKS: readonly Check[] = [
     },
   },
   {
-    name: 'ledger.balanced',
-    claim: 'each ledger transaction sums to zero',
-    find: ({ ledger }) =>
-      [...Map.groupBy(ledger, (row) => `${row.ledger_transaction_id} ${row.currency}`).values()].filter(
-        (entries) => sum(entries) !== 0,
-      ),
-  },
-  {
-    name: 'ledger.amounts',
-    claim: 'what is booked for each payment is what was captured less what was refunded',
-    find: ledgerDifferences,
-  },
-  {
-    name: 'ledger.balances',
-    claim: 'both services answer the balances that follow from the payments',
-    find: wrongBalances,
-  },
-  {
-    name: 'events.sequence',
-    claim: "each payment's events are numbered from 1 on without a gap, as its counter says",
-    find: ({ payments, events }) => {
-      const told = Map.groupBy(events, (row) => row.transaction_id);
-      const ids = new Set([...payments.map((row) => row.transaction_id), ...told.keys()]);
-      const counters = new Map(payments.map((row) => [row.transaction_id, row.event_sequence]));
-      return [...ids].flatMap((transaction_id) => {
-        const sequences = (told.get(transaction_id) ?? [])
-          .map(({ sequence }) => sequence)
-          .toSorted((a, b) => a - b);
-        const whole = sequences.every((sequence, index) => sequence === index + 1);
-        const counter = counters.get(transaction_id) ?? 0;
-        return whole && sequences.length === counter ? [] : [{ transaction_id, sequences, counter }];
-      });
-    },
-  },
-  {
-    name: 'events.settled',
-    claim: 'each thing that was settled has its one event, and each such event what it tells of',
-    find: unmatchedEvents,
-  },
-  {
     name: 'verify',
     claim: '`npm run cli -- verify` finds nothing',
     find: ({ verified }) =>
@@ -112,10 +72,6 @@ export const BOOK_CHECKS: readonly Check[] = [
     find: ({ failures }) => failures.map((failure) => ({ failure })),
   },
 ];
-
-export function sum(rows: readonly { amount: number }[]): number {
-  return rows.reduce((total, { amount }) => total + amount, 0);
-}
 
 type Expected = Omit<EffectRow, 'reference'> & { reference: string | null };
 
@@ -226,87 +182,5 @@ function notAskedFor({ payments, refunds, reversals, journal }: Evidence): objec
             (body['amount'] === undefined || body['amount'] === row.amount),
         );
     }),
-  ];
-}
-
-function ledgerDifferences({ payments, refunds, ledger }: Evidence): object[] {
-  const booked = Map.groupBy(ledger, (row) => `${row.transaction_id} ${row.currency}`);
-  const given = Map.groupBy(
-    refunds.filter(({ status }) => status === 'completed'),
-    (row) => row.transaction_id,
-  );
-  const differing = payments.flatMap((row) => {
-    const name = `${row.transaction_id} ${row.currency}`;
-    const entries = booked.get(name) ?? [];
-    booked.delete(name);
-    const expected = row.amount_captured - sum(given.get(row.transaction_id) ?? []);
-    const receivable = sum(ofAccount(entries, 'gateway_receivable'));
-    const payable = sum(ofAccount(entries, 'merchant_payable'));
-    // An entry a capture and one a refund, on each side.
-    const count = (row.amount_captured > 0 ? 1 : 0) + (given.get(row.transaction_id)?.length ?? 0);
-    const right = receivable === expected && payable === -expected && entries.length === 2 * count;
-    return right
-      ? []
-      : [{ transaction_id: row.transaction_id, expected, receivable, payable, entries: entries.length }];
-  });
-  return [...differing, ...[...booked.values()].flat().map((row) => ({ without_payment: true, ...row }))];
-}
-
-function ofAccount(entries: readonly LedgerRow[], account: string): LedgerRow[] {
-  return entries.filter((row) => row.account === account);
-}
-
-function wrongBalances({ payments, refunds, balances }: Evidence): object[] {
-  const expected = new Map<string, number>();
-  const add = (currency: string, amount: number): void =>
-    void expected.set(currency, (expected.get(currency) ?? 0) + amount);
-  for (const row of payments) add(row.currency, row.amount_captured);
-  for (const row of refunds) if (row.status === 'completed') add(row.currency, -row.amount);
-  return balances.flatMap((heard, service): object[] => {
-    if (heard.status !== 200) return [{ service, status: heard.status }];
-    const answered = heard.json['data'] as { account: string; currency: string; balance: number }[];
-    return [...expected].flatMap(([currency, amount]) => {
-      const of = (account: string): number =>
-        answered.find((row) => row.account === account && row.currency === currency)?.balance ?? 0;
-      const [receivable, payable] = [of('gateway_receivable'), of('merchant_payable')];
-      return receivable === amount && payable === -amount
-        ? []
-        : [{ service, currency, expected: amount, receivable, payable }];
-    });
-  });
-}
-
-function unmatchedEvents({ payments, refunds, events }: Evidence): object[] {
-  const settled = [
-    ...payments
-      .filter(({ status }) => ['completed', 'failed', 'canceled'].includes(status))
-      .map((row) => `payment.${row.status} ${row.transaction_id}`),
-    ...payments
-      .filter(
-        ({ status, capture_method }) =>
-          capture_method === 'manual' && ['authorized', 'completed', 'canceled'].includes(status),
-      )
-      .map((row) => `payment.authorized ${row.transaction_id}`),
-    ...refunds
-      .filter(({ status }) => status !== 'pending')
-      .map((row) => `refund.${row.status} ${row.transaction_id} ${row.refund_id}`),
-  ];
-  const told = events
-    .filter(({ type }) => type !== 'payment.pending')
-    .map((row) =>
-      row.type.startsWith('refund.')
-        ? `${row.type} ${row.transaction_id} ${row.refund_id}`
-        : `${row.type} ${row.transaction_id}`,
-    );
-  const left = new Map<string, number>();
-  for (const name of told) left.set(name, (left.get(name) ?? 0) + 1);
-  const missing = settled.filter((name) => {
-    const count = left.get(name) ?? 0;
-    left.set(name, count - 1);
-    return count === 0;
-  });
-  return [
-    ...missing.map((event) => ({ missing: event })),
-    ...[...left].filter(([, count]) => count > 0).map(([event]) => ({ too_many: event })),
   ];
 }

@@ -1,7 +1,6 @@
 import { isProblemCode, problemKind } from '../src/http/problem-table.js';
-import { heardOf, type Heard, type OperationName } from './journal.js';
-import { nameOf } from './verdict-answers.js';
-import type { Check } from './verdict.js';
+import type { Check } from './check.js';
+import { heardOf, nameOf, type Heard, type OperationName } from './journal.js';
 
 const ROUTES: Readonly<Record<OperationName, string>> = {
   charge: 'POST /v1/payments',

@@ -1,8 +1,6 @@
+import { sum, type Check } from './check.js';
 import type { EffectRow, Evidence, PaymentRow, RefundRow } from './evidence.js';
-import { acknowledged, heardOf, type Entry, type Heard } from './journal.js';
-import { sum } from './verdict-books.js';
-import { nameOf } from './verdict-answers.js';
-import type { Check } from './verdict.js';
+import { acknowledged, heardOf, nameOf, type Entry, type Heard } from './journal.js';
 
 /** Whether what clients were told is still true of the payments and of the money. */
 export const TRUTH_CHECKS: readonly Check[] = [

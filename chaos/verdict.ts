@@ -1,16 +1,11 @@
+import type { Check } from './check.js';
+import type { Evidence } from './evidence.js';
 import { ANSWER_CHECKS } from './verdict-answers.js';
 import { BOOK_CHECKS } from './verdict-books.js';
-import type { Evidence } from './evidence.js';
+import { EVENT_CHECKS } from './verdict-events.js';
+import { LEDGER_CHECKS } from './verdict-ledger.js';
 import { PROTOCOL_CHECKS } from './verdict-protocol.js';
 import { TRUTH_CHECKS } from './verdict-truth.js';
-
-/** One thing that must hold at the end. What is found breaks it: nothing when all is right. */
-export interface Check {
-  name: string;
-  /** What holds, as a sentence. */
-  claim: string;
-  find: (evidence: Evidence) => object[];
-}
 
 export interface Discrepancy {
   name: string;
@@ -20,6 +15,8 @@ export interface Discrepancy {
 
 export const CHECKS: readonly Check[] = [
   ...BOOK_CHECKS,
+  ...LEDGER_CHECKS,
+  ...EVENT_CHECKS,
   ...ANSWER_CHECKS,
   ...TRUTH_CHECKS,
   ...PROTOCOL_CHECKS,

@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 
 /** What the database's triggers tell of; the channels' names are theirs. */
-export type NotificationChannel = 'hapax_api_keys';
+type NotificationChannel = 'hapax_api_keys';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const FIRST_RETRY_MS = 100;

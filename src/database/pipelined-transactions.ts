@@ -24,7 +24,7 @@ export class CommitUnknownError extends Error {
 }
 
 /** The server refused the transaction or never got it: surely nothing of it happened. */
-export class TransactionFailedError extends Error {
+class TransactionFailedError extends Error {
   override readonly name = 'TransactionFailedError';
 }
 

@@ -43,7 +43,7 @@ export interface OpenClaim extends ScopedKey {
 }
 
 /** Where a walk through one merchant's payments goes on, and where it ends. */
-export interface PaymentPage {
+interface PaymentPage {
   merchantId: string;
   after: string;
   before: string;

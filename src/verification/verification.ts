@@ -1,7 +1,7 @@
 import { CHECKS, type Check } from './checks.js';
 
 /** One connection of its own, such as a client of `pg`: the checks are one long transaction. */
-export interface VerificationConnection {
+interface VerificationConnection {
   query(sql: string): Promise<{ rows: unknown[] }>;
 }
 

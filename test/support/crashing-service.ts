@@ -1,7 +1,7 @@
 /**
  * The real service with one point at which its process is killed, or stopped until somebody wakes it. The point is
  * reached by wrapping methods of the app's own providers from outside: the service itself knows nothing of it.
- * See `strike-points.ts` for the environment that it reads.
+ * The points and some of the environment that it reads are in `strike-points.ts`.
  */
 import { writeSync } from 'node:fs';
 import { createApp } from '../../src/app.js';
@@ -21,8 +21,11 @@ const STANDARD_OUTPUT = 1;
 /** The kernel may need a moment to stop all of our threads; until then nothing else may run. */
 const MOMENT_MS = 200;
 
+/** A `StrikePoint`. */
 const strikePoint = process.env['STRIKE_POINT'];
+/** SIGKILL or SIGSTOP. */
 const strikeSignal = process.env['STRIKE_SIGNAL'] ?? 'SIGKILL';
+/** Separated by spaces. A point that can wait strikes once all of these keys have reached it. */
 const strikeKeys = (process.env['STRIKE_KEYS'] ?? '').split(' ').filter(Boolean);
 
 const config = loadConfig(process.env);

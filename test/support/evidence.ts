@@ -13,7 +13,7 @@ export interface PaymentRow {
   gateway_reference: string | null;
 }
 
-export interface ClaimRow {
+interface ClaimRow {
   claim_id: string;
   status: string;
   attempt: number;

@@ -6,7 +6,7 @@ import { loadConfig } from '../../src/config/load-config.js';
 export const SANDBOX_SECRET = loadConfig({}).sandboxGateway.webhookSecret ?? '';
 const PATH = '/v1/gateways/sandbox/notifications';
 
-export interface SentNotification {
+interface SentNotification {
   status: number;
   headers: Headers;
   code: unknown;

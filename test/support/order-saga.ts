@@ -5,7 +5,7 @@ import type { ServiceProcess } from './service-process.js';
 
 /** The steps of an order, in their order. Each has a compensation; shipping is the point of no return. */
 export const SAGA_STEPS = ['reserve stock', 'authorize', 'ship', 'capture'] as const;
-export type SagaStep = (typeof SAGA_STEPS)[number];
+type SagaStep = (typeof SAGA_STEPS)[number];
 
 /** Where a coordinator can die: before a step is sent, or when it has been done and is not noted yet. */
 export type SagaCrash = `${'before' | 'after'} ${SagaStep}`;

@@ -9,7 +9,7 @@ import { childEnvironment } from './child-environment.js';
 jest.setTimeout(120_000);
 
 /** The service as it is shipped. */
-export const REAL_SERVICE = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const REAL_SERVICE = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 /** The service with a point at which its process dies or stops; see `crashing-service.ts`. */
 export const CRASHING_SERVICE = fileURLToPath(new URL('./crashing-service.js', import.meta.url));
 

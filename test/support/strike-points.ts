@@ -1,5 +1,5 @@
 /** The points of a charge at which `crashing-service.ts` can be struck, in the order in which they are reached. */
-export const STRIKE_POINTS = [
+const STRIKE_POINTS = [
   'before the claim',
   'in the middle of the claim’s transaction',
   'after the claim',
@@ -19,14 +19,6 @@ export type StrikePoint = (typeof STRIKE_POINTS)[number] | (typeof UNDO_STRIKE_P
 
 /** What the service prints when it is about to be struck. */
 export const STRIKING = 'now at the strike point';
-
-/** The environment by which a test tells the service what is to happen to it. */
-export interface Strike {
-  STRIKE_POINT: StrikePoint;
-  /** Separated by spaces. A point that can be waited at is struck when all of these keys have come to it. */
-  STRIKE_KEYS: string;
-  STRIKE_SIGNAL: 'SIGKILL' | 'SIGSTOP';
-}
 
 /** For a service that cannot reach its gateway: each of its calls is refused before it has any effect. */
 export const GATEWAY_UNREACHABLE = { STRIKE_GATEWAY: 'unreachable' } as const;

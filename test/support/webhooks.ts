@@ -9,7 +9,7 @@ import { API_KEY, newKey } from './client.js';
 import type { Evidence } from './evidence.js';
 import type { TestApp } from './test-app.js';
 
-export const SANDBOX_MERCHANT = '00000000-0000-7000-8000-000000000001';
+const SANDBOX_MERCHANT = '00000000-0000-7000-8000-000000000001';
 
 /** What the receiver got, byte for byte. */
 export interface Received {
@@ -82,7 +82,7 @@ export class Receiver {
   }
 }
 
-export interface EndpointReply {
+interface EndpointReply {
   webhook_endpoint_id: string;
   secret: string;
 }

@@ -1,0 +1,13 @@
+import type { Evidence } from './evidence.js';
+
+/** One thing that must hold at the end. What is found breaks it: nothing when all is right. */
+export interface Check {
+  name: string;
+  /** What holds, as a sentence. */
+  claim: string;
+  find: (evidence: Evidence) => object[];
+}
+
+export function sum(rows: readonly { amount: number }[]): number {
+  return rows.reduce((total, { amount }) => total + amount, 0);
+}
