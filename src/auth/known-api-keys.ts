@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { CONFIG, type Config } from '../config/config.js';
-import { Notifications } from '../database/notifications.js';
+import { Listener } from '../database/listener.js';
 import { type ApiKey, ApiKeysStore } from './api-keys.store.js';
 import { LastUsed } from './last-used.js';
 
@@ -28,9 +28,9 @@ export class KnownApiKeys {
     @Inject(CONFIG) private readonly config: Config,
     private readonly apiKeys: ApiKeysStore,
     private readonly lastUsed: LastUsed,
-    notifications: Notifications,
+    listener: Listener,
   ) {
-    notifications.on('hapax_api_keys', () => this.forget());
+    listener.on('hapax_api_keys', () => this.forget());
   }
 
   /** What is remembered of a key: undefined for nothing, null for a key that is not valid. */

@@ -2,7 +2,7 @@ import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CONFIG, type Config } from '../config/config.js';
 import { dataSourceOptions, type Entities } from './data-source.js';
-import { Notifications } from './notifications.js';
+import { Listener } from './listener.js';
 import { PipelinedTransactions } from './pipelined-transactions.js';
 
 /** The database of `databaseUrl`, which is the configured one or the embedded one that was just started. */
@@ -22,8 +22,8 @@ export class DatabaseModule {
           }),
         }),
       ],
-      providers: [PipelinedTransactions, Notifications],
-      exports: [PipelinedTransactions, Notifications],
+      providers: [PipelinedTransactions, Listener],
+      exports: [PipelinedTransactions, Listener],
     };
   }
 }

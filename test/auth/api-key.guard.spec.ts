@@ -8,7 +8,7 @@ import { CurrentMerchant } from '../../src/auth/merchant.decorator.js';
 import { Scopes } from '../../src/auth/scopes.decorator.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/load-config.js';
-import { Notifications } from '../../src/database/notifications.js';
+import { Listener } from '../../src/database/listener.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
@@ -92,9 +92,9 @@ async function createApp(
   @Module({
     providers: [
       { provide: DataSource, useValue: database },
-      { provide: Notifications, useValue: word },
+      { provide: Listener, useValue: word },
     ],
-    exports: [DataSource, Notifications],
+    exports: [DataSource, Listener],
   })
   class DatabaseModule {}
 

@@ -8,8 +8,8 @@ import { SANDBOX_MERCHANT_ID } from '../../src/auth/sandbox-seed.js';
 import { SCOPES } from '../../src/auth/scopes.js';
 import { loadConfig } from '../../src/config/load-config.js';
 import { createDataSource } from '../../src/database/data-source.js';
+import { Listener } from '../../src/database/listener.js';
 import { ENTITIES } from '../../src/entities.js';
-import { Notifications } from '../../src/database/notifications.js';
 import { createLogger } from '../../src/http/logger.js';
 import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
@@ -62,7 +62,7 @@ describe('merchants and their keys', () => {
       await app.getHttpAdapter().getInstance().ready();
       apps.push(app);
     }
-    await until(() => apps.every((app) => app.get(Notifications).listening));
+    await until(() => apps.every((app) => app.get(Listener).listening));
   });
   afterAll(async () => {
     for (const app of apps) await app.close();
@@ -241,11 +241,11 @@ describe('merchants and their keys', () => {
         WHERE application_name = 'hapax-notifications' AND datname = current_database()`,
     );
     expect(killed).toHaveLength(2);
-    await until(() => apps.every((app) => !app.get(Notifications).listening));
+    await until(() => apps.every((app) => !app.get(Listener).listening));
     // In between, the time that a cached key lives is the limit.
     await keys.revoke(issued.apiKeyId);
     await until(async () => (await status(issued.apiKey)) === 401);
-    await until(() => apps.every((app) => app.get(Notifications).listening));
+    await until(() => apps.every((app) => app.get(Listener).listening));
     const next = await keys.createMerchant(MERCHANT_NAME);
     expect(await status(next.apiKey)).toBe(200);
     const revokedAt = Date.now();

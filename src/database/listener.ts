@@ -2,22 +2,22 @@ import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy }
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 
-/** What the database's triggers tell of; the channels' names are theirs. */
-type NotificationChannel = 'hapax_api_keys';
+/** The channels on which the database's triggers announce changes. */
+type Channel = 'hapax_api_keys';
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 10_000;
 
 /**
- * Word from other processes, by LISTEN and NOTIFY, on one connection outside the pool. It only makes things faster:
- * while there is no connection nothing is heard, and behind a pooler that hands connections out by the transaction
- * nothing ever is. So whoever listens needs a limit of its own to how old its knowledge may get.
+ * Hears from other processes by LISTEN and NOTIFY, on one connection outside the pool. It only makes things faster:
+ * without a connection it hears nothing, and behind a pooler in transaction mode it never does. So each user must also
+ * limit by itself how old its knowledge may get.
  */
 @Injectable()
-export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly logger = new Logger(Notifications.name);
-  private readonly listeners = new Map<NotificationChannel, (() => void)[]>();
+export class Listener implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly logger = new Logger(Listener.name);
+  private readonly callbacks = new Map<Channel, (() => void)[]>();
   private client: Client | null = null;
   private retry: NodeJS.Timeout | undefined;
   private retryMs = FIRST_RETRY_MS;
@@ -26,11 +26,11 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * Before the application's bootstrap. `listener` is also called after every new connection, since nobody knows what
-   * was told in between.
+   * Call it before the application's bootstrap. `callback` also runs after every new connection, because an
+   * announcement may have been missed in between.
    */
-  on(channel: NotificationChannel, listener: () => void): void {
-    this.listeners.set(channel, [...(this.listeners.get(channel) ?? []), listener]);
+  on(channel: Channel, callback: () => void): void {
+    this.callbacks.set(channel, [...(this.callbacks.get(channel) ?? []), callback]);
   }
 
   /** Whether a connection listens right now. */
@@ -38,7 +38,7 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
     return this.client !== null;
   }
 
-  /** Nobody waits for it: the service does all its work without. */
+  /** Not awaited: the service does all its work without a listener. */
   onApplicationBootstrap(): void {
     void this.connect();
   }
@@ -56,7 +56,7 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
       if (lost) return;
       lost = true;
       this.client = null;
-      // Also ends a connection attempt that has outlived its own time limit.
+      // This also ends a connection attempt that has outlived its time limit.
       void end(client);
       this.connectLater(error);
     };
@@ -65,7 +65,7 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
     client.on('notification', ({ channel }) => this.tell(channel));
     try {
       await client.connect();
-      for (const channel of this.listeners.keys()) await client.query(`LISTEN ${channel}`);
+      for (const channel of this.callbacks.keys()) await client.query(`LISTEN ${channel}`);
     } catch (error) {
       lose(error instanceof Error ? error : undefined);
       return;
@@ -73,7 +73,7 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
     if (this.stopped) return lose();
     this.client = client;
     this.retryMs = FIRST_RETRY_MS;
-    for (const channel of this.listeners.keys()) this.tell(channel);
+    for (const channel of this.callbacks.keys()) this.tell(channel);
   }
 
   private connectLater(error?: Error): void {
@@ -86,7 +86,7 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private tell(channel: string): void {
-    for (const listener of this.listeners.get(channel as NotificationChannel) ?? []) listener();
+    for (const callback of this.callbacks.get(channel as Channel) ?? []) callback();
   }
 
   private newClient(): Client {
@@ -96,13 +96,13 @@ export class Notifications implements OnApplicationBootstrap, OnModuleDestroy {
       connectionString: options.url,
       application_name: 'hapax-notifications',
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      // A connection that says nothing for hours is what firewalls forget.
+      // Firewalls forget a connection that is silent for hours.
       keepAlive: true,
     });
   }
 }
 
-/** However a connection ends, it has ended. */
+/** An error while ending changes nothing: the connection is gone either way. */
 async function end(client: Client): Promise<void> {
   await client.end().catch(() => undefined);
 }
