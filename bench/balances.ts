@@ -14,19 +14,19 @@ import { markdown, median } from './report.js';
 export const DEFAULT_ENTRIES = 1_000_000;
 export const MAX_ENTRIES = 100_000_000;
 
-/** As many as come between two snapshots at full speed: a minute of 2 000 charges a second. */
+/** What is written between two snapshots at full speed: a minute of 2 000 charges a second. */
 const ENTRIES_OF_A_MINUTE = 240_000;
 const ENTRIES_A_FILL = 1_000_000;
-/** As many entries as a group of 64 charges writes in one transaction. */
+/** A group of 64 charges writes this many in one transaction. */
 const ENTRIES_A_TRANSACTION = 128;
 const SLOW_READS = 3;
 const FAST_READS = 50;
-/** Snapshots that make a balance no faster than this are not worth their upkeep. */
+/** Below this speed-up, snapshots are not worth their upkeep. */
 const SPEED_UP_AT_LEAST = 10;
 
 /**
- * All entries in one merchant's one currency, which is the worst that a balance can meet. The rows are made by SQL, with
- * the triggers off, in the order and at the places in which charges would have written them.
+ * Measures the worst case for a balance: all entries belong to one merchant and one currency. SQL makes the rows with
+ * the triggers off, in the order and at the places that charges would have given them.
  * @returns how many targets were missed
  */
 export async function benchBalances(database: BenchDatabase, entries: number): Promise<number> {
@@ -83,7 +83,7 @@ export async function benchBalances(database: BenchDatabase, entries: number): P
   }
 }
 
-/** The service's own settings, less the time limits: without a snapshot a balance may take longer than they allow. */
+/** The service's own settings without the time limits: a balance without a snapshot may take longer than they allow. */
 async function openWithoutLimits(url: string): Promise<DataSource> {
   const options = dataSourceOptions(url, ENTITIES, 1);
   const { extra } = options as { extra?: object };
@@ -107,7 +107,10 @@ async function fill(database: BenchDatabase, url: string, entries: number): Prom
   console.log(`${entries} entries written in ${seconds(performance.now() - startedMs)}`);
 }
 
-/** Places go on from the last: below the number of a transaction that is yet to come, as those of past ones are. */
+/**
+ * Places continue from the last one. They stay below the number of the next transaction, as those of real past entries
+ * do.
+ */
 async function fillPart(database: BenchDatabase, url: string, entries: number): Promise<void> {
   await database.query(
     url,

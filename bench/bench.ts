@@ -20,7 +20,9 @@ import { conclude, SUBJECT_NAMES, type Measurement, type Subject } from './repor
 /** A lone connection has little variance and no queue, so it needs less time. */
 const LONE_MEASURE_MS = 3_000;
 const PROFILE = { warmUpMs: 3_000, measureMs: 10_000, connections: 64, replayedKeys: 0 };
-/** PostgreSQL allows 200 connections here, and a pool of 64 that makes one payment at a time would do no better. */
+/**
+ * Not 256: PostgreSQL allows 200 connections here. One payment at a time on 64 is the best that a pool of 64 could do.
+ */
 const PGBENCH_CLIENTS = [1, 64];
 const RECORDED_KEY = 'bench-recorded-charge';
 
@@ -47,7 +49,7 @@ async function bench(database: BenchDatabase, plan: Plan): Promise<number> {
   try {
     for (let round = 1; round <= plan.rounds; round += 1) {
       console.log(`\nRound ${round} of ${plan.rounds}`);
-      // The subjects of one number of connections run close together, so that a noisy minute meets all of them.
+      // All subjects run in turn at one number of connections, so that a noisy minute affects them all.
       for (const connections of plan.connections) {
         for (const subject of subjects) await measureHttp(database, subject, connections, plan, add);
         if (pgbench !== null && PGBENCH_CLIENTS.includes(connections)) {
@@ -162,7 +164,7 @@ async function recordScript(books: Books, dataDir: string): Promise<PgbenchScrip
   ]);
 }
 
-/** New charges only, with Node's own CPU profiler, which itself takes a part of the speed. */
+/** New charges only, under Node's CPU profiler, which slows the service down. */
 async function profile(database: BenchDatabase): Promise<number> {
   const hapax = await prepareHapax(database);
   const folder = await database.folder('profile');
@@ -191,7 +193,7 @@ async function loadThenStop(job: LoadJob, server: Server): Promise<LoadResult> {
   }
 }
 
-/** Never resolves; rejects on Ctrl-C, so that the database's folder is removed in any case. */
+/** Never resolves. Rejects on Ctrl-C, so that the database's folder is removed even then. */
 function interrupted(): Promise<never> {
   return new Promise((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)

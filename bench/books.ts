@@ -1,6 +1,6 @@
 import type { BenchDatabase } from './machine.js';
 
-/** A database in which charges are made, and how many it must hold in the end. */
+/** A database that takes charges, and how many it must hold at the end. */
 export class Books {
   charges = 0;
 
@@ -9,7 +9,7 @@ export class Books {
     readonly url: string,
   ) {}
 
-  /** Every answered charge is there, once, with its postings and its event: a rate of lost writes would be no rate. */
+  /** Every answered charge is there once, with its postings and its event. A rate of lost writes would mean nothing. */
   async check(): Promise<void> {
     const [row] = await this.database.query<{
       payments: number;

@@ -1,4 +1,4 @@
-/** The one charge that every HTTP subject is asked for, each time under another key. */
+/** Every HTTP subject gets this charge, each time under another key. */
 export const CHARGE_BODY = JSON.stringify({
   amount: 1999,
   currency: 'EUR',

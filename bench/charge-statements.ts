@@ -6,7 +6,7 @@ import { loadConfig } from '../src/config/load-config.js';
 import { PipelinedTransactions, type Transaction } from '../src/database/pipelined-transactions.js';
 import { API_KEY, CHARGE_BODY, CHARGE_PATH } from './charge-request.js';
 
-/** One statement as it left for the server; a parameter is its text form, null is NULL. */
+/** One statement as it was sent. Parameters are in text form; null is NULL. */
 interface RecordedStatement {
   text: string;
   parameters: (string | null)[];

@@ -20,8 +20,8 @@ const TOP_FUNCTIONS = 30;
 const IDLE = 'idle';
 
 /**
- * Self time by package, room of ours and part of Node, as shares of the time in which there was work, from `fromUs` to `toUs` of the monotonic clock, which is also the
- * profile's. A built-in function such as JSON.parse counts for whoever called it.
+ * Self time by package, room of ours and part of Node, as shares of the busy time between `fromUs` and `toUs`. Both are
+ * on the monotonic clock, as the profile is. A built-in function such as JSON.parse counts for its caller.
  */
 export async function summarizeProfile(path: string, fromUs: number, toUs: number): Promise<string> {
   const profile = JSON.parse(await readFile(path, 'utf8')) as CpuProfile;
@@ -73,7 +73,7 @@ function areas(nodes: readonly ProfileNode[]): Map<number, string> {
   return areaOf;
 }
 
-/** Null for what has no file of its own. */
+/** Null for a function without a file of its own, such as a built-in. */
 function areaOfFrame({ functionName, url }: ProfileNode['callFrame']): string | null {
   switch (functionName) {
     case '(garbage collector)':

@@ -5,12 +5,12 @@ import { HOST } from './processes.js';
 const HEAD_END = '\r\n\r\n';
 const CONTENT_LENGTH = /\r\ncontent-length: (\d+)/i;
 
-/** Status line, headers and body, as they came. */
+/** Status line, headers and body, as received. */
 export type RawAnswer = string;
 
 /**
- * One keep-alive connection that asks one question at a time, on a bare socket: the generator shares its two cores with
- * what it measures, and an HTTP client takes more of them than the service's own HTTP does.
+ * One keep-alive connection with one request at a time, on a bare socket. The generator shares its two cores with what
+ * it measures, and an HTTP client would take more of them than the service's own HTTP does.
  */
 export class HttpConnection {
   private readonly socket: Socket;
@@ -25,7 +25,7 @@ export class HttpConnection {
       `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(CHARGE_BODY)}\r\nIdempotency-Key: `;
     this.tail = `${HEAD_END}${CHARGE_BODY}`;
     this.socket = connect({ port, host: HOST, noDelay: true });
-    // One byte a character, so that string lengths are what Content-Length counts.
+    // One character per byte, so that string lengths match Content-Length.
     this.socket.setEncoding('latin1');
     this.socket.on('data', (chunk: string) => this.receive(chunk));
     this.socket.on('error', (error) => this.answered?.reject(error));

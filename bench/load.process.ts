@@ -3,7 +3,7 @@ import { HttpConnection, type RawAnswer } from './http-connection.js';
 import { percentile, type LoadJob, type LoadReport, type LoadResult } from './load.js';
 
 const PREPARING_CONNECTIONS = 32;
-/** Nothing measured here takes as long, so whoever does is stuck. */
+/** Nothing measured here takes this long: a later answer means that something is stuck. */
 const ANSWER_LIMIT_MS = 20_000;
 
 const job = JSON.parse(process.argv[2] ?? '') as LoadJob;
@@ -11,7 +11,7 @@ const run = randomUUID().slice(0, 8);
 let keys = 0;
 let charges = 0;
 
-/** Two runs never share a key, and keys are neither sorted nor all alike, as with real clients. */
+/** Unique to this run. Neither sorted across runs nor all alike, as with real clients. */
 function newKey(): string {
   return `order-${run}-${(keys++).toString().padStart(9, '0')}`;
 }
@@ -36,7 +36,7 @@ async function main(): Promise<LoadResult> {
   return measured.result();
 }
 
-/** What was answered in the measured time. */
+/** Counts the answers within the measured time. */
 class Measured {
   readonly endMs: number;
   private readonly latencies: number[] = [];
@@ -57,7 +57,7 @@ class Measured {
     const sorted = Float64Array.from(this.latencies).toSorted();
     const cpu = process.cpuUsage(this.cpuAtStart);
     const elapsedMs = performance.now() - this.startMs + job.warmUpMs;
-    // performance.now() counts from this process's start, hrtime from the machine's.
+    // performance.now() counts from the start of this process, hrtime from the start of the machine.
     const offsetUs = Number(process.hrtime.bigint() / 1_000n) - performance.now() * 1_000;
     return {
       perSecond: (sorted.length / this.measureMs) * 1_000,

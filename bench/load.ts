@@ -23,7 +23,7 @@ export interface Rates {
 }
 
 export interface LoadResult extends Rates {
-  /** New charges that were answered with 201, those outside the measured time included. */
+  /** New charges that were answered with 201, including those outside the measured time. */
   charges: number;
   /** The generator's own share of one core. */
   generatorCpu: number;
@@ -32,7 +32,7 @@ export interface LoadResult extends Rates {
   toUs: number;
 }
 
-/** Every answer but the expected one ends a run: a fast wrong answer is no result. */
+/** Any other answer than the expected one ends a run: a fast wrong answer is not a result. */
 export type LoadReport = { result: LoadResult } | { failure: string };
 
 const PROGRAM = fileURLToPath(new URL('./load.process.js', import.meta.url));

@@ -5,12 +5,12 @@ import { Client } from 'pg';
 import { startEmbeddedPostgres } from '../src/embedded-postgres/server.js';
 
 export interface BenchDatabase {
-  /** The URL of a database of its own, which is created empty. */
+  /** Creates an empty database and returns its URL. */
   create(name: string): Promise<string>;
   query<Row extends object>(url: string, sql: string): Promise<Row[]>;
-  /** Writes out what the last run left dirty, so that the next one does not pay for it. */
+  /** Writes out the last run's dirty pages, so that the next run does not pay for them. */
   checkpoint(): Promise<void>;
-  /** A folder that goes when the bench ends. */
+  /** A folder that is removed when the bench ends. */
   folder(name: string): Promise<string>;
   settings: Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -25,10 +25,10 @@ const SHOWN_SETTINGS = [
   'shared_buffers',
 ];
 
-/** A PostgreSQL for this run alone, as durable as any: a rate without fsync would be a rate of something else. */
+/** A PostgreSQL for this run alone, fully durable: a rate without fsync would measure something else. */
 export async function startBenchDatabase(): Promise<BenchDatabase> {
   const root = await mkdtemp(join(tmpdir(), 'hapax-bench-'));
-  // PostgreSQL does not run as root, and its own user has to reach the folder.
+  // PostgreSQL does not run as root, and its user must be able to enter the folder.
   await chmod(root, 0o755);
   const remove = (): Promise<void> => rm(root, { recursive: true, force: true, maxRetries: 3 });
   const server = await startEmbeddedPostgres(join(root, 'postgres')).catch(async (error: unknown) => {

@@ -9,18 +9,19 @@ import { percentile, type Rates } from './load.js';
 
 const run = promisify(execFile);
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
-/** Far more than one charge has ids, and than there are clients. */
+/** Room for ids: far more than one charge has. */
 const IDS_PER_CHARGE = 16;
+/** Room for clients: far more than we start. */
 const MAX_CLIENTS = 1_000;
 const THREADS = 2;
 
-/** A script and the constants that it needs, for which pgbench has no other place than its command line. */
+/** A script, and the constants that it needs. pgbench takes constants only on its command line. */
 export interface PgbenchScript {
   text: string;
   constants: Readonly<Record<string, string>>;
 }
 
-/** Where `pgbench` is, or null: it is no part of the embedded PostgreSQL. */
+/** Where `pgbench` is, or null: the embedded PostgreSQL does not include it. */
 export async function findPgbench(): Promise<string | null> {
   const debian = '/usr/lib/postgresql';
   const versions = existsSync(debian) ? await readdir(debian) : [];
@@ -32,8 +33,8 @@ export async function findPgbench(): Promise<string | null> {
 }
 
 /**
- * The recorded transactions as a script for pgbench: the same statements with the same parameters, where only the key and
- * the ids of the recorded charge, wherever they occur, are made anew from a counter. Ids grow with time, as ours do.
+ * The recorded transactions as a script for pgbench: the same statements with the same parameters. Only the recorded
+ * charge's key and ids are replaced, wherever they occur, by new ones from a counter. Ids grow with time, as ours do.
  */
 export function pgbenchScript(
   transactions: readonly RecordedTransaction[],
@@ -90,7 +91,7 @@ interface PgbenchJob {
   clients: number;
   warmUpMs: number;
   measureMs: number;
-  /** Numbers of charges below this have been used in this database. */
+  /** Charges with lower numbers are already in this database. */
   firstNumber: number;
 }
 
@@ -98,7 +99,7 @@ interface PgbenchResult extends Rates {
   charges: number;
 }
 
-/** One charge is one run of the script; the rate and the latencies come from pgbench's log of each. */
+/** One run of the script is one charge. The rate and the latencies come from pgbench's log of each run. */
 export async function runPgbench(job: PgbenchJob): Promise<PgbenchResult> {
   const { hostname, port, username, password, pathname } = new URL(job.databaseUrl);
   const script = join(job.folder, 'charge.sql');
@@ -135,7 +136,7 @@ export async function runPgbench(job: PgbenchJob): Promise<PgbenchResult> {
   return readLogs(job);
 }
 
-/** The planner's settings of the service's own connections. */
+/** The planner settings that the service's own connections use. */
 function sessionOptions(databaseUrl: string): string {
   const { extra } = dataSourceOptions(databaseUrl, [], 1) as { extra?: { options?: string } };
   return extra?.options ?? '';

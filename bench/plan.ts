@@ -7,7 +7,7 @@ export interface Plan {
   measureMs: number;
   connections: readonly number[];
   replayedKeys: number;
-  /** Whether the targets count. If not, a run shows only that every subject answers and that the databases hold what it answered. */
+  /** Whether the targets count. If not, a run only shows that every subject answers and that the counts are right. */
   judged: boolean;
 }
 
@@ -31,7 +31,7 @@ export const QUICK: Plan = {
   connections: [1, 64],
 };
 
-/** Too short for any figure. At 64 connections, so that groups and queues form and the ratios can be computed. */
+/** Too short to measure anything. 64 connections make groups and queues form. */
 export const CHECK: Plan = {
   rounds: 1,
   pairs: 1,

@@ -9,7 +9,7 @@ const START_LIMIT_MS = 30_000;
 const STOP_LIMIT_MS = 12_000;
 const POLL_MS = 50;
 
-/** Whoever is interrupted leaves nothing behind that listens. */
+/** Killed when this process exits, so that an interrupted bench leaves nothing listening. */
 const children = new Set<ChildProcess>();
 process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
@@ -24,15 +24,15 @@ export interface ServiceOptions {
   dataDir: string;
   /** For Node itself, before the program. */
   nodeOptions?: readonly string[];
-  /** The program to run, where it is not this build's own. */
+  /** The program to run, if not this build's own. */
   main?: string;
 }
 
 const OWN_MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
 
 /**
- * Hapax as `npm start` runs it, with every default, the log level included. Its log goes to /dev/null: who reads a log,
- * and at what cost, differs from place to place, but writing the lines is the service's own work and is measured.
+ * Hapax as `npm start` runs it, with every default, including the log level. Its log goes to /dev/null: the cost of
+ * reading a log differs from place to place, but writing it is the service's own work and is measured.
  */
 export async function startService({
   databaseUrl,

@@ -26,7 +26,7 @@ export const SUBJECT_NAMES: Readonly<Record<Subject, string>> = {
 export interface Measurement extends Rates {
   subject: Subject;
   connections: number;
-  /** The load generator's own share of one core; null where there is none of ours. */
+  /** The load generator's own share of one core; null for pgbench, which brings its own. */
   generatorCpu: number | null;
 }
 
@@ -35,7 +35,7 @@ export interface Target {
   of: Subject;
   to: Subject;
   atLeast: number;
-  /** An aim is shown; only a promise can be missed. */
+  /** Only a promised target can be missed; an aim is just shown. */
   promised: boolean;
 }
 
@@ -129,7 +129,7 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
 }
 
-/** Padded, so that it reads well in a terminal, too. The first column is words, the others numbers. */
+/** Padded, so that it is readable in a terminal too. The first column holds words, the others numbers. */
 export function markdown(rows: readonly (readonly string[])[]): string {
   const [head = [], ...body] = rows;
   const widths = head.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));

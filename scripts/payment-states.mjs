@@ -1,4 +1,4 @@
-// Writes docs/payment-states.md from the transition table that the code runs on; with --check only compares.
+// Writes docs/payment-states.md from the transition table that the code uses. With --check it only compares.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { PAYMENT_STATUSES, PAYMENT_TRANSITIONS } from '../dist/src/domain/payment.js';
 

@@ -1,5 +1,5 @@
-// Removes what earlier builds left in dist/ for sources that are gone. TypeScript never does, and both the migrations
-// and the tests are found by their file names: a stale one would run.
+// Removes the outputs in dist/ whose sources are gone. TypeScript never does, and migrations and tests are found by
+// file name, so a stale one would run.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';

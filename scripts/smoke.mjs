@@ -1,6 +1,6 @@
-// Does with `npm start` what its first user does, in a fresh data folder: pays, pays again with the same key, stops it,
-// starts it again, asks a third time, and presses Ctrl-C while another payment runs. Ends with code 0 when each answer
-// was the first one, byte for byte, and the last payment was answered, too.
+// Does what a first user does with `npm start` in a fresh data folder: pays, pays again with the same key, stops the
+// service, starts it again, asks a third time, and presses Ctrl-C while another payment runs. Exits with code 0 if
+// every answer equals the first, byte for byte, and the last payment was answered too.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -17,7 +17,7 @@ const STOP_LIMIT_MS = 10_000;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), 'hapax-smoke-'));
-// When run as root, PostgreSQL runs as another user, who has to enter.
+// If we run as root, PostgreSQL runs as another user, who must be able to enter.
 await chmod(folder, 0o755);
 const port = await freePort();
 const base = `http://127.0.0.1:${port}`;
@@ -50,7 +50,7 @@ async function start() {
   const startedAt = Date.now();
   service = spawn('npm', ['start'], {
     cwd: root,
-    // A process group of its own, as a terminal makes one: a signal can then go to all of it, like Ctrl-C.
+    // Its own process group, as in a terminal, so that a signal can go to all of it, like Ctrl-C.
     detached: true,
     env: {
       ...process.env,
@@ -116,7 +116,7 @@ function killAll() {
   try {
     process.kill(-service.pid, 'SIGKILL');
   } catch {
-    // Nothing of it is left.
+    // Everything has already ended.
   }
 }
 

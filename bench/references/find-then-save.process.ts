@@ -107,9 +107,10 @@ class PaymentEvent {
 }
 
 /**
- * What tutorials on idempotency with Nest and TypeORM teach: look for the key, save if it is not there, save again when
- * the gateway has answered. It writes what Hapax writes, save the claim; it has no lease, no fence and no stored answer,
- * so a crash or two requests at once cost it its exactness. No authentication, log or metrics either.
+ * What tutorials on idempotency with Nest and TypeORM teach: look for the key, save if it is not there, and save again
+ * when the gateway has answered. It writes what Hapax writes, except for the claim. It has no lease, no fence and no
+ * stored answer, so a crash or two simultaneous requests can charge twice. It has no authentication, log or metrics
+ * either.
  */
 @Injectable()
 class PaymentsService {
@@ -159,7 +160,7 @@ class PaymentsService {
   }
 }
 
-/** Approves at once, as the sandbox gateway does. */
+/** Approves immediately, as the sandbox gateway does. */
 async function callGateway({ transactionId }: Payment): Promise<string> {
   return `sbx_${transactionId}`;
 }
