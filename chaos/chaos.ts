@@ -64,7 +64,7 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-// By whatever it is ended, the processes that it has started end as well: see `process.on('exit')` where they are kept.
+// Exit in order, so that the `exit` handlers of the kept processes end what this process has started.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
 await main();

@@ -1,6 +1,6 @@
 import type { Evidence } from './evidence.js';
 
-/** One thing that must hold at the end. What is found breaks it: nothing when all is right. */
+/** One thing that must hold at the end. `find` returns whatever breaks it. */
 export interface Check {
   name: string;
   /** What holds, as a sentence. */

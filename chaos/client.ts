@@ -9,12 +9,12 @@ const CURRENCIES = ['EUR', 'USD', 'JPY', 'KWD'] as const;
 const MAX_AMOUNT = 100_000;
 const PATIENT_TRIES = 40;
 const IMPATIENT_TRIES = 2;
-/** A client that has asked for so long comes back at the end at most. */
+/** After asking for this long a client gives up; it may come back once, at the end. */
 const PATIENCE_MS = 20_000;
 const THINK_MS = [5, 60] as const;
 const RETRY_MS = [50, 500] as const;
 
-/** One who pays, ends authorizations, refunds and reverses, and retries as clients do: some give up, some hang up. */
+/** Pays, ends authorizations, refunds and reverses, and retries as real clients do. Some give up, some hang up. */
 export class Client {
   private deeds = 0;
 
@@ -26,7 +26,7 @@ export class Client {
     private readonly market: Market,
   ) {}
 
-  /** Resolves when it has begun nothing new after `untilMs`, and has ended or given up what it had begun. */
+  /** Starts nothing new after `untilMs`. Resolves when all that it started has ended or been given up. */
   async live(untilMs: number): Promise<void> {
     while (Date.now() < untilMs) {
       this.deeds += 1;
@@ -39,8 +39,8 @@ export class Client {
     switch (deed) {
       case 'charge':
         return this.pay(this.charge());
-      case 'close':
-        return this.close();
+      case 'end':
+        return this.endAuthorization();
       case 'refund':
         return this.refund();
       case 'charge and reverse':
@@ -66,24 +66,24 @@ export class Client {
     this.market.note(intent, await this.pursue(intent));
   }
 
-  /** Of an authorization: capture it, whole or in part, or cancel it. Sometimes another client does the other. */
-  private async close(): Promise<void> {
+  /** Captures an authorization, in whole or in part, or cancels it. Sometimes two clients try at once. */
+  private async endAuthorization(): Promise<void> {
     const payment = this.market.authorized(this.random);
     if (payment === undefined) return this.pay(this.charge({ capture_method: 'manual' }));
-    const intents = [this.closing(payment.transactionId, payment.amount)];
-    if (this.random.chance(0.2)) intents.push(this.closing(payment.transactionId, payment.amount));
+    const intents = [this.end(payment.transactionId, payment.amount)];
+    if (this.random.chance(0.2)) intents.push(this.end(payment.transactionId, payment.amount));
     const entries = await Promise.all(intents.map((intent) => this.pursue(intent)));
     intents.forEach((intent, index) => this.market.note(intent, entries[index]!));
   }
 
-  private closing(transactionId: string, amount: number): Intent {
+  private end(transactionId: string, amount: number): Intent {
     const operation = this.random.chance(0.7) ? 'capture' : 'cancel';
     const part = operation === 'capture' && this.random.chance(0.5);
     return {
       key: this.newKey(operation),
       operation,
       path: `/v1/payments/${transactionId}/${operation}`,
-      // Now and then more than there is.
+      // Sometimes more than was authorized.
       body: part ? { amount: this.random.between(1, Math.ceil(amount * 1.1)) } : {},
       transactionId,
     };
@@ -106,7 +106,7 @@ export class Client {
     );
   }
 
-  /** A saga whose patience is over while its payment is still on its way. */
+  /** A saga that runs out of patience while its payment is still in flight. */
   private async chargeAndReverse(): Promise<void> {
     const intent = this.charge();
     const [entry] = await Promise.all([
@@ -124,7 +124,7 @@ export class Client {
   }
 
   private async undo(): Promise<void> {
-    // Now and then something that is no payment, or that somebody else reverses as well.
+    // Sometimes the key made no payment, or another client reverses it too.
     const key = this.market.reversible(this.random);
     if (key !== undefined) await this.pursue(this.reversalOf(key));
   }
@@ -135,7 +135,7 @@ export class Client {
     this.market.note(intent, entries[0]!);
   }
 
-  /** Two that were given one key for different payments: at most one is served. */
+  /** Two different payments under one key: at most one is served. */
   private async otherBodyAtOnce(): Promise<void> {
     const intent = this.charge();
     const other = { ...this.charge(), key: intent.key };
@@ -161,7 +161,7 @@ export class Client {
     if (heard !== null) this.journal.readings.push({ transactionId: payment.transactionId, heard });
   }
 
-  /** Asks until there is a final answer, or patience is over. */
+  /** Retries until the answer is final or patience runs out. */
   private async pursue(intent: Intent, onlyService?: number): Promise<Entry> {
     const entry = this.journal.open(intent);
     const maxTries = this.random.chance(0.15) ? this.random.between(1, IMPATIENT_TRIES) : PATIENT_TRIES;
@@ -175,7 +175,7 @@ export class Client {
       }
       if (tries >= maxTries || Date.now() > giveUpAtMs) break;
       await sleep(this.random.between(...RETRY_MS));
-      // As a load balancer would: whoever did not answer is not asked next.
+      // Like a load balancer: a service that did not answer is not tried next.
       if (onlyService === undefined) service = heard === null ? 1 - service : this.random.between(0, 1);
     }
     entry.lost = true;

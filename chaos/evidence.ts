@@ -4,7 +4,7 @@ import { SandboxHttpBooks } from '../src/gateways/sandbox/sandbox-http.books.js'
 import { verify, type CheckResult } from '../src/verification/verification.js';
 import type { Heard, Journal } from './journal.js';
 
-/** Amounts are numbers: those of a run, and their sums, are far below 2^53. */
+/** Amounts are numbers: those of one run, and their sums, are far below 2^53. */
 export interface PaymentRow {
   transaction_id: string;
   idempotency_key: string;
@@ -49,7 +49,7 @@ interface KeyRow {
   status: string;
   attempt: number;
   resumed: boolean;
-  /** Whether the outcome of its call was unknown at some time. */
+  /** Whether the outcome of its call was ever unknown. */
   was_unknown: boolean;
   response_status: number | null;
   response_body: string | null;
@@ -83,13 +83,13 @@ export interface EffectRow {
   currency: string;
 }
 
-/** What `npm run cli -- reconcile` says, as far as it says that something differs. */
+/** A difference that `npm run cli -- reconcile` reports. */
 export interface Reconciled {
   list: string;
   row: object;
 }
 
-/** All that is known at the end. The verdict is made of this and of nothing else. */
+/** Everything that is known at the end. The verdict rests on this alone. */
 export interface Evidence {
   payments: PaymentRow[];
   refunds: RefundRow[];
@@ -105,7 +105,7 @@ export interface Evidence {
   documented: Readonly<Record<string, readonly number[]>>;
   verified: CheckResult[];
   reconciled: Reconciled[];
-  /** Processes that ended though nobody had ended them. */
+  /** Processes that ended by themselves. */
   failures: string[];
 }
 
@@ -142,7 +142,7 @@ export async function readOwnBooks(databaseUrl: string): Promise<OwnBooks & { ve
   });
 }
 
-/** Whatever is not at its end and should be: claims, payments, refunds, reversals. */
+/** Counts the claims, payments, refunds and reversals that have not ended. */
 export async function countOpen(databaseUrl: string): Promise<number> {
   return withClient(databaseUrl, async (client) => {
     const { rows } = await client.query<{ open: number }>(`
@@ -157,7 +157,7 @@ export async function countOpen(databaseUrl: string): Promise<number> {
   });
 }
 
-/** The keys that somebody's answer is being made for. */
+/** The keys whose operation is still running. */
 export async function keysInProgress(databaseUrl: string): Promise<Set<string>> {
   return withClient(databaseUrl, async (client) => {
     const { rows } = await client.query<{ idempotency_key: string }>(`
@@ -186,7 +186,7 @@ export async function readGatewayBooks(gatewayUrl: string): Promise<EffectRow[]>
   return effects;
 }
 
-/** As the command does it. Nothing is open any more, so that whatever is counts as a difference at once. */
+/** As the command does it. Nothing should be open any more, so anything that is counts as a difference at once. */
 export async function readReconciliation(env: Record<string, string>): Promise<Reconciled[]> {
   const { report } = await reconcile(env, {
     merchantId: null,

@@ -1,19 +1,19 @@
-/** What the clients note down, each for itself, while everything around them dies: the run's own third set of books. */
+/** What the clients write down while everything around them dies: the run's third set of books. */
 
 export const OPERATIONS = ['charge', 'capture', 'cancel', 'refund', 'reversal'] as const;
 export type OperationName = (typeof OPERATIONS)[number];
 
-/** What a client wants, under one key. Two intents may share a key, which at most one of them can be right about. */
+/** What a client asks for under one key. Two intents may share a key; at most one of them may be served. */
 export interface Intent {
   key: string;
   operation: OperationName;
   path: string;
   body: Readonly<Record<string, unknown>>;
-  /** The payment that a later operation is about. */
+  /** The payment that a capture, cancel or refund is about. */
   transactionId?: string;
 }
 
-/** An answer as it arrived, byte for byte. */
+/** An answer, byte for byte as it arrived. */
 export interface Heard {
   status: number;
   contentType: string;
@@ -32,13 +32,13 @@ export interface Try {
 export interface Entry {
   intent: Intent;
   tries: Try[];
-  /** What was asked once more at the end, when everything was quiet. */
+  /** The tries at the end of the run, when everything is quiet. */
   atEnd: Try[];
-  /** Whether its client gave up before it had a final answer. */
+  /** Whether its client gave up before it got a final answer. */
   lost: boolean;
 }
 
-/** A payment as somebody read it. */
+/** A payment as a client read it. */
 export interface Reading {
   transactionId: string;
   heard: Heard;
@@ -55,12 +55,12 @@ export class Journal {
   }
 }
 
-/** Whether an answer ends an intent. Anything else says: ask again with the same key. */
+/** Whether an answer ends an intent. Any other asks for a retry under the same key. */
 export function isFinal({ status, json }: Heard): boolean {
   return status !== 202 && (status < 400 || json['retry'] !== 'same_key');
 }
 
-/** Whether an answer is kept, and so the same for ever: every success, and every refusal by the operation itself. */
+/** Whether an answer is stored and so never changes: every success, and every refusal by the operation itself. */
 export function isStored(heard: Heard): boolean {
   const { status, json } = heard;
   if (!isFinal(heard)) return false;
@@ -71,7 +71,7 @@ export function heardOf({ tries, atEnd }: Entry): Heard[] {
   return [...tries, ...atEnd].flatMap(({ heard }) => heard ?? []);
 }
 
-/** The first answer that is kept, if this client has heard one. */
+/** The first stored answer that this client got, if any. */
 export function acknowledged(entry: Entry): Heard | null {
   return heardOf(entry).find(isStored) ?? null;
 }

@@ -9,11 +9,11 @@ import type { Kept } from './kept-process.js';
 const READY_LIMIT_MS = 60_000;
 const POLL_MS = 50;
 
-/** Whoever is interrupted leaves no process asleep for ever. */
+/** Woken when this process exits, so that an interrupted run leaves no process stopped. */
 const asleep = new Set<number>();
 process.on('exit', () => wake([...asleep]));
 
-/** A real PostgreSQL with every guarantee on: what it has committed survives its postmaster's death. */
+/** A real, fully durable PostgreSQL: what it committed survives the death of its postmaster. */
 export class KeptPostgres implements Kept {
   readonly name = 'postgres';
 
@@ -30,7 +30,7 @@ export class KeptPostgres implements Kept {
     return this.server.url;
   }
 
-  /** A crash: its supervisor starts it again a second later, and it recovers from its log. */
+  /** Crashes it. Its supervisor starts it again a second later, and it recovers from its log. */
   async kill(): Promise<void> {
     const killed = await this.postmaster();
     process.kill(killed, 'SIGKILL');
@@ -41,7 +41,7 @@ export class KeptPostgres implements Kept {
     }
   }
 
-  /** The postmaster first, so that no new backend is missed. */
+  /** Stops the postmaster first, so that it starts no backend that we would miss. */
   async pause(asleepMs: number): Promise<void> {
     const postmaster = await this.postmaster();
     stop([postmaster]);
@@ -94,7 +94,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {
-    // It has ended meanwhile.
+    // It has ended in the meantime.
   }
 }
 
@@ -119,7 +119,7 @@ function processes(): { pid: number; parentPid: number }[] {
 
 function parentOnLinux(pid: string): number {
   try {
-    // The name before it is in parentheses, and may have some of its own.
+    // The process name comes first, in parentheses, and may itself contain parentheses.
     return Number(/\) \S (\d+) [^)]*$/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]);
   } catch {
     return 0;

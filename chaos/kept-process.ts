@@ -9,16 +9,16 @@ const READY_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 12_000;
 const POLL_MS = 25;
 const RESTART_MS = 250;
-/** Below the ports that systems hand out for outgoing connections: a port that is free for a moment must stay ours. */
+/** Below the ports that systems use for outgoing connections, so that nobody takes a port while its process is down. */
 const FIRST_PORT = 20_000;
 const LAST_PORT = 29_999;
 
-/** Something that is killed, stopped, woken and started again, always at the same address. */
+/** A process that we kill, stop, wake and start again, always at the same address. */
 export interface Kept {
   readonly name: string;
-  /** Killed, and started again after a while; resolves when it is up. */
+  /** Kills it, and starts it again after a while. Resolves when it is up. */
   kill(downMs: number): Promise<void>;
-  /** Stopped, and woken after a while. */
+  /** Stops it, and wakes it after a while. */
   pause(asleepMs: number): Promise<void>;
 }
 
@@ -26,20 +26,20 @@ interface KeptProgram {
   name: string;
   program: string;
   port: number;
-  /** A path that answers 200 once it is up. */
+  /** A path that answers 200 once the program is up. */
   readyPath: string;
   logFile: string;
-  /** @param start counts its starts, from 1. */
+  /** @param start counts the program's starts, from 1. */
   env: (start: number) => Record<string, string>;
 }
 
-/** Whoever is interrupted leaves nothing behind that listens. */
+/** Killed when this process exits, so that an interrupted run leaves nothing listening. */
 const children = new Set<ChildProcess>();
 process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
-/** A program of ours in a process of its own, started again whenever it ends, as a service manager does it. */
+/** One of our programs in its own process. Like a service manager, it starts the program again whenever it ends. */
 export class KeptProcess implements Kept {
-  /** How it ended when nobody had ended it, after it had been up. */
+  /** How it ended, each time that it ended by itself after it was up. */
   readonly failures: string[] = [];
   private child: ChildProcess | null = null;
   private starts = 0;
@@ -54,7 +54,7 @@ export class KeptProcess implements Kept {
     return `http://${HOST}:${this.program.port}`;
   }
 
-  /** Resolves when it is up. One that ends before, because what it needs is down, is started again. */
+  /** Resolves when it is up. If it ends first, because something it needs is down, it is started again. */
   async start(): Promise<void> {
     const giveUpAtMs = Date.now() + READY_LIMIT_MS;
     for (;;) {
@@ -83,7 +83,7 @@ export class KeptProcess implements Kept {
     this.child?.kill('SIGCONT');
   }
 
-  /** As an operator does it. */
+  /** Stops it as an operator does, then starts it. */
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
@@ -110,7 +110,7 @@ export class KeptProcess implements Kept {
     const child = spawn(
       process.execPath,
       ['--disable-warning=ExperimentalWarning', this.program.program],
-      // Nothing of our own environment reaches it.
+      // Our own environment must not leak into it.
       { env: { PATH: process.env['PATH'], ...this.program.env(this.starts) }, stdio: ['ignore', log, log] },
     );
     closeSync(log);
@@ -120,7 +120,7 @@ export class KeptProcess implements Kept {
     return child;
   }
 
-  /** A process that ends by itself is a failure of its own, and is started again all the same. */
+  /** A process that ends by itself counts as a failure, and is started again. */
   private watch(child: ChildProcess): void {
     const ended = (): void => {
       if (this.child !== child) return;
@@ -146,7 +146,7 @@ function isAlive(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-/** Ports that nothing listens on now, and that no outgoing connection takes later. */
+/** Ports that nothing listens on, and that no outgoing connection can take later. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   let port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT - 1_000));

@@ -7,17 +7,17 @@ interface KnownPayment {
   amount: number;
 }
 
-/** Old ones are left in peace, so that what is asked for is mostly possible. */
+/** Old payments are forgotten, so that most requests for the rest are possible. */
 const MAX_KNOWN = 200;
 
-/** What clients know of each other's payments, so that they get in each other's way. */
+/** The payments that clients share, so that they get in each other's way. */
 export class Market {
   private authorizations: KnownPayment[] = [];
   private completions: KnownPayment[] = [];
   private payments: KnownPayment[] = [];
   private intents: Intent[] = [];
 
-  /** Of a charge or a capture: what can be done next. */
+  /** After a charge or a capture: remembers what can be done next. */
   note(intent: Intent, entry: Entry, { reversed = false } = {}): void {
     const payment =
       acknowledged(entry)?.json ?? entry.tries.find(({ heard }) => heard?.status === 202)?.heard?.json;
@@ -28,9 +28,9 @@ export class Market {
       amount: Number(payment['amount_captured'] || payment['amount'] || 1),
     };
     if (intent.operation === 'charge') push(this.payments, known);
-    // A reversed one is left to those who look for a key to reverse, most of the time.
+    // A reversed payment is only read, or reversed once more.
     if (reversed) return;
-    // One whose outcome is unknown is captured and refunded all the same: it has to be refused, or to wait.
+    // A payment with an unknown outcome may be captured or refunded too: the service must refuse or wait.
     const manual = payment['capture_method'] === 'manual';
     if (payment['status'] === 'authorized' || (payment['status'] === 'pending' && manual)) {
       push(this.authorizations, known);
@@ -43,7 +43,7 @@ export class Market {
     if (isStored(heard)) push(this.intents, intent);
   }
 
-  /** Mostly taken out, so that most are closed once. */
+  /** Usually removed from the list, so that most authorizations are ended once. */
   authorized(random: Random): KnownPayment | undefined {
     const payment = random.pick(this.authorizations);
     if (random.chance(0.8)) this.authorizations = this.authorizations.filter((other) => other !== payment);

@@ -3,18 +3,18 @@ import type { Random } from './random.js';
 export const TARGETS = ['service-1', 'service-2', 'gateway', 'postgres'] as const;
 export type Target = (typeof TARGETS)[number];
 
-/** What happens to a process: it is killed and started again after a while, or stopped and woken after a while. */
+/** One fault of a process: it is killed and later started again, or stopped and later woken. */
 export interface Fault {
-  /** How long it is left in peace before. */
+  /** How long it is left alone first. */
   afterMs: number;
   kind: 'kill' | 'stop';
-  /** How long it is down, at least, or asleep. */
+  /** How long it sleeps, or the least time that it is down. */
   holdMs: number;
 }
 
 type RangeMs = readonly [number, number];
 
-/** Faults of different processes overlap. PostgreSQL's stop everybody, so that they are rarer. */
+/** Faults of different processes overlap. PostgreSQL's are rarer, because they stop everything. */
 const PEACE_MS: Readonly<Record<Target, RangeMs>> = {
   'service-1': [2_000, 8_000],
   'service-2': [2_000, 8_000],
@@ -23,8 +23,8 @@ const PEACE_MS: Readonly<Record<Target, RangeMs>> = {
 };
 const DOWN_MS: RangeMs = [0, 1_500];
 /**
- * Longer than a gateway call may take and, for a service, often than its lease: it wakes and finds its claims taken.
- * PostgreSQL sleeps for less than would end every connection, and for longer than statements are given.
+ * Longer than a gateway call may take. A service often sleeps longer than its lease, and wakes to find its claims
+ * taken. PostgreSQL sleeps longer than a statement may take, but not so long that every connection would end.
  */
 const ASLEEP_MS: Readonly<Record<Target, RangeMs>> = {
   'service-1': [300, 6_000],
@@ -33,7 +33,7 @@ const ASLEEP_MS: Readonly<Record<Target, RangeMs>> = {
   postgres: [300, 3_000],
 };
 
-/** The faults of one process, without end. The first two are one of each kind, so that a short run has both. */
+/** An endless sequence of faults for one process. The first two are one of each kind, so that a short run has both. */
 export function* faultsOf(target: Target, seeded: Random): Generator<Fault, never> {
   const random = seeded.fork(`faults of ${target}`);
   const first = random.shuffled(['kill', 'stop'] as const);
@@ -47,7 +47,7 @@ export function* faultsOf(target: Target, seeded: Random): Generator<Fault, neve
   }
 }
 
-/** How the gateway lies, and for how long: a script of `docs/sandbox.md`. */
+/** How the gateway lies, and for how long. `script` is described in `docs/sandbox.md`. */
 export interface Weather {
   name: string;
   lastsMs: number;
@@ -98,7 +98,7 @@ export function* weathers(seeded: Random): Generator<Weather, never> {
   }
 }
 
-/** What customers pay with. The liars of the sandbox lie whatever the weather is. */
+/** What customers pay with. The sandbox's faulty methods misbehave in any weather. */
 export const PAYMENT_METHODS = {
   pm_card_visa: 56,
   pm_card_declined: 3,
@@ -117,7 +117,7 @@ export const PAYMENT_METHODS = {
 /** What a client does next, and how often. */
 export const DEEDS = {
   charge: 30,
-  close: 18,
+  end: 18,
   refund: 18,
   'charge and reverse': 7,
   'reverse before': 3,

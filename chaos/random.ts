@@ -1,4 +1,4 @@
-/** Chance from a seed: the same seed and name give the same numbers, whatever else is drawn elsewhere. */
+/** Random numbers from a seed: the same seed and name give the same numbers, whatever else is drawn elsewhere. */
 export class Random {
   private state: number;
 
@@ -9,12 +9,12 @@ export class Random {
     this.state = hash(`${seed}/${name}`);
   }
 
-  /** A sequence of its own, so that one who draws more does not move the others. */
+  /** An independent sequence, so that drawing from it does not shift the others. */
   fork(name: string): Random {
     return new Random(this.seed, `${this.name}/${name}`);
   }
 
-  /** From 0 up to 1. */
+  /** From 0 up to, but not including, 1. */
   next(): number {
     // mulberry32, by Tommy Ettinger.
     this.state = (this.state + 0x6d2b79f5) | 0;
@@ -23,7 +23,7 @@ export class Random {
     return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number, both ends included. */
+  /** A whole number, including both ends. */
   between(from: number, to: number): number {
     return from + Math.floor(this.next() * (to - from + 1));
   }
@@ -38,7 +38,7 @@ export class Random {
     return items[Math.floor(this.next() * items.length)];
   }
 
-  /** One of the names, each as often as its weight says. */
+  /** One of the names, drawn in proportion to its weight. */
   weighted<Name extends string>(weights: Readonly<Record<Name, number>>): Name {
     const entries = Object.entries(weights) as [Name, number][];
     let left = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);

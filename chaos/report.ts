@@ -6,7 +6,7 @@ import type { Discrepancy } from './verdict.js';
 const SHOWN_ROWS = 10;
 const MAX_ROW_CHARACTERS = 1_200;
 
-/** What a run did, as numbers. */
+/** What the run did, in numbers. */
 export function describe({ evidence, injuries, weathers, quiet }: Course): string[] {
   const { journal, keys, payments, refunds, reversals, effects, events } = evidence;
   const tries = journal.entries.flatMap((entry) => entry.tries);
@@ -67,7 +67,7 @@ export function describe({ evidence, injuries, weathers, quiet }: Course): strin
   ];
 }
 
-/** Reasons why a run says nothing, whatever its verdict. */
+/** Reasons why the run proves nothing, whatever its verdict. */
 export function tooLittle({ evidence, injuries }: Course): string[] {
   const heard = evidence.journal.entries.flatMap(heardOf);
   const needed: [string, number][] = [
@@ -91,7 +91,7 @@ export function tooLittle({ evidence, injuries }: Course): string[] {
   return needed.filter(([, count]) => count === 0).map(([name]) => `there were no ${name}`);
 }
 
-/** Each kind of discrepancy with its first rows. */
+/** The first rows of each kind of discrepancy. */
 export function describeDiscrepancies(discrepancies: readonly Discrepancy[]): string[] {
   return [...Map.groupBy(discrepancies, ({ name }) => name)].flatMap(([name, found]) => [
     `BROKEN  ${name}: ${found[0]?.claim}`,
@@ -104,7 +104,7 @@ function unknownKeys({ keys }: Course['evidence']): Course['evidence']['keys'] {
   return keys.filter(({ was_unknown, operation }) => was_unknown && operation !== 'reversal');
 }
 
-/** A status, and the code where there are several. */
+/** The status, with the problem's code if it is a refusal: a status may have several codes. */
 function nameOf({ status, json }: Heard): string {
   return status < 400 ? String(status) : `${status} ${String(json['code'])}`;
 }

@@ -16,18 +16,18 @@ import { Random } from './random.js';
 import { get, send, sendSlowly } from './wire.js';
 import type { World } from './world.js';
 
-/** Few enough for two cores that PostgreSQL, the services and the gateway share with them. */
+/** Few enough for two cores, shared with PostgreSQL, the services and the gateway. */
 const CLIENTS = 12;
-/** So long everything is left to recovery alone. */
+/** How long recovery works alone. */
 const ALONE_MS = 20_000;
-/** Then clients come back for what is left: a call that was asked about many times is looked at rarely. */
+/** Then clients come back for the rest: recovery rarely looks again at a call that it has often inquired about. */
 const RETURNING_MS = 60_000;
 const POLL_MS = 250;
 const ASKING_AT_ONCE = 16;
 const LIMIT_MS = 20_000;
-/** Of four processes: with more, there would often be nobody left to do anything wrong. */
+/** Out of four processes. With more, too little would be running for anything to go wrong. */
 const INJURED_AT_ONCE = 2;
-/** Past the server's limit for a whole request. */
+/** Longer than the server allows for a whole request. */
 const SLOW_BODY_MS = 38_000;
 
 /** What was done to a process. */
@@ -40,11 +40,13 @@ export interface Course {
   evidence: Evidence;
   injuries: Readonly<Record<Target, Injuries>>;
   weathers: ReadonlyMap<string, number>;
-  /** What was open when the faults had stopped; how long it took to end; for how many a client came back. */
+  /**
+   * How much was open when the faults stopped, how long it took to end, and for how many intents a client came back.
+   */
   quiet: { openAtFirst: number; tookMs: number; cameBack: number };
 }
 
-/** Begins and ends the faults, the lies and the clients, and then finds out what is true. */
+/** Runs the faults, the lies and the clients, and then collects the evidence. */
 export class Run {
   private readonly random: Random;
   private readonly journal = new Journal();
@@ -87,7 +89,7 @@ export class Run {
     await Promise.all([...clients.map((client) => client.live(this.untilMs)), this.slowBody()]);
   }
 
-  /** One whose body arrives after it was told that it was too slow. Needs more than half a minute. */
+  /** A client that sends the rest of its body after a 408. Takes more than half a minute. */
   private async slowBody(): Promise<void> {
     if (Date.now() + SLOW_BODY_MS > this.untilMs) return;
     await Promise.all(
@@ -112,7 +114,7 @@ export class Run {
     }
   }
 
-  /** One that is down plays its own script when it starts. */
+  /** A gateway that is down misses this, and plays its own script when it starts. */
   private async play(script: object | null): Promise<boolean> {
     const answer = await fetch(`${this.world.gateway.url}/script`, {
       signal: AbortSignal.timeout(1_000),
@@ -146,7 +148,10 @@ export class Run {
     this.world.log(`${target} is back after its ${kind}`);
   }
 
-  /** Recovery alone first; what it looks at only in minutes is asked for by the clients that had given it up. */
+  /**
+   * First recovery works alone. Then the clients that gave up ask again for what recovery would look at only minutes
+   * later.
+   */
   private async quiet(): Promise<Course['quiet']> {
     while (!(await this.play(null))) await sleep(POLL_MS);
     const beganMs = Date.now();
@@ -181,8 +186,8 @@ export class Run {
   }
 
   /**
-   * What somebody has an answer to that is kept, and what has one by now though its client had given up or was refused.
-   * Nothing else: a key that was given back would be charged by asking.
+   * Asks again under each key that has a stored answer, including keys whose client gave up or was refused. No others:
+   * asking under a released key would charge.
    */
   private async askAgain(): Promise<void> {
     const { keys } = await readOwnBooks(this.world.postgres.url);
@@ -221,7 +226,7 @@ export class Run {
   }
 }
 
-/** What the gateway plays from its nth start on, until it is told otherwise. */
+/** The script that the gateway plays after its nth start, until it gets another one. */
 export function scriptsFrom(seed: number): (start: number) => object {
   return (start) => first(weathers(new Random(seed).fork(`start ${start}`))).script;
 }

@@ -1,11 +1,11 @@
 import type { Check } from './check.js';
 import { heardOf, isFinal, isStored, nameOf, type Entry, type Heard } from './journal.js';
 
-/** What clients were answered, compared with what they and others were answered under the same key. */
+/** Compares the answers under each key with each other. */
 export const ANSWER_CHECKS: readonly Check[] = [
   {
     name: 'answers.same',
-    claim: 'whoever asks again under a key gets the first answer: status, bytes, type and location',
+    claim: 'every retry under a key gets the first answer: status, bytes, type and location',
     find: ({ journal }) =>
       groups(journal.entries, (entries) => {
         const answers = entries.flatMap(heardOf).filter(isStored);
@@ -17,7 +17,7 @@ export const ANSWER_CHECKS: readonly Check[] = [
   },
   {
     name: 'answers.first',
-    claim: 'of all answers under a key one at most is the first, and all others say that they are replays',
+    claim: 'at most one answer under a key is the first, and all others say that they are replays',
     find: ({ journal }) =>
       groups(journal.entries, (entries) => {
         const firsts = entries
@@ -47,8 +47,8 @@ export const ANSWER_CHECKS: readonly Check[] = [
     find: ({ journal }) =>
       journal.entries.flatMap((entry) => {
         const answers = heardOf(entry);
-        // Not so a 422: its key may be given back by the request that had it, and is free for any other then. That
-        // never two are served is another check.
+        // A 422 may change: the request that held the key may release it, and then any other may use it. Another check
+        // makes sure that two are never served.
         const refusal = answers.find(({ json }) => json['code'] === 'idempotency_key_reversed');
         if (refusal === undefined) return [];
         const later = answers.slice(answers.indexOf(refusal) + 1).filter(isFinal);
@@ -60,12 +60,12 @@ export const ANSWER_CHECKS: readonly Check[] = [
   {
     name: 'answers.one_payment',
     claim:
-      'all that is told under a key is about one payment, refund or reversal, and no other key tells of it',
+      'all answers under a key are about one payment, refund or reversal, and no other key has answers about it',
     find: ({ journal }) => [...severalUnderAKey(journal.entries), ...severalKeysOf(journal.entries)],
   },
 ];
 
-/** Each key with all that was asked under it. */
+/** Calls `find` with the entries of each key. */
 function groups(entries: readonly Entry[], find: (entries: Entry[]) => object[]): object[] {
   return [...Map.groupBy(entries, ({ intent }) => intent.key)].flatMap(([key, ofKey]) =>
     find(ofKey).map((row) => ({ key, ...row })),
@@ -76,7 +76,7 @@ function requestOf({ intent: { path, body } }: Entry): string {
   return `${path} ${JSON.stringify(body)}`;
 }
 
-/** Who has no answer that is kept was asked again only where the key has one by now. */
+/** An entry without a stored answer was tried again at the end only if its key has one by now. */
 function notKept(entry: Entry): object[] {
   const stored = heardOf(entry).some(isStored);
   if (!stored && entry.atEnd.length === 0) return [];
@@ -92,7 +92,7 @@ function notKept(entry: Entry): object[] {
   });
 }
 
-/** What an answer is about: the payment, refund or reversal that was made under the key. */
+/** The payment, refund or reversal that an answer is about. */
 function resourceOf(entry: Entry, { json }: Heard): string | null {
   const field = { charge: 'transaction_id', refund: 'refund_id', reversal: 'reversal_id' } as const;
   const { operation } = entry.intent;

@@ -1,11 +1,11 @@
 import { sum, type Check } from './check.js';
 import type { EffectRow, Evidence, PaymentRow } from './evidence.js';
 
-/** Whether payments, refunds, keys and the gateway's effects agree with each other, and our own commands find nothing. */
+/** Whether payments, refunds, keys and the gateway's effects agree, and whether our own commands find anything. */
 export const BOOK_CHECKS: readonly Check[] = [
   {
     name: 'books.open',
-    claim: 'nothing is under way any more',
+    claim: 'nothing is in progress any more',
     find: ({ keys, payments, refunds, reversals }) => [
       ...keys.filter(({ status }) => status === 'in_progress'),
       ...payments.filter(({ status, held_by }) => status === 'pending' || held_by !== null),
@@ -16,7 +16,7 @@ export const BOOK_CHECKS: readonly Check[] = [
   {
     name: 'books.effects',
     claim:
-      "each effect at the gateway is exactly one settled charge's, capture's, cancel's or refund's, and each of these has its one",
+      'each effect at the gateway belongs to exactly one settled charge, capture, cancel or refund, and each of these has exactly one effect',
     find: unmatchedEffects,
   },
   {
@@ -38,12 +38,12 @@ export const BOOK_CHECKS: readonly Check[] = [
   },
   {
     name: 'books.asked_for',
-    claim: 'each payment and refund is one that somebody asked for under its key, for that money',
+    claim: 'a client asked for each payment and refund, under its key and for that amount',
     find: notAskedFor,
   },
   {
     name: 'books.limits',
-    claim: 'never more went back than came in, nor came in than was authorized',
+    claim: 'no more is refunded than captured, and no more captured than authorized',
     find: ({ payments, refunds }) => {
       const standing = refunds.filter(({ status }) => status !== 'failed');
       const refundsOf = Map.groupBy(standing, (row) => row.transaction_id);
@@ -68,14 +68,17 @@ export const BOOK_CHECKS: readonly Check[] = [
   },
   {
     name: 'processes',
-    claim: 'no process ends that nobody has ended',
+    claim: 'no process ends by itself',
     find: ({ failures }) => failures.map((failure) => ({ failure })),
   },
 ];
 
 type Expected = Omit<EffectRow, 'reference'> & { reference: string | null };
 
-/** What our books imply, written as the gateway would list it. A capture's and a cancel's reference we do not keep. */
+/**
+ * The effects that our books imply, as the gateway would list them. We do not keep the reference of a capture or
+ * cancel.
+ */
 function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
   const claimOf = new Map(keys.map((row) => [row.idempotency_key, row.claim_id]));
   const paymentOf = new Map(payments.map((row) => [row.transaction_id, row]));

@@ -5,7 +5,7 @@ import type { Evidence, LedgerRow } from './evidence.js';
 export const LEDGER_CHECKS: readonly Check[] = [
   {
     name: 'ledger.balanced',
-    claim: 'each ledger transaction sums to zero',
+    claim: 'each ledger transfer sums to zero',
     find: ({ ledger }) =>
       [...Map.groupBy(ledger, (row) => `${row.ledger_transaction_id} ${row.currency}`).values()].filter(
         (entries) => sum(entries) !== 0,
@@ -13,12 +13,12 @@ export const LEDGER_CHECKS: readonly Check[] = [
   },
   {
     name: 'ledger.amounts',
-    claim: 'what is booked for each payment is what was captured less what was refunded',
+    claim: 'the ledger books for each payment what was captured minus what was refunded',
     find: ledgerDifferences,
   },
   {
     name: 'ledger.balances',
-    claim: 'both services answer the balances that follow from the payments',
+    claim: 'both services return the balances that follow from the payments',
     find: wrongBalances,
   },
 ];
@@ -36,7 +36,7 @@ function ledgerDifferences({ payments, refunds, ledger }: Evidence): object[] {
     const expected = row.amount_captured - sum(given.get(row.transaction_id) ?? []);
     const receivable = sum(ofAccount(entries, 'gateway_receivable'));
     const payable = sum(ofAccount(entries, 'merchant_payable'));
-    // An entry a capture and one a refund, on each side.
+    // One entry per capture and per refund, on each side.
     const count = (row.amount_captured > 0 ? 1 : 0) + (given.get(row.transaction_id)?.length ?? 0);
     const right = receivable === expected && payable === -expected && entries.length === 2 * count;
     return right

@@ -9,14 +9,14 @@ const ROUTES: Readonly<Record<OperationName, string>> = {
   refund: 'POST /v1/payments/{transaction_id}/refunds',
   reversal: 'POST /v1/reversals',
 };
-/** Said of any route, before there is one: a body that comes too slowly. */
+/** Given before routing, so by any route: the body came too slowly. */
 const BEFORE_ROUTES = [408];
 
-/** Whether every answer was one that the service says it may give. */
+/** Whether the service documents every answer that it gave. */
 export const PROTOCOL_CHECKS: readonly Check[] = [
   {
     name: 'protocol.no_fault',
-    claim: 'the service never answers that it is at fault',
+    claim: 'the service never answers 500',
     find: ({ journal }) =>
       journal.entries.flatMap((entry) =>
         heardOf(entry)
@@ -46,7 +46,7 @@ export const PROTOCOL_CHECKS: readonly Check[] = [
   },
   {
     name: 'protocol.keyed',
-    claim: 'each answer to a key that was read says whether it is a replay',
+    claim: 'each answer that was given after the key was read says whether it is a replay',
     find: ({ journal }) =>
       journal.entries.flatMap((entry) =>
         heardOf(entry)
@@ -76,7 +76,7 @@ function complain(heard: Heard, documented: readonly number[]): string[] {
   return agrees ? [] : ['a problem document that disagrees with its code'];
 }
 
-/** A refusal before the key was read does not know. A kept answer was made by somebody who had read it. */
+/** A refusal given before the key was read cannot say it. A stored answer can: its request had read the key. */
 function saysWhetherReplayed({ status, replayed, json }: Heard): boolean {
   if (replayed === 'true' || replayed === 'false') return true;
   return replayed === null && status >= 400 && json['retry'] === 'same_key';

@@ -2,16 +2,17 @@ import { sum, type Check } from './check.js';
 import type { EffectRow, Evidence, PaymentRow, RefundRow } from './evidence.js';
 import { acknowledged, heardOf, nameOf, type Entry, type Heard } from './journal.js';
 
-/** Whether what clients were told is still true of the payments and of the money. */
+/** Whether the answers that clients got are still true of the payments and the money. */
 export const TRUTH_CHECKS: readonly Check[] = [
   {
     name: 'truth.charges',
-    claim: 'what was charged is charged, for that money; what was declined or refused has taken nothing',
+    claim:
+      'a charge that succeeded is still there, with its amount; one that was declined or refused took nothing',
     find: (evidence) => untrue(evidence, 'charge', chargeContradiction),
   },
   {
     name: 'truth.ends',
-    claim: 'what was captured or canceled is so, by that key; what was refused was not done by it',
+    claim: 'a capture or cancel that succeeded was done by its key; one that was refused was not',
     find: (evidence) => [
       ...untrue(evidence, 'capture', endContradiction),
       ...untrue(evidence, 'cancel', endContradiction),
@@ -19,23 +20,22 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.refunds',
-    claim: 'what was refunded has gone back, that much; what was refused has not',
+    claim: 'a refund that succeeded is there, with its amount; one that was refused is not',
     find: (evidence) => untrue(evidence, 'refund', refundContradiction),
   },
   {
     name: 'truth.reversals',
-    claim: 'what was answered of a reversal is what the reversal is',
+    claim: 'each reversal is what its answer said',
     find: (evidence) => untrue(evidence, 'reversal', reversalContradiction),
   },
   {
     name: 'truth.reversed',
-    claim: 'a payment that was reversed has no net effect, and one that was prevented does not exist',
+    claim: 'a reversed payment has no net effect, and a prevented one does not exist',
     find: reversedWithEffect,
   },
   {
     name: 'truth.refused_keys',
-    claim:
-      'a key is refused as reversed only when a reversal has closed it, and then there is no payment under it',
+    claim: 'a key is refused as reversed only if a reversal closed it, and then it has no payment',
     find: ({ journal, payments, keys }) => {
       const closed = new Set(
         keys.filter(({ status }) => status === 'reversed').map((row) => row.idempotency_key),
@@ -49,12 +49,12 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.no_effect',
-    claim: 'where every try was answered with “effect: none” and then given up, there was none',
+    claim: 'if every try was answered with “effect: none”, there was no effect',
     find: givenUpWithEffect,
   },
   {
     name: 'truth.told',
-    claim: 'each payment and refund that anybody was told of is there',
+    claim: 'each payment and refund that an answer mentions is there',
     find: ({ journal, payments, refunds }) => {
       const ids = new Set([
         ...payments.map((row) => row.transaction_id),
@@ -71,7 +71,7 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.readings',
-    claim: 'whoever read a payment saw one that could become what it is now',
+    claim: 'each payment that a client read could become what it is now',
     find: ({ journal, payments }) => {
       const rows = new Map(payments.map((row) => [row.transaction_id, row]));
       return journal.readings.flatMap(({ transactionId, heard }) => {
@@ -82,7 +82,7 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
 ];
 
-/** The end as it is in our own books, by the ids that clients know. */
+/** Our own books at the end, by the ids that clients know. */
 interface Ends {
   payments: ReadonlyMap<string, PaymentRow>;
   paymentsByKey: ReadonlyMap<string, PaymentRow>;
@@ -132,7 +132,7 @@ function chargeContradiction({ intent }: Entry, { status, json }: Heard, ends: E
   return becomes(String(json['status']), payment.status) ? null : `it is ${payment.status} now`;
 }
 
-/** What a payment that somebody saw in one state may be in another one later. */
+/** Whether a payment that was once in the state `before` may now be in the state `now`. */
 function becomes(before: string, now: string): boolean {
   if (before === 'authorized') return ['authorized', 'completed', 'canceled'].includes(now);
   return before === 'pending' || before === now;
@@ -198,7 +198,7 @@ function reversedWithEffect(evidence: Evidence): object[] {
     });
 }
 
-/** What a payment's effects leave at the gateway: money that was taken and not given back, authorizations that stand. */
+/** What a payment's effects leave at the gateway: money taken and not refunded, and authorizations not ended. */
 function netEffect(effects: readonly EffectRow[]): { taken: number; held: number } {
   const of = (...kinds: string[]): EffectRow[] => effects.filter(({ kind }) => kinds.includes(kind));
   return {
@@ -208,8 +208,8 @@ function netEffect(effects: readonly EffectRow[]): { taken: number; held: number
 }
 
 /**
- * Only where all tries of all who had the key were answered so: a try without an answer may have had an effect that
- * nobody could know of.
+ * Only counts keys whose every try, by every client, was answered so: a try without an answer may have had an effect
+ * that no client could know of.
  */
 function givenUpWithEffect({ journal, payments, refunds }: Evidence): object[] {
   const made = new Set([

@@ -22,7 +22,7 @@ export const CHECKS: readonly Check[] = [
   ...PROTOCOL_CHECKS,
 ];
 
-/** Everything that contradicts something else. One is enough to fail. */
+/** All contradictions. One is enough to fail. */
 export function judge(evidence: Evidence): Discrepancy[] {
   return CHECKS.flatMap(({ name, claim, find }) => find(evidence).map((row) => ({ name, claim, row })));
 }

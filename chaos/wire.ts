@@ -6,12 +6,12 @@ import { HOST } from './kept-process.js';
 const API_KEY = 'sk_sandbox_hapax';
 
 export interface SendOptions {
-  /** After this the client hangs up, and whatever became of its request it does not know. */
+  /** After this the client hangs up, and does not know what became of its request. */
   limitMs: number;
   headers?: Record<string, string>;
 }
 
-/** One request, sent once. @returns null when nothing came back. */
+/** Sends one request, once. @returns null if nothing came back */
 export function send(
   baseUrl: string,
   { key, path, body }: Intent,
@@ -40,7 +40,7 @@ export function get(baseUrl: string, path: string, limitMs = 5_000): Promise<Hea
 async function hear(url: string, init: RequestInit): Promise<Heard | null> {
   try {
     const answer = await fetch(url, init);
-    // Half an answer is none: the body has to be there as well.
+    // An answer without its whole body does not count.
     const body = Buffer.from(await answer.arrayBuffer()).toString('utf8');
     return {
       status: answer.status,
@@ -55,7 +55,7 @@ async function hear(url: string, init: RequestInit): Promise<Heard | null> {
   }
 }
 
-/** What is no JSON is not documented, and is told of by its bytes. */
+/** An answer that is not JSON breaks a check anyway, and its body is reported as it is. */
 function parse(body: string): Record<string, unknown> {
   try {
     return JSON.parse(body) as Record<string, unknown>;
@@ -64,7 +64,7 @@ function parse(body: string): Record<string, unknown> {
   }
 }
 
-/** A client whose body comes so slowly that it is told 408, and which goes on sending all the same. */
+/** A client that sends its body too slowly, gets a 408, and still sends the rest. */
 export function sendSlowly(
   port: number,
   { key, path, body }: Intent,

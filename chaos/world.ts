@@ -11,8 +11,8 @@ const SERVICE = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const GATEWAY = fileURLToPath(new URL('../src/cli/sandbox-gateway.js', import.meta.url));
 
 /**
- * Leases of seconds, so that what a process leaves behind is taken over within the run. The gateway's tries are two, so
- * that a call that is lost once is asked for again under its key before anybody is told that it is unknown.
+ * Leases of a few seconds, so that the work of a dead process is taken over within the run. Two tries at the gateway,
+ * so that a call that is lost once is sent again under its key before the client hears that its outcome is unknown.
  */
 const TIME_LIMITS = {
   IDEMPOTENCY_LEASE: '3s',
@@ -21,7 +21,7 @@ const TIME_LIMITS = {
   GATEWAY_TRY_TIMEOUT: '900ms',
 } as const;
 
-/** All processes of a run, each real, on a folder of their own. */
+/** All processes of a run. Each is real, and they share a folder of their own. */
 export class World {
   private constructor(
     readonly folder: string,
@@ -31,10 +31,10 @@ export class World {
     readonly servicePorts: readonly [number, number],
   ) {}
 
-  /** @param scriptOf what the gateway plays from its nth start on, as JSON */
+  /** @param scriptOf the script that the gateway plays after its nth start */
   static async start(scriptOf: (start: number) => object): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'hapax-chaos-'));
-    // PostgreSQL does not run as root, and its own user has to reach the folder.
+    // PostgreSQL does not run as root, and its user must be able to enter the folder.
     await chmod(folder, 0o755);
     await mkdir(join(folder, 'gateway'));
     const [postgresPort, gatewayPort, firstPort, secondPort] = (await freePorts(4)) as [
@@ -55,7 +55,7 @@ export class World {
         DATA_DIR: join(folder, 'gateway'),
         SANDBOX_GATEWAY_PORT: String(gatewayPort),
         SANDBOX_GATEWAY_SCRIPT: JSON.stringify(scriptOf(start)),
-        // It tells one of the services, and another one after its next start.
+        // It notifies one service, and after its next start the other.
         SANDBOX_GATEWAY_NOTIFY_URL: `http://${HOST}:${ports[start % 2]}/v1/gateways/sandbox/notifications`,
         LOG_LEVEL: 'warn',
       }),
@@ -100,17 +100,17 @@ export class World {
     }
   }
 
-  /** Notes when something was done, to be read beside the processes' own logs. */
+  /** Logs when something was done, to be read beside the processes' own logs. */
   log(line: string): void {
     appendFileSync(join(this.folder, 'course.log'), `${new Date().toISOString()} ${line}\n`);
   }
 
-  /** Processes that ended though nobody had ended them. */
+  /** Processes that ended by themselves. */
   get failures(): string[] {
     return [this.gateway, ...this.services].flatMap(({ failures }) => failures);
   }
 
-  /** What a command of ours is configured with, as the services are. */
+  /** The environment for our commands: the same settings as the services have. */
   get env(): Record<string, string> {
     return {
       DATABASE_URL: this.postgres.url,
@@ -121,7 +121,7 @@ export class World {
     };
   }
 
-  /** So that what is answered from now on is from the database, and not from anybody's memory. */
+  /** Restarts everything but PostgreSQL, so that answers come from the database and not from memory. */
   async restart(): Promise<void> {
     await this.gateway.restart();
     await Promise.all(this.services.map((service) => service.restart()));
