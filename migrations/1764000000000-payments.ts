@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** How many values a column has, as pg_statistic counts: 1 for one merchant, -1 for a value of its own in each row. */
+/** How many distinct values a column has, as pg_statistic counts: 1 for one merchant, -1 if every row has its own. */
 const DISTINCT_VALUES = [
   ['idempotency_keys', 'merchant_id', 1],
   ['idempotency_keys', 'idempotency_key', -1],
@@ -14,9 +14,8 @@ const DISTINCT_VALUES = [
 ] as const;
 
 /**
- * The first schema. Every key and unique index begins with merchant_id, and no table of the charge's path refers to
- * merchants by a foreign key: the check would take a share lock on one hot row per payment, and merchants are never
- * deleted.
+ * The first schema. Every key and unique index begins with merchant_id. No table that a charge writes has a foreign key
+ * to merchants: the check would lock one hot row for every payment, and merchants are never deleted.
  */
 export class Payments1764000000000 implements MigrationInterface {
   name = 'Payments1764000000000';
@@ -36,10 +35,10 @@ export class Payments1764000000000 implements MigrationInterface {
   }
 
   /**
-   * Statistics for tables that have no rows yet. Without them a table counts as 200 merchants' rows, and while it is
-   * small an index prefix of merchant_id alone looks as good as the whole key; a plan that was made then is kept until
-   * the first ANALYZE, and tries all of a merchant's rows for every item of a group. Only PostgreSQL 18 and later can be
-   * told; an older one plans well from its first autovacuum on.
+   * Statistics for tables without rows. By default the planner assumes 200 merchants, and while the table is small, an
+   * index prefix of merchant_id alone looks as good as the whole key. Such a plan is kept until the first ANALYZE, and
+   * reads all of a merchant's rows for every item of a group. Only PostgreSQL 18 and later accept statistics; older
+   * versions plan well after their first autovacuum.
    */
   private async tellThePlanner(db: QueryRunner): Promise<void> {
     const [{ known }] = (await db.query(

@@ -1,6 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What a payment needs for the rest of its life: who holds it, who ended its authorization, and its refunds. */
+/**
+ * What a payment needs after its charge: the claim that holds it, the key that ended its authorization, its refunds.
+ */
 export class Refunds1764100000000 implements MigrationInterface {
   name = 'Refunds1764100000000';
 

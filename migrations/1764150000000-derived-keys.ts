@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Keys for requests that bring none, and lifetimes that a route chooses. */
+/** Keys for requests that send none, and answer lifetimes chosen by the route. */
 export class DerivedKeys1764150000000 implements MigrationInterface {
   name = 'DerivedKeys1764150000000';
 

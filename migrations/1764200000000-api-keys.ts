@@ -1,11 +1,11 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What a key may do, when it was last used, what replaced it, and word to every process when any of it changes. */
+/** What an API key may do, when it was last used, what replaced it, and a NOTIFY to every process when that changes. */
 export class ApiKeys1764200000000 implements MigrationInterface {
   name = 'ApiKeys1764200000000';
 
   async up(db: QueryRunner): Promise<void> {
-    // The default is for the keys that exist, which could do everything. A new key has to say what it may do.
+    // The default is for existing keys, which could do everything. A new key must list what it may do.
     await db.query(`
       ALTER TABLE api_keys
         ADD COLUMN scopes text[] NOT NULL DEFAULT '{payments:read,payments:write,refunds:write,webhooks:manage}',
@@ -23,7 +23,7 @@ export class ApiKeys1764200000000 implements MigrationInterface {
         PERFORM pg_notify('hapax_api_keys', '');
         RETURN NULL;
       END $$`);
-    // Only for what decides who gets in: last_used_at is written all the time.
+    // Only for the columns that decide access: last_used_at changes all the time.
     await db.query(`
       CREATE TRIGGER api_keys_changed
       AFTER INSERT OR DELETE OR TRUNCATE OR

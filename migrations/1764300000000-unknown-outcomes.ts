@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What is known of a call whose outcome is not: since when, and when to ask again. */
+/** For a call with an unknown outcome: since when it is unknown, and when to inquire again. */
 export class UnknownOutcomes1764300000000 implements MigrationInterface {
   name = 'UnknownOutcomes1764300000000';
 

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What payment providers have told us, and how a claim that waits for its outcome is found by what it is about. */
+/** The payment providers' notifications, and an index that finds a waiting claim by its resource. */
 export class GatewayNotifications1764400000000 implements MigrationInterface {
   name = 'GatewayNotifications1764400000000';
 
@@ -23,7 +23,8 @@ export class GatewayNotifications1764400000000 implements MigrationInterface {
     await db.query(
       `COMMENT ON TABLE gateway_notifications IS 'Which events of the payment provider have been acted on. It knows no merchants and nobody reads it through the API, so its keys are the provider''s'`,
     );
-    // recover_after is null until a call has ended without an outcome: the claims of ordinary charges are never in it.
+    // recover_after is null until a call ends without an outcome, so claims of ordinary charges are never in this
+    // index.
     await db.query(
       `CREATE INDEX idempotency_keys_waiting ON idempotency_keys (resource_id)
        WHERE status = 'in_progress' AND recover_after IS NOT NULL`,

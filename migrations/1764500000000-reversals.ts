@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Reversals, and the keys that they closed before any request with them had arrived. */
+/** Reversals, and the keys that they closed before any request arrived under them. */
 export class Reversals1764500000000 implements MigrationInterface {
   name = 'Reversals1764500000000';
 
@@ -40,7 +40,7 @@ export class Reversals1764500000000 implements MigrationInterface {
     );
   }
 
-  /** Refused while a key is closed by a reversal: without its row, a late request with the key would charge. */
+  /** Refuses to run while a reversal keeps a key closed: without its row, a late request under the key would charge. */
   async down(db: QueryRunner): Promise<void> {
     await db.query('DROP INDEX payments_closed_by');
     await db.query('ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_status');

@@ -1,11 +1,11 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What balances need: the order in which entries were written, books that are closed up to a point, and snapshots. */
+/** What balances need: the order in which entries were written, books closed up to a point, and snapshots. */
 export class Balances1764600000000 implements MigrationInterface {
   name = 'Balances1764600000000';
 
   async up(db: QueryRunner): Promise<void> {
-    // A constant default rewrites nothing: entries that exist already get 0, which is before all others.
+    // A constant default rewrites no row. Existing entries get 0, which is before all others.
     await db.query('ALTER TABLE ledger_entries ADD COLUMN log_position bigint NOT NULL DEFAULT 0');
     await db.query('CREATE INDEX ledger_entries_log_position ON ledger_entries (merchant_id, log_position)');
     await db.query('CREATE INDEX ledger_entries_payment ON ledger_entries (merchant_id, transaction_id)');
@@ -33,8 +33,8 @@ export class Balances1764600000000 implements MigrationInterface {
       `COMMENT ON TABLE ledger_closing IS 'One row: below closed_below no entry can be added any more, which is what a snapshot rests on'`,
     );
     await db.query('INSERT INTO ledger_closing DEFAULT VALUES');
-    // A trigger rather than a default, so that nobody can choose a place. It locks nothing: it only reads the one row,
-    // by its index, since the service's connections have sequential scans switched off.
+    // A trigger rather than a default, so that no INSERT can choose a place. It takes no lock: it only reads the one
+    // row, by its index because the service's connections have sequential scans switched off.
     await db.query(`
       CREATE FUNCTION place_ledger_entry() RETURNS trigger LANGUAGE plpgsql AS $$
       DECLARE

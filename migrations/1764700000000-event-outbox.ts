@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** How many values a column has, as pg_statistic counts: see the first migration. */
+/** How many distinct values a column has, as pg_statistic counts: see the first migration. */
 const DISTINCT_VALUES = [
   ['sink', 1],
   ['merchant_id', 1],
@@ -8,12 +8,12 @@ const DISTINCT_VALUES = [
   ['transaction_id', -1],
 ] as const;
 
-/** What is still to be handed on, one row for each sink, and an index for the lists of events by a rare type. */
+/** The events that are still to be delivered, one row per sink, and an index for listing events of rare types. */
 export class EventOutbox1764700000000 implements MigrationInterface {
   name = 'EventOutbox1764700000000';
 
   async up(db: QueryRunner): Promise<void> {
-    // Every row is updated once and deleted soon after: room in its page keeps the update out of the indexes.
+    // Every row is updated once and deleted soon after. Free space in its page keeps the update out of the indexes.
     await db.query(`
       CREATE TABLE event_outbox (
         sink           text        NOT NULL,
@@ -31,7 +31,8 @@ export class EventOutbox1764700000000 implements MigrationInterface {
       `COMMENT ON TABLE event_outbox IS 'Events that a sink has not taken yet: written with the event, deleted when the sink has it'`,
     );
     await db.query(`COMMENT ON TABLE events IS 'What happened, in the transaction in which it happened'`);
-    // Most events are completed payments: a list of those finds them anywhere, and their charges pay for no index.
+    // Most events are completed payments. A list of those finds them without this index, and their charges do not pay
+    // for it.
     await db.query(
       `CREATE INDEX events_rare_type ON events (merchant_id, type, event_id) WHERE type <> 'payment.completed'`,
     );
@@ -46,7 +47,7 @@ export class EventOutbox1764700000000 implements MigrationInterface {
     );
   }
 
-  /** The table is nearly empty whenever it is analyzed, and full exactly when plans matter. */
+  /** The table is nearly empty whenever it is analyzed, and full just when plans matter. */
   private async tellThePlanner(db: QueryRunner): Promise<void> {
     const [{ known }] = (await db.query(
       `SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'pg_restore_attribute_stats') AS known`,

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** How many values a column has, as pg_statistic counts: see the first migration. */
+/** How many distinct values a column has, as pg_statistic counts: see the first migration. */
 const DISTINCT_VALUES = [
   ['webhook_endpoints', 'merchant_id', -0.5],
   ['webhook_endpoints', 'webhook_endpoint_id', -1],
@@ -12,7 +12,7 @@ const DISTINCT_VALUES = [
   ['webhook_tries', 'webhook_delivery_id', -1],
 ] as const;
 
-/** Endpoints, what is on its way to them and every try of it; and the schema of the queue that the tries wait in. */
+/** Endpoints, their deliveries and every try of each, and the schema of the queue that holds the tries. */
 export class Webhooks1764800000000 implements MigrationInterface {
   name = 'Webhooks1764800000000';
 
@@ -78,7 +78,7 @@ export class Webhooks1764800000000 implements MigrationInterface {
     );
   }
 
-  /** Neither status nor job is indexed, so that what a try changes leaves the indexes alone. */
+  /** Neither status nor job is indexed, so that a try changes no index. */
   private async createDeliveries(db: QueryRunner): Promise<void> {
     await db.query(`
       CREATE TABLE webhook_deliveries (
@@ -132,11 +132,11 @@ export class Webhooks1764800000000 implements MigrationInterface {
 }
 
 /**
- * The library's own statements, without the BEGIN and COMMIT that they come in: they run in the migration's
- * transaction. Later versions of its schema are the library's to migrate, when it starts.
+ * The library's own statements without their BEGIN and COMMIT, because they run in the migration's transaction. The
+ * library itself migrates its schema to later versions when it starts.
  */
 async function queueConstruction(): Promise<string> {
-  // Every start looks at the migrations, and hardly any runs this one.
+  // Imported only when needed: every start loads the migrations, but hardly any runs this one.
   const { getConstructionPlans } = await import('pg-boss');
   const [, statements] = /^\s*BEGIN;(.*)COMMIT;\s*$/s.exec(getConstructionPlans('pgboss')) ?? [];
   if (statements === undefined)

@@ -5,17 +5,17 @@ export type Entities = readonly (new () => object)[];
 
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
-/** A statement of ours takes milliseconds; one that takes seconds is stuck, and its client is told so. */
+/** Our statements take milliseconds. One that takes seconds is stuck, and fails. */
 const STATEMENT_TIMEOUT_MS = 5_000;
-/** Counts on this side of the wire, for a server that has stopped answering altogether. */
+/** Measured on our side of the connection, for a server that has stopped responding. */
 const QUERY_TIMEOUT_MS = 8_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 
 /**
- * Every statement of the write path finds its rows by key. A generic plan that was made while the tables were empty
- * would scan them for as long as it is cached, so the planner is kept to indexes and nested loops, which also lock
- * rows in the order of the arrays that we send. Nor is anything compiled, nor shared out among workers: where the
- * planner expects far more rows than there are, either takes 100 ms before a statement of one begins.
+ * Every statement of the write path finds its rows by key. A generic plan made while the tables were empty would scan
+ * them for as long as it is cached. So the planner may only use indexes and nested loops, which also lock rows in the
+ * order of the arrays that we send. JIT and parallel workers are off: if the planner expects far more rows than there
+ * are, either adds 100 ms before a statement for one row begins.
  */
 const PLANNER = [
   'enable_seqscan=off',
@@ -27,7 +27,7 @@ const PLANNER = [
   .map((setting) => `-c ${setting}`)
   .join(' ');
 
-/** The one data source: entities, and the pool that the pipelined transactions take from, too. */
+/** The only data source: the entities, and the pool that pipelined transactions also use. */
 export function dataSourceOptions(
   databaseUrl: string,
   entities: Entities,

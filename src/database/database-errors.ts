@@ -1,4 +1,4 @@
-/** System errors of a connection that could not be made or was lost. */
+/** System errors of a connection that failed or was lost. */
 const CONNECTION_ERRNOS: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -12,13 +12,13 @@ const CONNECTION_ERRNOS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * SQLSTATEs of a server that cannot serve, whatever is asked of it: connection exceptions (class 08), insufficient
- * resources such as too many connections or a full disk (class 53), shutdown, crash and start-up (57P0x), and a
- * standby that takes no writes, which is what a fail-over looks like from here (25006).
+ * SQLSTATEs of a server that can serve no statement: connection exceptions (class 08), insufficient resources such as
+ * too many connections or a full disk (class 53), shutdown, crash and start-up (57P0x), and a standby that takes no
+ * writes, which is how we see a fail-over (25006).
  */
 const UNAVAILABLE_SQLSTATE = /^(08...|53...|57P0[1-5]|25006)$/;
 
-/** What `pg`, its pool and TypeORM say without any code. */
+/** Messages that `pg`, its pool and TypeORM give without a code. */
 const UNAVAILABLE_MESSAGES = [
   'Connection terminated',
   'timeout exceeded when trying to connect',
@@ -34,8 +34,8 @@ const UNAVAILABLE_MESSAGES = [
 const MAX_CAUSES = 5;
 
 /**
- * Whether an error says that the database cannot be reached, rather than that it refused a statement. It says nothing
- * about whether a transaction that was under way took effect: a connection lost after COMMIT was sent looks the same.
+ * Whether an error means that the database cannot be reached, rather than that it refused a statement. It does not say
+ * whether a running transaction took effect: a connection lost after COMMIT was sent looks the same.
  */
 export function isDatabaseUnavailable(error: unknown, causesLeft = MAX_CAUSES): boolean {
   if (!(error instanceof Error) || causesLeft === 0) return false;
@@ -52,10 +52,10 @@ export function isDatabaseUnavailable(error: unknown, causesLeft = MAX_CAUSES): 
   return inner.some((each) => isDatabaseUnavailable(each, causesLeft - 1));
 }
 
-/** SQLSTATEs of a transaction that met others: serialization failure, deadlock, lock and statement timeouts. */
+/** SQLSTATEs of a conflict between transactions: serialization failure, deadlock, lock and statement timeouts. */
 const CONTENTION_SQLSTATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03', '57014']);
 
-/** Whether a transaction was rolled back for no fault of its own, so that the same one may well succeed later. */
+/** Whether a transaction was rolled back because of others, so that it may succeed when repeated. */
 export function isContention(error: unknown, causesLeft = MAX_CAUSES): boolean {
   if (!(error instanceof Error) || causesLeft === 0) return false;
   const { code } = error as Error & { code?: unknown };

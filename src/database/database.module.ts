@@ -5,7 +5,7 @@ import { dataSourceOptions, type Entities } from './data-source.js';
 import { Listener } from './listener.js';
 import { PipelinedTransactions } from './pipelined-transactions.js';
 
-/** The database of `databaseUrl`, which is the configured one or the embedded one that was just started. */
+/** Connects to `databaseUrl`: the configured database, or the embedded one that was just started. */
 @Global()
 @Module({})
 export class DatabaseModule {
@@ -17,7 +17,7 @@ export class DatabaseModule {
           inject: [CONFIG],
           useFactory: (config: Config) => ({
             ...dataSourceOptions(databaseUrl, entities, config.databasePoolSize),
-            // Whoever starts the service gets one clear sentence at once, not a minute of silent tries.
+            // One clear error at once is better than a minute of silent retries.
             retryAttempts: 0,
           }),
         }),

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CommitUnknownError } from './pipelined-transactions.js';
 
-/** Statements of a larger group gain nothing any more, and a failed one costs as many retries. */
+/** Larger groups gain nothing more, and a failed group costs one retry per item. */
 export const MAX_GROUP_SIZE = 256;
-/** About two seconds of full speed. What would wait longer is better told to come back. */
+/** About two seconds at full speed. A request that would wait longer is better refused and retried later. */
 const MAX_WAITING = 10_000;
 
 interface Waiting<Item, Result> {
@@ -13,23 +13,23 @@ interface Waiting<Item, Result> {
 }
 
 export interface GroupCommitOptions<Item> {
-  /** Called with the size of each group that is sent. */
+  /** Called with the size of each group that is committed. */
   onGroup?: (size: number) => void;
-  /** Items with the same subject never share a group: one statement would act on their common row only once. */
+  /** Items with the same subject never share a group: one statement would change their common row only once. */
   subjectOf?: (item: Item) => string;
-  /** True for an error that would meet each item of the group alike, such as a database that is down. */
+  /** True for an error that every item of the group would get, such as a database that is down. */
   failsForAll?: (error: unknown) => boolean;
 }
 
-/** More items wait than will be served in any useful time. */
+/** More items are waiting than can be served in useful time. */
 export class OverloadedError extends Error {
   override readonly name = 'OverloadedError';
 }
 
 /**
- * Lets requests that arrive together commit together. While one group is in flight, arriving items queue; when it
- * returns, all that wait go as the next group. There is no timer, so a lone request waits for nobody, and one group
- * in flight was faster than several: two groups share the same disk flush no better than one, and are half as large.
+ * Requests that arrive together commit together. While one group is in flight, arriving items queue; when it returns,
+ * all waiting items form the next group. There is no timer, so a lone request never waits. One group in flight was
+ * faster than several: two groups share a disk flush no better than one, and each is half as large.
  *
  * A group that fails is retried one item at a time, so that a bad item never fails its neighbours. `commit` must
  * therefore be safe to repeat for an item whose first commit may have happened.
@@ -38,7 +38,7 @@ export class GroupCommit<Item, Result> {
   private waiting: Waiting<Item, Result>[] = [];
   private inFlight = false;
 
-  /** @param commit takes a group and resolves to one result an item, in the same order. */
+  /** @param commit takes a group and resolves to one result per item, in the same order */
   constructor(
     private readonly commit: (items: Item[]) => Promise<Result[]>,
     private readonly options: GroupCommitOptions<Item> = {},
@@ -57,7 +57,7 @@ export class GroupCommit<Item, Result> {
   private async drain(): Promise<void> {
     this.inFlight = true;
     while (this.waiting.length > 0) {
-      // Requests that came in one read of the network are one turn of the event loop apart: they go together.
+      // Requests that arrived in one network read are one turn of the event loop apart. Waiting a turn groups them.
       await nextTurn();
       const group = this.nextGroup();
       this.options.onGroup?.(group.length);
@@ -94,7 +94,7 @@ export class GroupCommit<Item, Result> {
     }
   }
 
-  /** Also the read-back of a group whose commit is open: what had happened is found, and what had not is done. */
+  /** If the group's own commit is open, this also reads it back: it finds what happened and does what did not. */
   private async retryOneByOne(group: Waiting<Item, Result>[], groupError: unknown): Promise<void> {
     let fatal: unknown;
     for (const { item, resolve, reject } of group) {
@@ -106,7 +106,7 @@ export class GroupCommit<Item, Result> {
         const [result] = await this.commit([item]);
         resolve(result as Result);
       } catch (error) {
-        // While the group's own commit is open, "the database is down" must not be told as "nothing happened".
+        // While the group's own commit is open, "the database is down" must not be reported as "nothing happened".
         const told = groupError instanceof CommitUnknownError ? groupError : error;
         if (this.failsForAll(error)) fatal = told;
         reject(told);

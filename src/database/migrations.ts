@@ -7,14 +7,14 @@ import { dataSourceOptions, type Entities } from './data-source.js';
 const FOLDER = join(import.meta.dirname, '../../migrations');
 const POOL_SIZE = 3;
 
-/** Any number, the same everywhere: processes that start together migrate one after the other. */
+/** An arbitrary number that all processes share, so that those that start together migrate one after another. */
 const MIGRATION_LOCK = 7_242_001;
 
 /**
- * A data source that knows the migrations. They may rewrite a table, so the timeouts of the service do not hold here.
+ * A data source that knows the migrations. They may rewrite a table, so the service's timeouts do not apply.
  *
- * TypeORM could find the files itself. It imports them by code that is made at run time, which a test runner that gives
- * each file its own modules cannot follow, and it would do so at every start of the service.
+ * TypeORM could find the files itself. But it imports them through code generated at run time, which a test runner with
+ * separate modules per file cannot follow, and it would do so at every start of the service.
  */
 export async function openForMigration(databaseUrl: string, entities: Entities = []): Promise<DataSource> {
   const options = {
@@ -34,8 +34,8 @@ async function loadMigrations(): Promise<(new () => MigrationInterface)[]> {
 }
 
 /**
- * Runs the migrations that this database lacks, and returns their names.
- * Processes that start together run them one after the other.
+ * Runs the migrations that this database lacks and returns their names.
+ * Processes that start together take turns.
  */
 export async function runMigrations(databaseUrl: string): Promise<string[]> {
   const dataSource = await openForMigration(databaseUrl);
@@ -45,7 +45,7 @@ export async function runMigrations(databaseUrl: string): Promise<string[]> {
     const ran = await dataSource.runMigrations({ transaction: 'each' });
     return ran.map((migration) => migration.name);
   } finally {
-    // Ending the session releases the lock, whatever state the migration left it in.
+    // Ending the session releases the lock, whatever state the migration left the session in.
     await lock.release();
     await dataSource.destroy();
   }

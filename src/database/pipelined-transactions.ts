@@ -3,27 +3,27 @@ import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource } from 'typeorm';
 
-/** A named statement: the server parses it once a connection, and later groups only send its values. */
+/** A named statement: the server parses it once per connection, and later groups only send its values. */
 export interface Statement {
   name: string;
   text: string;
   values: unknown[];
 }
 
-/** What a store writes through: statements leave in the order in which they are issued, without waiting. */
+/** Stores write through this. Statements are sent in the order they are issued, without waiting. */
 export interface Transaction {
   query<Row extends QueryResultRow>(statement: Statement): Promise<QueryResult<Row>>;
 }
 
 /**
- * The connection was lost after COMMIT had been sent: the transaction may have happened or not. Whoever gets this
- * must read back before it says or does anything else.
+ * The connection was lost after COMMIT was sent: the transaction may or may not have happened. The caller must read it
+ * back before it answers or does anything else.
  */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError';
 }
 
-/** The server refused the transaction or never got it: surely nothing of it happened. */
+/** The server refused the transaction or never got it: certainly none of it happened. */
 class TransactionFailedError extends Error {
   override readonly name = 'TransactionFailedError';
 }
@@ -31,17 +31,17 @@ class TransactionFailedError extends Error {
 type Results<T extends readonly Promise<unknown>[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
 
 /**
- * Transactions that take one round trip: BEGIN, the statements and COMMIT leave together, and the answers are read
- * afterwards. The price is that a statement cannot use an earlier one's result, so it finds what that one did by SQL.
- * The gain, measured in `docs/performance.md`, is nearly a factor of two over one round trip a statement.
+ * Transactions in one round trip: BEGIN, the statements and COMMIT are sent together, and the answers are read
+ * afterwards. The price is that a statement cannot use the result of an earlier one, so it finds by SQL what that one
+ * did. A prototype was nearly twice as fast this way as with one round trip per statement.
  */
 @Injectable()
 export class PipelinedTransactions {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * Issues all statements of `issue` inside one transaction. `issue` must not await: what it returns is awaited here.
-   * @throws TransactionFailedError when nothing happened, CommitUnknownError when that cannot be told.
+   * Runs all statements of `issue` in one transaction. `issue` must not await: its returned promises are awaited here.
+   * @throws TransactionFailedError if nothing happened, CommitUnknownError if we cannot know
    */
   async run<const T extends readonly Promise<unknown>[]>(issue: (tx: Transaction) => T): Promise<Results<T>> {
     const client = await this.connect();
@@ -54,14 +54,14 @@ export class PipelinedTransactions {
       throw new CommitUnknownError('the connection was lost during COMMIT', {
         cause: failure ?? committed.reason,
       });
-    // COMMIT of an aborted transaction answers ROLLBACK, and no error.
+    // COMMIT of an aborted transaction returns ROLLBACK instead of an error.
     if (committed.value.command !== 'COMMIT' || failure !== undefined) {
       throw new TransactionFailedError('the transaction was rolled back', { cause: failure });
     }
     return answers.map((answer) => (answer as PromiseFulfilledResult<unknown>).value) as Results<T>;
   }
 
-  /** One statement outside any transaction. */
+  /** Runs one statement outside any transaction. */
   async read<Row extends QueryResultRow>(statement: Statement): Promise<Row[]> {
     const client = await this.connect();
     let broken = true;
@@ -77,8 +77,8 @@ export class PipelinedTransactions {
   private async connect(): Promise<PoolClient> {
     try {
       const client = await this.pool.connect();
-      // A client that is taken has no listener of the pool's, and an error event without one ends the process. What
-      // failed is told to whoever waits for a statement.
+      // The pool removes its error listener from a client that is in use, and an error event without a listener ends
+      // the process. The statement's caller gets the error anyway.
       if (client.listenerCount('error') === 0) client.on('error', () => undefined);
       return client;
     } catch (error) {
@@ -96,7 +96,7 @@ function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRej
   return result.status === 'rejected';
 }
 
-/** Held back until all of it is there, or the server would begin with BEGIN alone and wait for the rest. */
+/** Corks the socket until all is written. Otherwise the server would get BEGIN alone and wait for the rest. */
 function send<T extends readonly Promise<unknown>[]>(
   client: PoolClient,
   issue: (tx: Transaction) => T,
@@ -108,7 +108,7 @@ function send<T extends readonly Promise<unknown>[]>(
     const results = issue({ query: (statement) => client.query(statement) });
     return [begin, client.query('COMMIT'), ...results];
   } catch (error) {
-    // A transaction that was begun and never ended must not go back into the pool.
+    // A client with an unfinished transaction must not go back into the pool.
     client.release(true);
     throw error;
   } finally {

@@ -5,8 +5,8 @@ import type { BookedPayment } from './our-books.store.js';
 export const DIFFERS_ADVICE = 'A person has to find out which is right. Change neither before.';
 
 /**
- * What to do about an effect that we do not have. Never "add it here": the client was told something else, or nothing,
- * and a payment that nobody asked for has no key, no answer and no owner. So it is undone where it happened.
+ * What to do about an effect that our books lack. Never "add it here": the client got another answer or none, and a
+ * payment that no client asked for has no key, no answer and no owner. So undo it where it happened.
  */
 export function missingHereAdvice(
   effect: GatewayEffect,

@@ -1,27 +1,27 @@
 import type { EffectKind, GatewayEffect } from '../gateways/gateway-books.js';
 import type { BookedPayment, BookedRefund, OpenClaim } from './our-books.store.js';
 
-/** What our books imply that the gateway did. */
+/** An effect that our books imply at the gateway. */
 export interface ExpectedEffect {
   kind: EffectKind;
   merchantId: string;
   transactionId: string;
   refundId: string | null;
   amountMinor: bigint;
-  /** Of an automatic payment, what we say was taken, which is all of it unless our books contradict themselves. */
+  /** For an automatic payment, what our books say was taken: all of it, unless they contradict themselves. */
   takenMinor: bigint;
   currency: string;
-  /** The gateway's id of it; null where we do not keep it, or do not know it yet. */
+  /** The gateway's id of it; null if we do not keep it or do not know it yet. */
   reference: string | null;
   /** The gateway's id of its charge; null while we do not know it. */
   chargeReference: string | null;
   /** The key that the gateway was asked with. Null where any key will do, because the references decide. */
   idempotencyKey: string | null;
-  /** Set while its outcome is open here. */
+  /** Set while its outcome is open in our books. */
   open: { since: Date; claim: OpenClaim | null } | null;
 }
 
-/** Why an effect at the gateway has no counterpart here. */
+/** Why an effect at the gateway has no counterpart in our books. */
 export type MissingReason = 'no_payment' | 'not_settled' | 'one_too_many';
 
 export type Finding =
@@ -31,9 +31,9 @@ export type Finding =
   | { list: 'open'; expected: ExpectedEffect; effect: GatewayEffect | null };
 
 /**
- * One payment in both books. Kinds are compared, never states: a payment that we captured and the gateway gave up is a
- * capture that is missing there and a void that is missing here.
- * @param ours null where we have no such payment
+ * Compares one payment in both books. It compares kinds of effect, never states: if we captured a payment that the
+ * gateway voided, a capture is missing there and a void is missing here.
+ * @param ours null if we have no such payment
  */
 export function comparePayment(ours: BookedPayment | null, theirs: readonly GatewayEffect[]): Finding[] {
   const findings: Finding[] = [];
@@ -85,8 +85,9 @@ function expectedCharge(payment: BookedPayment): ExpectedEffect[] {
 }
 
 /**
- * The capture or cancel of an authorization. Its gateway key was its claim's id, and the claim is gone after its answer's
- * lifetime; but an authorization ends once, so the payment, the charge's reference and the kind say which it is.
+ * The capture or cancel of an authorization. Its gateway key was its claim's id, but the claim is removed when its
+ * answer expires. An authorization ends only once, so the payment, the charge's reference and the kind identify the
+ * effect.
  */
 function expectedEnd(payment: BookedPayment): ExpectedEffect[] {
   const { status, captureMethod, amountCaptured, hold } = payment;
@@ -144,15 +145,15 @@ function openBy({ claims }: BookedPayment, claimId: string, since: Date): Expect
   return { since, claim: claims.get(claimId) ?? null };
 }
 
-/** Of several that would do, one of the same amount, so that what is left over is what is wrong. */
+/** If several match, prefers one with the same amount, so that the wrong one is left over. */
 function counterpart(expected: ExpectedEffect, theirs: ReadonlySet<GatewayEffect>): GatewayEffect | null {
   const candidates = [...theirs].filter((effect) => isCounterpart(expected, effect));
   return candidates.find((effect) => isSameMoney(expected, effect)) ?? candidates[0] ?? null;
 }
 
 /**
- * Our own ids first, then the gateway's ids where we keep them. The key decides only where we have no id of the
- * gateway's yet: an effect under another key is not what our claim would find.
+ * Our own ids first, then the gateway's ids where we keep them. The key decides only if we have no id from the gateway
+ * yet: an effect under another key is not the one that our claim would find.
  */
 function isCounterpart(expected: ExpectedEffect, effect: GatewayEffect): boolean {
   if (effect.kind !== expected.kind || effect.refundId !== expected.refundId) return false;

@@ -1,7 +1,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { EffectKind, GatewayEffect } from '../gateways/gateway-books.js';
 
-/** What it keeps in memory. A hundred thousand effects fit; the rest is in the file. */
+/** How much is kept in memory: about a hundred thousand effects. The rest is in the file. */
 const CACHE_KIBIBYTES = 32 * 1_024;
 
 interface Row {
@@ -18,9 +18,9 @@ interface Row {
 }
 
 /**
- * What a gateway told, put down by payment: it tells in the order of time, and a provider is not asked a million times
- * for one payment. A file that SQLite keeps for itself and removes, so that any number fits, and so that comparing
- * writes nothing into the database that it compares.
+ * The gateway's effects, stored by payment. The gateway lists them by time, and asking it for one payment at a time
+ * would take a million requests. They are in a temporary file that SQLite removes by itself, so any number fits, and a
+ * comparison writes nothing into the database that it compares.
  */
 export class EffectStage {
   private readonly db: DatabaseSync;
@@ -31,7 +31,7 @@ export class EffectStage {
   private staged = 0;
 
   constructor() {
-    // An empty name is a temporary file of this connection's own.
+    // An empty name means a temporary file, private to this connection.
     this.db = new DatabaseSync('');
     this.db.exec(`
       PRAGMA journal_mode = OFF;
@@ -54,7 +54,7 @@ export class EffectStage {
       SELECT sequence, transaction_id FROM effects WHERE sequence > ? AND seen = 0 ORDER BY sequence LIMIT ?`);
   }
 
-  /** How many effects there are. */
+  /** The number of effects. */
   get size(): number {
     return this.staged;
   }
@@ -78,7 +78,7 @@ export class EffectStage {
     this.staged += effects.length;
   }
 
-  /** The effects of some payments, which count as seen from now on. */
+  /** The effects of some payments, which count as taken from now on. */
   take(transactionIds: readonly string[]): GatewayEffect[] {
     const ids = JSON.stringify(transactionIds);
     const rows = this.selectOf.all(ids) as unknown as Row[];
@@ -86,7 +86,7 @@ export class EffectStage {
     return rows.map(toEffect);
   }
 
-  /** Payments that have effects and were not taken, a page at a time; it may be taken from meanwhile. */
+  /** The payments whose effects were not taken, a page at a time. Effects may be taken during the walk. */
   *untaken(pageSize: number): Generator<string[]> {
     for (let after = 0; ;) {
       const rows = this.selectUnseen.all(after, pageSize) as unknown as Row[];

@@ -3,7 +3,7 @@ import type { CaptureMethod, PaymentStatus } from '../domain/payment.js';
 import type { RefundStatus } from '../domain/refund.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 
-/** A payment as far as a gateway could know it, with its refunds and with the operations that are not settled. */
+/** What a gateway could know of a payment, with its refunds and its open operations. */
 export interface BookedPayment {
   merchantId: string;
   transactionId: string;
@@ -14,12 +14,12 @@ export interface BookedPayment {
   amountCaptured: bigint;
   currency: string;
   gatewayReference: string | null;
-  /** The claim of the capture or cancel that is under way, and how much of the authorization it is for. */
+  /** The claim of the capture or cancel in progress, and how much of the authorization it is for. */
   hold: { claimId: string; amount: bigint } | null;
   createdAt: Date;
   updatedAt: Date;
   refunds: readonly BookedRefund[];
-  /** The claims in progress among its own, its refunds' and its hold's, by their ids. */
+  /** The claims in progress, by id: its own, its refunds' and its hold's. */
   claims: ReadonlyMap<string, OpenClaim>;
 }
 
@@ -38,11 +38,11 @@ export interface OpenClaim extends ScopedKey {
   claimId: string;
   operation: string;
   createdAt: Date;
-  /** False while somebody works on it. */
+  /** False while a process works on it. */
   leaseExpired: boolean;
 }
 
-/** Where a walk through one merchant's payments goes on, and where it ends. */
+/** Where a walk through one merchant's payments continues and where it ends. */
 interface PaymentPage {
   merchantId: string;
   after: string;
@@ -50,11 +50,11 @@ interface PaymentPage {
   limit: number;
 }
 
-/** What is read of our own books to compare them with a gateway's. It only reads. */
+/** Reads our own books for the comparison with a gateway's. It never writes. */
 export class OurBooksStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** All merchants, in the order in which their payments are walked through. */
+  /** All merchants, in the order in which their payments are read. */
   async merchants(): Promise<string[]> {
     const rows = await this.transactions.read<{ merchantId: string }>({
       name: 'our_books.merchants',
@@ -64,7 +64,7 @@ export class OurBooksStore {
     return rows.map(({ merchantId }) => merchantId);
   }
 
-  /** Payments between two ids, without either, in order. Ids are UUIDv7, so that this is also a range of time. */
+  /** Payments between two ids, exclusive, in order. Ids are UUIDv7, so this is also a range of time. */
   async page({ merchantId, after, before, limit }: PaymentPage): Promise<BookedPayment[]> {
     const rows = await this.transactions.read<PaymentRow>({
       name: 'our_books.page',
@@ -79,8 +79,8 @@ export class OurBooksStore {
   }
 
   /**
-   * Payments by id, of one merchant, or whosever they are. The gateway does not know merchants, and every key of ours
-   * begins with one, so each is tried.
+   * Payments by id, of one merchant or of any. The gateway does not know merchants, but all our keys begin with one, so
+   * every merchant is tried.
    */
   async find(transactionIds: readonly string[], merchantId: string | null): Promise<BookedPayment[]> {
     const rows = await this.transactions.read<PaymentRow>({
@@ -97,7 +97,8 @@ export class OurBooksStore {
 
   private async complete(rows: readonly PaymentRow[]): Promise<BookedPayment[]> {
     if (rows.length === 0) return [];
-    // In this order: a refund that is settled in between is then one whose claim is not open, never the other way round.
+    // In this order, a refund that is settled in between is read as open without an open claim, never the other way
+    // round.
     const refunds = await this.refundsOf(rows);
     const claims = await this.openClaims([
       ...rows.filter(({ status }) => status === 'pending').map(({ claimId }) => claimId),
@@ -125,7 +126,7 @@ export class OurBooksStore {
     });
   }
 
-  /** Of all claims in progress, which are few, those with these ids. */
+  /** The claims in progress with these ids. Few claims are in progress at a time. */
   private async openClaims(claimIds: readonly string[]): Promise<OpenClaim[]> {
     if (claimIds.length === 0) return [];
     return this.transactions.read<OpenClaim>({

@@ -4,7 +4,7 @@ import { comparePayment, type Finding } from './compare.js';
 import type { EffectStage } from './effect-stage.js';
 import type { BookedPayment, OurBooksStore } from './our-books.store.js';
 
-/** Payments at a time: what is in memory, whatever the number of payments. */
+/** Payments per page: bounds the memory, whatever the number of payments. */
 const PAGE_SIZE = 500;
 const LOWEST_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -22,19 +22,19 @@ export interface Compared {
 /**
  * Compares two books while both are being written.
  *
- * Theirs is read first, then ours. That order is right for what they have and we lack: we commit a payment as pending
- * before we ask the gateway, so an effect that had happened when theirs was read has its payment in ours by then. It is
- * wrong for what we have and they seem to lack, which may have happened in between. So no difference is told from the
- * first reading. Each is looked at again in the other order as well, theirs between two readings of ours: what they
- * lack then is missing only if the reading before has it as settled, and what we lack only if the reading after does.
+ * It reads theirs first, then ours. That order is right for what they have and we lack: we commit a payment as pending
+ * before we call the gateway, so every effect in theirs already has its payment in ours. It is wrong for what we have
+ * and they seem to lack, because that may have happened in between. So the first reading reports no difference. Each
+ * difference is checked again with theirs read between two readings of ours. What they lack is then missing only if our
+ * earlier reading has it as settled, and what we lack only if our later reading still lacks it.
  */
 export class Reconciliation {
   private payments = 0;
   private refunds = 0;
 
   /**
-   * @param stage empty; the caller closes it
-   * @param tell gets the findings of some payments at a time
+   * @param stage must be empty; the caller closes it
+   * @param tell is called with the findings, a few payments at a time
    */
   constructor(
     private readonly ours: OurBooksStore,
@@ -44,11 +44,11 @@ export class Reconciliation {
   ) {}
 
   /**
-   * In scope are our payments that were made in the range, with all that became of them at any time, and the gateway's
-   * effects in the range, whenever their payments were made.
+   * Compares our payments that were made in the range, with their effects at any time, and the gateway's effects in the
+   * range, whenever their payments were made.
    */
   async run(scope: Scope): Promise<Compared> {
-    // While the service runs there are always newer payments: what comes after now is another run's.
+    // While the service runs there are always newer payments. Those made after now are left to another run.
     const now = new Date();
     for await (const page of this.theirs.effects(scope)) this.stage.add(page);
     const merchants = scope.merchantId === null ? await this.ours.merchants() : [scope.merchantId];
@@ -58,7 +58,7 @@ export class Reconciliation {
     return { payments: this.payments, refunds: this.refunds, effects: this.stage.size };
   }
 
-  /** Every payment of a merchant that was made in the range. */
+  /** Compares every payment that a merchant made in the range. */
   private async walkOurs(merchantId: string, { from, to }: { from: Date | null; to: Date }): Promise<void> {
     const before = firstIdOf(to);
     for (let after = from === null ? LOWEST_ID : firstIdOf(from); ;) {
@@ -75,14 +75,14 @@ export class Reconciliation {
   }
 
   /**
-   * What is left at the gateway: of payments that were made outside the range, of others' payments, or of none. What
-   * else such a payment implies is not in scope.
+   * Compares what is left at the gateway: effects of payments made outside the range, of other merchants' payments, or
+   * of no payment. Other effects that such a payment implies are out of scope.
    */
   private async walkTheirs({ merchantId }: Scope): Promise<void> {
     for (const ids of this.stage.untaken(PAGE_SIZE)) {
       const effects = this.stage.take(ids);
       const ours = byId(await this.find(ids, merchantId));
-      // Asked for one merchant, whose payment it is must be known.
+      // With the scope of one merchant, we must know that the payment is theirs.
       const isConcerned = ({ transactionId }: GatewayEffect): boolean =>
         merchantId === null || ours.has(transactionId);
       const differing = compareAll(ours, effects.filter(isConcerned)).filter(isTheirs);
@@ -113,7 +113,7 @@ export class Reconciliation {
     if (confirmed.length > 0) await this.tell(confirmed);
   }
 
-  /** The gateway may have been given ids that are none of ours. */
+  /** The gateway may hold ids that are not ours. */
   private async find(transactionIds: readonly string[], merchantId: string | null): Promise<BookedPayment[]> {
     const ids = transactionIds.filter((id) => isUuid(id));
     return ids.length === 0 ? [] : this.ours.find(ids, merchantId);
@@ -150,7 +150,7 @@ function referencesOf(
   return [...new Set([payment?.gatewayReference ?? [], references].flat())];
 }
 
-/** Below every id that was made at a time or after it: a UUIDv7 begins with its milliseconds (RFC 9562 section 5.7). */
+/** Lower than every id made at `time` or later: a UUIDv7 begins with its milliseconds (RFC 9562 section 5.7). */
 function firstIdOf(time: Date): string {
   const hex = Math.max(0, time.getTime()).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;

@@ -3,10 +3,10 @@ import { missingHereAdvice, missingThereAdvice, openAdvice, DIFFERS_ADVICE } fro
 import type { ExpectedEffect, Finding, MissingReason } from './compare.js';
 import type { OpenClaim } from './our-books.store.js';
 
-/** A finding as it is printed. Amounts are numbers in the currency's minor unit. */
+/** A finding as printed. Amounts are numbers in the currency's minor unit. */
 interface Line {
   kind: EffectKind;
-  /** Null where no merchant of ours is known. */
+  /** Null if we know no merchant for it. */
   merchant_id: string | null;
   transaction_id: string;
   refund_id: string | null;
@@ -17,18 +17,18 @@ export interface MissingHere extends Line {
   /** The gateway's own id. */
   reference: string;
   charge_reference: string;
-  /** Null for an amount that the currency's minor unit cannot express. */
+  /** Null if the currency's minor unit cannot express the amount. */
   amount: number | null;
   currency: string;
   at: string;
-  /** Our payment's status; null where there is none. */
+  /** Our payment's status; null if there is no payment. */
   status_here: string | null;
   reason: MissingReason | 'open';
   repairable: boolean;
 }
 
 export interface MissingThere extends Line {
-  /** The gateway's own id of the effect, or of its charge, as we know it. */
+  /** The gateway's id of the effect or of its charge, as far as we know it. */
   reference: string | null;
   amount: number;
   currency: string;
@@ -48,38 +48,38 @@ export interface Open extends Line {
   since: string;
   age_seconds: number;
   overdue: boolean;
-  /** Whether the gateway has it by now. */
+  /** Whether the gateway already has the effect. */
   is_there: boolean;
-  /** The client's key; null where no claim is in progress. */
+  /** The client's key; null if no claim is in progress. */
   idempotency_key: string | null;
   repairable: boolean;
 }
 
 export interface List<Item> {
-  /** All, also those that are not shown. */
+  /** Includes those that are not shown. */
   count: number;
   data: Item[];
 }
 
 export interface ReportLimits {
-  /** An operation that has been open for longer counts as a difference. */
+  /** An operation that has been open longer counts as a difference. */
   openAfterMs: number;
-  /** How many of each list are kept to be shown. */
+  /** How many entries of each list are kept for display. */
   shown: number;
 }
 
-/** What a comparison found: counts of all, and the first ones of each list. */
+/** What a comparison found: all counts, and the first entries of each list. */
 export class Report {
   readonly missingHere: List<MissingHere> = { count: 0, data: [] };
   readonly missingThere: List<MissingThere> = { count: 0, data: [] };
   readonly amountDiffers: List<AmountDiffers> = { count: 0, data: [] };
-  /** Not settled here. Those whose effect the gateway has, and that are overdue, are missing here instead. */
+  /** Not settled here. Overdue ones whose effect the gateway has are listed as missing here instead. */
   readonly open: List<Open> = { count: 0, data: [] };
   overdue = 0;
 
   constructor(private readonly limits: ReportLimits) {}
 
-  /** Whether nothing differs. What is open and young is on its way, and no difference. */
+  /** Whether nothing differs. A recently opened operation is in progress and not a difference. */
   get agrees(): boolean {
     const differing = [this.missingHere, this.missingThere, this.amountDiffers];
     return this.overdue === 0 && differing.every(({ count }) => count === 0);
@@ -129,8 +129,8 @@ export class Report {
 }
 
 /**
- * The claims whose end is known, so that recovery can carry them there: open here, done there under the very key, for
- * the very amount, and nobody at work on them. Nothing else is safe to repair by a program.
+ * The claims whose outcome is known, so that recovery can settle them: open here, done there under the same key and for
+ * the same amount, and with no process working on them. A program cannot safely repair anything else.
  */
 export function repairableClaims(findings: readonly Finding[]): OpenClaim[] {
   return findings.flatMap((finding) =>
@@ -187,7 +187,7 @@ function toMissingThere(expected: ExpectedEffect): MissingThere {
 }
 
 function toAmountDiffers(expected: ExpectedEffect, effect: GatewayEffect): AmountDiffers {
-  // Where our books contradict themselves, the number that the gateway does not have.
+  // If our books contradict themselves, show the number that the gateway does not have.
   const { amountMinor, takenMinor } = expected;
   const here = amountMinor === effect.amountMinor ? takenMinor : amountMinor;
   return {

@@ -1,4 +1,4 @@
-/** One thing that must hold. The SQL finds what breaks it: no rows when all is right. */
+/** One thing that must hold. The SQL returns the rows that break it. */
 export interface Check {
   name: string;
   /** What holds, as a sentence. */
@@ -7,8 +7,8 @@ export interface Check {
 }
 
 /**
- * What must hold in every committed state of the database, so that a check of one moment finds no false alarm while
- * charges run. Each is set-based: it reads its tables once, however many rows they have.
+ * What must hold in every committed state of the database, so that a check on one snapshot raises no false alarm while
+ * charges run. Each check is set-based: it reads its tables once, however many rows they have.
  */
 export const CHECKS: readonly Check[] = [
   {

@@ -1,23 +1,23 @@
 import { CHECKS, type Check } from './checks.js';
 
-/** One connection of its own, such as a client of `pg`: the checks are one long transaction. */
+/** A dedicated connection, such as a `pg` client: the checks run in one long transaction. */
 interface VerificationConnection {
   query(sql: string): Promise<{ rows: unknown[] }>;
 }
 
 export interface CheckResult extends Pick<Check, 'name' | 'claim'> {
-  /** What breaks it, the first few. */
+  /** The first few rows that break it. */
   broken: Record<string, unknown>[];
-  /** Whether more breaks it than `broken` shows. */
+  /** Whether there are more such rows than `broken` shows. */
   more: boolean;
 }
 
-/** Enough to see what kind of damage it is; a damaged table may have millions. */
+/** Enough to see the kind of damage. A damaged table may have millions of such rows. */
 const SHOWN_ROWS = 20;
 
 /**
- * Sums over all that there is need other plans than the service's, memory, and time. One snapshot for all checks, and
- * no locks: charges go on, and what they change meanwhile is not seen.
+ * Sums over whole tables need memory, time and other plans than the service uses. All checks share one snapshot and
+ * take no locks: charges continue, and the checks do not see what they change.
  */
 const BEGIN = `
   BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
@@ -25,7 +25,7 @@ const BEGIN = `
   SET LOCAL idle_in_transaction_session_timeout = 0;
   SET LOCAL work_mem = '128MB'`;
 
-/** Checks all that the database holds, as of one moment. It may be in use. */
+/** Checks the whole database in one snapshot. The service may be running. */
 export async function verify(connection: VerificationConnection): Promise<CheckResult[]> {
   await connection.query(BEGIN);
   try {
