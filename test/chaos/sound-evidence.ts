@@ -4,7 +4,10 @@ import { Journal, type Entry, type Heard, type Intent } from '../../chaos/journa
 const JSON_TYPE = 'application/json; charset=utf-8';
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
-/** Evidence of a run after which everything agrees: one of each thing that can happen. Each call makes it anew. */
+/**
+ * Evidence of a run after which everything agrees, with one of each thing that can happen. Each call returns a new
+ * copy.
+ */
 export function soundEvidence(): Evidence {
   const journal = new Journal();
   say(journal, CHARGED, paymentAnswer(201, 't1', { status: 'completed', amount: 1000 }));
@@ -31,7 +34,7 @@ export function soundEvidence(): Evidence {
   );
   say(journal, PREVENTION, answer(201, { reversal_id: 'v2', outcome: 'prevented', status: 'completed' }));
   say(journal, PREVENTED, problem(409, { code: 'idempotency_key_reversed', retry: 'none', effect: 'none' }));
-  // Given up after two tries that surely did nothing, and another one that heard nothing at all.
+  // One intent given up after two tries that certainly did nothing, and one that got no answer at all.
   const lost = journal.open(charge('lost', 10));
   lost.tries.push({
     service: 0,
@@ -46,7 +49,7 @@ export function soundEvidence(): Evidence {
   return { ...books(), journal };
 }
 
-/** What the client asked for under `key`, and every answer to it. */
+/** The journal's entry for `key`. */
 export function entryOf({ journal }: Evidence, key: string): Entry {
   const found = journal.entries.find(({ intent }) => intent.key === key);
   if (found === undefined) throw new Error(`nobody asked for anything under ${key}`);
@@ -109,7 +112,7 @@ function reversal(key: string, reversedKey: string): Intent {
   return { key, operation: 'reversal', path: '/v1/reversals', body: { idempotency_key: reversedKey } };
 }
 
-/** First without a replay, and the same from both services at the end. */
+/** The first answer is not a replay; at the end both services replay it. */
 function say(journal: Journal, intent: Intent, heard: Heard): void {
   const entry = journal.open(intent);
   entry.tries.push({ service: 0, heard: { ...heard, replayed: 'false' } });

@@ -13,7 +13,7 @@ interface Item {
 
 const result = ({ id }: Item): string => `result of ${id}`;
 
-/** Bursts of items: those of one burst arrive in one turn of the event loop. */
+/** Bursts of items. The items of a burst arrive in one turn of the event loop. */
 const bursts = fc
   .array(fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 10 })
   .map((sizes) => {
@@ -21,7 +21,7 @@ const bursts = fc
     return sizes.map((burst) => burst.map((poisoned): Item => ({ id: (id += 1), poisoned })));
   });
 
-/** Submits burst after burst and returns what became of each item, by its id. */
+/** Submits burst after burst and returns the result of each item, by its id. */
 async function submitAll(group: GroupCommit<Item, string>, arriving: Item[][]) {
   const outcomes = new Map<number, string | Error>();
   const all: Promise<unknown>[] = [];
@@ -77,7 +77,7 @@ describe('group commit', () => {
     );
   });
 
-  /** A group of one in flight, which returns when it is let go; what is submitted meanwhile waits. */
+  /** Keeps a group of one in flight until the test ends it. Items submitted meanwhile wait. */
   async function withOneInFlight(
     commit: (items: number[]) => number[],
     failsForAll?: (error: unknown) => boolean,
@@ -96,7 +96,7 @@ describe('group commit', () => {
     return { group, sizes, first, letGo: () => gate.resolve() };
   }
 
-  it('lets a lone item go by itself, and what arrives meanwhile go together, at most 256 at once', async () => {
+  it('commits a lone item by itself, and items that arrive meanwhile together, at most 256 at a time', async () => {
     const { group, sizes, first, letGo } = await withOneInFlight((items) => items);
     expect(sizes).toEqual([1]);
     const others = Array.from({ length: 2 * MAX_GROUP_SIZE + 10 }, (_, index) => group.submit(index + 1));
@@ -105,7 +105,7 @@ describe('group commit', () => {
     expect(sizes).toEqual([1, MAX_GROUP_SIZE, MAX_GROUP_SIZE, 10]);
   });
 
-  it('refuses what would wait for too long, and serves everything that it accepted', async () => {
+  it('refuses items that would wait too long, and serves every item that it accepted', async () => {
     const { group, first, letGo } = await withOneInFlight((items) => items);
     const submitted = Array.from({ length: 10_100 }, (_, index) => group.submit(index));
     letGo();
@@ -120,7 +120,7 @@ describe('group commit', () => {
     expect(await first).toBe(0);
   });
 
-  it('does not ask a database that is down for each item of a group', async () => {
+  it('does not retry each item of a group against a database that is down', async () => {
     let commits = 0;
     const down = () => {
       commits += 1;
@@ -135,7 +135,7 @@ describe('group commit', () => {
   });
 
   describe('when the connection is lost during COMMIT', () => {
-    /** Loses the answer of the first commit of several items, which `happened` or not. */
+    /** Loses the answer of the first commit of several items, whether or not it `happened`. */
     function losingItsAnswer(happened: boolean, afterwards: () => void = () => undefined) {
       const written = new Map<number, number>();
       let lost = false;
@@ -144,7 +144,7 @@ describe('group commit', () => {
           await nextTurn();
           if (lost) afterwards();
           const loseThis = !lost && items.length > 1;
-          // As our stores do: an item that is there already is found, not written again.
+          // As in our stores, an existing item is found, not written again.
           if (!loseThis || happened) for (const item of items) if (!written.has(item)) written.set(item, 1);
           if (loseThis) {
             lost = true;
@@ -158,7 +158,7 @@ describe('group commit', () => {
     }
 
     it.each([true, false])(
-      'each item is asked for again by itself and gets its result (it had happened: %s)',
+      'each item is committed again by itself and gets its result (the commit happened: %s)',
       async (happened) => {
         const { group, written } = losingItsAnswer(happened);
         const ids = Array.from({ length: 21 }, (_, index) => index);
@@ -169,7 +169,7 @@ describe('group commit', () => {
       },
     );
 
-    it('and the database is down afterwards, nobody is told that nothing happened', async () => {
+    it('and the database is down afterwards, no item is rejected as if nothing happened', async () => {
       const { group } = losingItsAnswer(true, () => {
         throw new Down();
       });
@@ -183,7 +183,7 @@ describe('group commit', () => {
       [1, { value: 'found' }],
       [2, { reason: new CommitUnknownError('lost') }],
     ])(
-      'a single item is asked for once more, and is left open only when that fails, too (%d lost)',
+      'a single item is committed once more, and stays open only if that fails too (%d lost)',
       async (lost, told) => {
         let commits = 0;
         const group = new GroupCommit<number, string>(async () => {

@@ -60,7 +60,7 @@ function effect(kind: EffectKind, changes: Partial<GatewayEffect> = {}): Gateway
   };
 }
 
-/** What was found, in a word each: list, kind and reason. */
+/** Each finding in a few words: list, kind and reason. */
 function compared(ours: BookedPayment | null, theirs: GatewayEffect[]): string[] {
   return comparePayment(ours, theirs).map((finding) => {
     if (finding.list === 'missing_here') return `${finding.list} ${finding.effect.kind} ${finding.reason}`;
@@ -97,7 +97,7 @@ describe('what a payment implies at the gateway', () => {
     ).toEqual(expected);
   });
 
-  it('being canceled, by the operation of the claim that holds it', () => {
+  it('being canceled, according to the operation of the claim that holds it', () => {
     const hold = { claimId: randomUUID(), amount: 1_000n };
     const claim = { merchantId: randomUUID(), idempotencyKey: 'k', operation: 'cancel', leaseExpired: true };
     const claims = new Map([[hold.claimId, { ...claim, claimId: hold.claimId, createdAt: new Date(0) }]]);

@@ -20,7 +20,7 @@ const DECLINED = chargeBody({ payment_method: 'pm_card_declined' });
 
 describe('our books against the gateway’s', () => {
   let books: TwoBooks;
-  /** Each test compares what happened since it began: those before it leave their damage. */
+  /** Each test compares only what happened since it began, because earlier tests leave their damage. */
   let from: Date;
 
   beforeAll(async () => {
@@ -38,7 +38,7 @@ describe('our books against the gateway’s', () => {
   const refund = (id: string, amount: number) =>
     post(books.service, `/v1/payments/${id}/refunds`, { body: { amount } });
 
-  /** One payment in each state that money can be in. */
+  /** Makes one payment in each state that money can be in. */
   async function everything(): Promise<void> {
     const charged = await newPayment(books.service, AUTOMATIC);
     await refund(charged, 300);
@@ -57,13 +57,14 @@ describe('our books against the gateway’s', () => {
     await charge(books.service, newKey(), { body: BEFORE });
   }
 
-  it('agree after all that can happen, by HTTP and by the file alike, and nothing is changed by looking', async () => {
+  it('agree after everything that can happen, over HTTP and from the file, and comparing changes nothing', async () => {
     await everything();
     const before = await books.snapshot();
     const { SANDBOX_GATEWAY_URL: _url, ...onFile } = books.env;
     for (const env of [books.env, onFile]) {
       const reconciled = await books.reconcile({ from }, env);
-      // A liar's charge and one that never arrived are open, which is no difference while they are young.
+      // A charge with a lost answer and one that never arrived are open. While they are recent, that is not a
+      // difference.
       expect(found(reconciled)).toEqual(['open: charge', 'open: charge there']);
       expect(reconciled.report.agrees).toBe(true);
       expect(reconciled.compared).toEqual({ payments: 8, refunds: 3, effects: 10 });
@@ -71,7 +72,7 @@ describe('our books against the gateway’s', () => {
     expect(await books.snapshot()).toEqual(before);
   });
 
-  it('count what is open only when it is old, and then list what the gateway has as missing here', async () => {
+  it('count an open operation only when it is old, and then list an effect that the gateway has as missing here', async () => {
     await charge(books.service, newKey(), { body: AFTER });
     await charge(books.service, newKey(), { body: BEFORE });
     const { report } = await books.reconcile({ from, openAfterMs: 0 });
@@ -102,7 +103,7 @@ describe('our books against the gateway’s', () => {
       expect(report.agrees).toBe(false);
     });
 
-    it('money that was taken for a payment that we call failed', async () => {
+    it('money that was taken for a payment that we list as failed', async () => {
       const id = await newPayment(books.service, DECLINED);
       books.tamper(`UPDATE calls SET outcome = 'approved', failure_code = NULL WHERE transaction_id = ?`, id);
       const reconciled = await books.reconcile({ from, repair: true });
@@ -132,7 +133,7 @@ describe('our books against the gateway’s', () => {
       expect(reconciled.report.agrees).toBe(false);
     });
 
-    it('amounts, whoever changed them', async () => {
+    it('amounts, whichever side changed them', async () => {
       const ours = await newPayment(books.service, AUTOMATIC);
       await books.evidence.query('UPDATE payments SET amount = 1001 WHERE transaction_id = $1', [ours]);
       const taken = await newPayment(books.service, AUTOMATIC);
@@ -155,7 +156,7 @@ describe('our books against the gateway’s', () => {
       expect(reconciled).toMatchObject({ repaired: 0, report: { agrees: false } });
     });
 
-    it('only for the merchant that it belongs to', async () => {
+    it('only for the merchant to whom the payment belongs', async () => {
       const id = await newPayment(books.service, AUTOMATIC);
       books.tamper('UPDATE calls SET amount = 1 WHERE transaction_id = ?', id);
       const [row] = await books.evidence.query<{ merchant_id: string }>(
@@ -166,7 +167,7 @@ describe('our books against the gateway’s', () => {
       expect((await books.reconcile({ from, merchantId: randomUUID() })).report.agrees).toBe(true);
     });
 
-    it('only within its time: a payment by when it was made, an effect by when it happened', async () => {
+    it('only within the range: a payment by when it was made, an effect by when it happened', async () => {
       const id = await newPayment(books.service, MANUAL);
       const between = new Date();
       await capture(id, 600);
@@ -175,7 +176,7 @@ describe('our books against the gateway’s', () => {
         expect((await books.reconcile(range)).report.agrees).toBe(true);
       }
       books.tamper(`UPDATE calls SET amount = 700 WHERE transaction_id = ? AND kind = 'capture'`, id);
-      // The payment's day has it, and the capture's day as well.
+      // Both the payment's day and the capture's day show it.
       for (const range of Object.values(bounds)) {
         expect(found(await books.reconcile(range))).toEqual(['differs: capture 600 700']);
       }
@@ -187,7 +188,7 @@ describe('our books against the gateway’s', () => {
 
   it.each<[string, Record<string, string>, RegExp]>([
     [
-      'without books, which would be taken for empty ones',
+      'without books, which must not be mistaken for empty ones',
       { SANDBOX_GATEWAY_URL: '', DATA_DIR: join('/tmp', randomUUID()) },
       /^The sandbox gateway has no books at /,
     ],
@@ -201,7 +202,7 @@ describe('our books against the gateway’s', () => {
     await expect(books.reconcile({}, { ...books.env, ...env })).rejects.toThrow(message);
   });
 
-  it('counts all, and shows as many as are asked for', async () => {
+  it('counts all, and shows as many as requested', async () => {
     for (let n = 0; n < 3; n += 1) {
       const id = await newPayment(books.service, AUTOMATIC);
       books.tamper('DELETE FROM calls WHERE transaction_id = ?', id);
@@ -211,7 +212,7 @@ describe('our books against the gateway’s', () => {
   });
 
   describe('are repaired', () => {
-    it('where a charge, a capture, a void and a refund are open here and have happened there', async () => {
+    it('when a charge, a capture, a void and a refund are open here and happened there', async () => {
       const key = newKey();
       const first = await charge(books.service, key, { body: AFTER });
       const [captured, canceled] = [
@@ -247,13 +248,13 @@ describe('our books against the gateway’s', () => {
         ['canceled', 0, 0],
         ['completed', 1000, 300],
       ]);
-      // The client gets the answer that the repair has stored, and nothing happened twice.
+      // The client gets the answer that the repair stored, and nothing happened twice.
       const retried = await charge(books.service, key, { body: AFTER });
       expect([retried.status, retried.headers.get('idempotent-replayed')]).toEqual([201, 'true']);
       expect(await books.evidence.effects(key)).toHaveLength(1);
     });
 
-    it('where a process was lost before it heard anything, though the gateway lies once more', async () => {
+    it('when a process died before it heard anything, even though the gateway lies once more', async () => {
       const key = newKey();
       await charge(books.service, key, { body: AFTER });
       await books.evidence.query(
@@ -266,7 +267,7 @@ describe('our books against the gateway’s', () => {
       expect(await books.evidence.effects(key)).toHaveLength(1);
     });
 
-    it('but not where the gateway has nothing: to ask would close the key for good', async () => {
+    it('but not when the gateway has nothing: inquiring would close the key for good', async () => {
       const key = newKey();
       await charge(books.service, key, { body: BEFORE });
       const before = await books.snapshot();
@@ -276,7 +277,7 @@ describe('our books against the gateway’s', () => {
       expect(await books.snapshot()).toEqual(before);
     });
 
-    it('but not where somebody is working on it', async () => {
+    it('but not while a process is working on it', async () => {
       const key = newKey();
       await charge(books.service, key, { body: AFTER });
       await books.evidence.query(
@@ -291,7 +292,7 @@ describe('our books against the gateway’s', () => {
   });
 
   describe('while the service runs', () => {
-    it('tell no difference that is none', async () => {
+    it('report no false difference', async () => {
       const done = { stop: false, requests: 0 };
       const client = async (): Promise<void> => {
         while (!done.stop) {
@@ -318,7 +319,7 @@ describe('our books against the gateway’s', () => {
       expect(found(await books.reconcile({ from }))).toEqual([]);
     });
 
-    /** The race at its worst: `act` runs after the gateway's books were read, and before ours. */
+    /** The worst case of the race: `act` runs after the gateway's books were read and before ours. */
     async function actInBetween(act: () => Promise<void>, looksTwice: boolean): Promise<string[]> {
       return withDatabase(books.env, async ({ dataSource }) => {
         const theirs = openGatewayBooks(loadConfig(books.env));
@@ -336,7 +337,7 @@ describe('our books against the gateway’s', () => {
       });
     }
 
-    it('look twice at what happened while they were read; a single look would see differences', async () => {
+    it('look twice at what happened while they were read: a single look would see differences', async () => {
       const authorized = await newPayment(books.service, MANUAL);
       const act = async (): Promise<void> => {
         await refund(await newPayment(books.service, AUTOMATIC), 300);
@@ -349,7 +350,7 @@ describe('our books against the gateway’s', () => {
   });
 });
 
-/** Books in which something happens when they have been read. A negative control knows nothing of it afterwards. */
+/** Books in which something happens right after they were read. A negative control does not see it afterwards. */
 class RacingBooks extends GatewayBooks {
   readonly name = 'racing';
   private readonly stale: GatewayEffect[] = [];

@@ -11,22 +11,24 @@ import { createTemporaryFolder, createTestDatabase } from '../support/postgres.j
 import { CRASHING_SERVICE, ServiceProcess } from '../support/service-process.js';
 import { WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
 
-/** Everything that a comparison or a repair could change, and when it was last written. */
+/** The tables that a comparison or a repair could change. */
 const OUR_TABLES = ['payments', 'refunds', 'idempotency_keys', 'ledger_entries', 'events'];
 
-/** A service, the sandbox gateway behind HTTP, and the hands of somebody who tampers with either's books. */
+/** A service and the sandbox gateway behind HTTP, with ways to tamper with the books of both. */
 export class TwoBooks {
   private constructor(
     readonly service: ServiceProcess,
     readonly engine: SandboxEngine,
     readonly evidence: Evidence,
-    /** What the command is configured with, by HTTP as the service is. */
+    /** The command's configuration: it reads the gateway over HTTP, as the service does. */
     readonly env: Readonly<Record<string, string>>,
     private readonly theirs: DatabaseSync,
     private readonly cleanUp: () => Promise<void>,
   ) {}
 
-  /** @param env of the service. It resolves nothing by itself, unless `program` is another one. */
+  /**
+   * @param env configures the service. By default the service resolves nothing by itself; `program` may change that.
+   */
   static async open(
     env: Readonly<Record<string, string>> = WITHOUT_RECOVERY_WORKER,
     program = CRASHING_SERVICE,
@@ -68,23 +70,23 @@ export class TwoBooks {
     return this.cleanUp();
   }
 
-  /** The command's work, in this process. */
+  /** Runs the command in this process. */
   reconcile(changes: Partial<ReconcileOptions> = {}, env = this.env): Promise<Reconciled> {
     const all = { from: null, to: null, merchantId: null };
     return reconcile(env, { ...all, openAfterMs: 60_000, shown: 100, repair: false, ...changes });
   }
 
-  /** Lets the gateway act on the next call of a kind, and never answer it. */
+  /** Makes the gateway act on the next call of a kind and never answer it. */
   hideNext(call: 'charge' | 'capture' | 'void' | 'refund'): void {
     this.engine.play(parseSandboxScript({ calls: [call], next: 1, faults: { silence_after: 1 } }));
   }
 
-  /** Changes the gateway's books behind its back. */
+  /** Changes the gateway's books directly. */
   tamper(sql: string, ...values: (string | number)[]): void {
     this.theirs.prepare(sql).run(...values);
   }
 
-  /** Both books, whole: equal before and after if nothing was changed, not even a version of a row. */
+  /** Both books in full. Equal before and after if nothing changed, not even the version of a row. */
   async snapshot(): Promise<unknown> {
     const ours = await Promise.all(
       OUR_TABLES.map((table) =>
@@ -95,7 +97,7 @@ export class TwoBooks {
   }
 }
 
-/** What was found, in a word each. */
+/** Each finding in a few words. */
 export function found({ report }: Reconciled): string[] {
   return [
     ...report.missingHere.data.map(({ kind, reason }) => `missing here: ${kind} ${reason}`),

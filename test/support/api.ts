@@ -5,15 +5,15 @@ interface Target {
 }
 
 interface PostOptions {
-  /** A key of its own unless given; null for none. */
+  /** Default: a new key. Null sends none. */
   key?: string | null;
-  /** Left out for a request without a body. */
+  /** Omit it for a request without a body. */
   body?: object;
   headers?: Record<string, string>;
   apiKey?: string;
 }
 
-/** Any keyed request, sent once. */
+/** Sends a keyed request once. */
 export async function post(
   { baseUrl }: Target,
   path: string,
@@ -36,7 +36,7 @@ export async function get({ baseUrl }: Target, path: string, apiKey = API_KEY): 
   return readReply(await fetch(baseUrl + path, { headers: { authorization: `Bearer ${apiKey}` } }));
 }
 
-/** A new payment's id, in the state that its body leads to. */
+/** Makes a payment, whose state depends on `body`, and returns its id. */
 export async function newPayment(target: Target, body: object): Promise<string> {
   const reply = await post(target, '/v1/payments', { body });
   return String(reply.json['transaction_id']);

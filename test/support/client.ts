@@ -6,7 +6,7 @@ export const API_KEY = 'sk_sandbox_hapax';
 
 export const AMOUNT = 1999;
 
-/** A body that the sandbox gateway approves at once. */
+/** A body that the sandbox gateway approves immediately. */
 export function chargeBody(changes: Record<string, unknown> = {}): Record<string, unknown> {
   return { amount: AMOUNT, currency: 'EUR', payment_method: 'pm_card_visa', ...changes };
 }
@@ -32,7 +32,7 @@ interface RequestOptions {
   signal?: AbortSignal;
 }
 
-/** One request to charge, sent once: whatever goes wrong is the caller's to see. */
+/** Sends one charge, once. Errors are the caller's. */
 export async function charge(
   service: Pick<ServiceProcess, 'baseUrl'>,
   key: string,
@@ -58,13 +58,13 @@ export async function charge(
   };
 }
 
-/** The preference to wait for a first answer that is still being made. */
+/** Asks to wait for a first answer that is still in progress. */
 export const WAIT = { prefer: 'wait=10' };
 
 const MAX_TRIES = 60;
 const RETRY_MS = 250;
 
-/** What a good client does: it repeats the same request, for as long as the answer tells it to use the same key. */
+/** Does what a good client does: repeats the request for as long as the answer says to retry with the same key. */
 export async function chargeUntilFinal(
   service: Pick<ServiceProcess, 'baseUrl'>,
   key: string,

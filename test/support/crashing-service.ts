@@ -1,7 +1,7 @@
 /**
- * The real service with one point at which its process is killed, or stopped until somebody wakes it. The point is
- * reached by wrapping methods of the app's own providers from outside: the service itself knows nothing of it.
- * The points and some of the environment that it reads are in `strike-points.ts`.
+ * The real service with one point at which its process is killed, or stopped until the test wakes it. It wraps methods
+ * of the app's own providers from outside: the service itself knows nothing of it. The points and some of the
+ * environment that it reads are in `strike-points.ts`.
  */
 import { writeSync } from 'node:fs';
 import { createApp } from '../../src/app.js';
@@ -18,7 +18,7 @@ import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
 import { STRIKING, type StrikePoint } from './strike-points.js';
 
 const STANDARD_OUTPUT = 1;
-/** The kernel may need a moment to stop all of our threads; until then nothing else may run. */
+/** The kernel may need a moment to stop all our threads. Until then nothing else may run. */
 const MOMENT_MS = 200;
 
 /** A `StrikePoint`. */
@@ -31,7 +31,7 @@ const strikeKeys = (process.env['STRIKE_KEYS'] ?? '').split(' ').filter(Boolean)
 const config = loadConfig(process.env);
 const app = await createApp(config, config.databaseUrl ?? '', createLogger(config));
 
-/** Once only: whoever wakes us wants to see what we do then. */
+/** Strike only once: a test that wakes us wants to see what we do next. */
 let struck = false;
 
 function strike(): void {
@@ -42,7 +42,7 @@ function strike(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, MOMENT_MS);
 }
 
-/** For a point inside a transaction, whose statements are issued without a pause: the first key strikes. */
+/** For a point inside a transaction, whose statements are issued without a pause: the first of the keys strikes. */
 function strikeIf(at: StrikePoint, keys: readonly string[]): void {
   if (at === strikePoint && keys.some((key) => strikeKeys.includes(key))) strike();
 }
@@ -50,7 +50,7 @@ function strikeIf(at: StrikePoint, keys: readonly string[]): void {
 const arrived = new Set<string>();
 const allArrived = Promise.withResolvers<void>();
 
-/** For any other point: who comes first waits for the rest. */
+/** For any other point: the first to arrive waits for the rest. */
 async function strikeWhenAllArrive(at: StrikePoint, key: string | undefined): Promise<void> {
   if (at !== strikePoint || key === undefined || !strikeKeys.includes(key)) return;
   arrived.add(key);
@@ -59,7 +59,7 @@ async function strikeWhenAllArrive(at: StrikePoint, key: string | undefined): Pr
   allArrived.resolve();
 }
 
-/** The gateway and the events know a key only by what it became. */
+/** The gateway and the events do not know the client's key, only the ids that were made for it. */
 const keyOfClaim = new Map<string, string>();
 const keyOfPayment = new Map<string, string>();
 
@@ -132,7 +132,7 @@ events.append = async (tx, newEvents) => {
   await appending;
 };
 
-/** A relay is struck when this sink has the events and the outbox does not know it yet. */
+/** Strikes the relay when the sink has the events but the outbox has not recorded it yet. */
 const outbox = app.get(EventOutboxStore);
 const forget = outbox.forget.bind(outbox);
 outbox.forget = async (sink, leaseId, eventIds) => {

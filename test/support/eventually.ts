@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const LIMIT_MS = 30_000;
 const POLL_MS = 25;
 
-/** Waits for what must come about by itself, and returns it: the first value that is not null, undefined or false. */
+/** Waits for what must happen by itself. Returns the first value that is not null, undefined or false. */
 export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,

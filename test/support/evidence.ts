@@ -20,14 +20,14 @@ interface ClaimRow {
   lease_expired: boolean;
 }
 
-/** What really happened, from the database's tables and the gateway's own books, never from an answer. */
+/** What really happened, according to the database and the gateway's own books, never to an answer. */
 export class Evidence {
   private readonly pool: Pool;
   private readonly books: SandboxBooks;
 
   constructor(databaseUrl: string, dataDir: string) {
     this.pool = new Pool({ connectionString: databaseUrl, max: 2 });
-    // A server that is stopped ends idle connections; the next query opens new ones.
+    // A stopped server ends idle connections; the next query opens new ones.
     this.pool.on('error', () => undefined);
     this.books = new SandboxBooks(join(dataDir, 'sandbox-gateway', 'books.sqlite'));
   }
@@ -49,7 +49,7 @@ export class Evidence {
     return this.query<PaymentRow>('SELECT * FROM payments WHERE idempotency_key = $1', [key]);
   }
 
-  /** Of all payments that were ever made under a key. */
+  /** The gateway's effects of every payment made under a key. */
   async effects(key: string): Promise<RecordedCall[]> {
     const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
     return this.books.effects().filter((effect) => ids.has(effect.transactionId));
@@ -75,7 +75,7 @@ export class Evidence {
   }
 }
 
-/** One payment, one gateway effect, one event of its end and two postings that sum to zero. */
+/** One payment, one gateway effect, one final event, and two postings that sum to zero. */
 export async function expectChargedOnce(evidence: Evidence, key: string): Promise<void> {
   const payments = await evidence.payments(key);
   expect(payments).toMatchObject([
@@ -98,7 +98,7 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
     'SELECT type, sequence FROM events WHERE transaction_id = $1 ORDER BY sequence',
     [transactionId],
   );
-  // The first of the two only where the outcome was unknown for a while.
+  // The pending event is there only if the outcome was unknown for a while.
   const told = events.map(({ type }) => type);
   expect([['payment.completed'], ['payment.pending', 'payment.completed']]).toContainEqual(told);
   expect(events.map(({ sequence }) => sequence)).toEqual(told.map((_, index) => index + 1));
@@ -114,9 +114,10 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
 }
 
 /**
- * The whole database against the whole of the gateway's books: each effect is exactly one settled payment's, each
- * settled payment has exactly one event of that, no payment's events have a gap, each capture exactly one balanced ledger transaction, and nothing else is
- * there. Payments that wait for their outcome are left out: for them only the gateway can say. And `verify` finds nothing.
+ * Compares the whole database with all of the gateway's books. Each effect belongs to exactly one settled payment, each
+ * settled payment has exactly one event for it, no payment's events have a gap, each capture has exactly one balanced
+ * ledger transfer, and nothing else is there. Pending payments are left out: only the gateway knows their outcome.
+ * `verify` must find nothing either.
  */
 export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
   const open = new Set(
@@ -164,7 +165,7 @@ export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
   await expectVerified(evidence);
 }
 
-/** Ledger, payments, refunds, keys and events agree, whatever is still under way. */
+/** Ledger, payments, refunds, keys and events agree, even while operations are in progress. */
 export async function expectVerified(evidence: Evidence): Promise<void> {
   expect((await evidence.verify()).filter(({ broken }) => broken.length > 0)).toEqual([]);
 }

@@ -1,2 +1,2 @@
-/** Runs once, before the workers exist: they inherit the server's address with the environment. */
+/** Runs once, before the workers exist. They inherit the server's address from the environment. */
 export { startSharedPostgres as default } from './postgres.js';

@@ -1,6 +1,6 @@
 import fc, { type Arbitrary } from 'fast-check';
 
-/** A well-formed id of nothing. */
+/** A well-formed id that nothing has. */
 export const UNKNOWN = '019b2f6e-0000-7000-8000-000000000000';
 
 const NASTY_STRINGS = [
@@ -37,7 +37,7 @@ export const nastyString = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 40 }),
 );
 
-/** JSON text, so that numbers may be larger than numbers and names may come twice. */
+/** JSON text, so that numbers may exceed JavaScript's and names may occur twice. */
 const nastyJson: Arbitrary<string> = fc.oneof(
   nastyString.map((text) => JSON.stringify(text)),
   fc.constantFrom('null', 'true', '0', '-0', '-1', '1e999', '1E-999', '0.1', '9'.repeat(350), '2147483648'),
@@ -61,7 +61,7 @@ const FIELDS = [
   'type',
 ] as const;
 
-/** No body of these is right for any route: all have a field that no route knows. */
+/** No route accepts any of these bodies: each has a field that no route knows. */
 const nastyObject = fc
   .array(fc.tuple(fc.oneof(fc.constantFrom(...FIELDS), nastyString), nastyJson), { maxLength: 6 })
   .map((entries) => [...entries, ['nobody_knows_me', '1'] as const])
@@ -69,7 +69,7 @@ const nastyObject = fc
 
 export const nastyBody: Arbitrary<string | Buffer> = fc.oneof(
   { weight: 4, arbitrary: nastyObject },
-  // Nothing, or an empty object, would be right for some.
+  // No body, or an empty object, would be valid for some routes.
   { weight: 2, arbitrary: nastyJson.filter((text) => text !== '{}') },
   fc.string({ minLength: 1, unit: 'binary' }).filter((text) => text.trim() !== '{}'),
   fc.uint8Array({ minLength: 1, maxLength: 50 }).map((bytes) => Buffer.from(bytes)),
@@ -77,7 +77,7 @@ export const nastyBody: Arbitrary<string | Buffer> = fc.oneof(
   fc.constant(`{"url":"${'x'.repeat(70_000)}"}`),
 );
 
-/** An id as it stands in a path. */
+/** An id in a path. */
 export const nastyId = fc.oneof(
   nastyString.filter((text) => text.isWellFormed()).map(encodeURIComponent),
   fc.constantFrom(UNKNOWN, UNKNOWN.toUpperCase(), '00000000-0000-0000-0000-000000000000'),

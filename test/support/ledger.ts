@@ -5,14 +5,14 @@ import { SnapshotsStore } from '../../src/ledger/snapshots.store.js';
 import { SnapshotWorker, type SnapshotLimits } from '../../src/ledger/snapshot.worker.js';
 import { PipelinedTransactions } from '../../src/database/pipelined-transactions.js';
 
-/** A snapshot of anything that is new. */
+/** Takes a snapshot as soon as there is one new entry. */
 export const AT_ONCE: SnapshotLimits = { minEntries: 1, maxEntries: 1_000 };
 
 interface Connection {
   query(sql: string, values?: unknown[]): Promise<unknown>;
 }
 
-/** A transfer between a merchant's two accounts, as a capture books it, by SQL of our own. */
+/** Books a transfer between a merchant's two accounts, as a capture does, but by its own SQL. */
 export async function book(
   connection: Connection,
   merchantId: string,
@@ -30,14 +30,14 @@ export async function book(
   return ledgerTransactionId;
 }
 
-/** Another process's worker, which has not started by itself. */
+/** The worker of another process, not started. */
 export function snapshotWorker(transactions: PipelinedTransactions): SnapshotWorker {
   return new SnapshotWorker(transactions, new ClosingStore(transactions), new SnapshotsStore(transactions));
 }
 
 /**
- * Waits until all that was booked can be summed up. Other test files use the same server, and a transaction of theirs
- * holds the closing back for as long as it runs.
+ * Waits until everything booked so far can be summed. Other test files use the same server, and their transactions
+ * delay the closing for as long as they run.
  */
 export async function untilBooksAreClosed(transactions: PipelinedTransactions): Promise<void> {
   const closing = new ClosingStore(transactions);

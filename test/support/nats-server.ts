@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { eventually } from './eventually.js';
 
-/** Debian puts it where only an administrator's PATH looks. */
+/** Debian installs it where only an administrator's PATH looks. */
 const PROGRAMS = ['nats-server', '/usr/sbin/nats-server', '/usr/local/bin/nats-server'];
 
 const program = PROGRAMS.find((candidate) => spawnSync(candidate, ['--version']).status === 0);
 
 /**
- * `describe` for tests that need a real nats-server. Without one they are skipped, and say so; where `REQUIRE_NATS` is
+ * `describe` for tests that need a real nats-server. Without one they are skipped, and say so. If `REQUIRE_NATS` is
  * set, as in CI, they fail instead.
  */
 export const describeWithNats: typeof describe = program === undefined ? unavailable() : describe;
@@ -26,7 +26,7 @@ function unavailable(): typeof describe {
   return describe.skip;
 }
 
-/** A nats-server with JetStream, on a port of its own, whose streams outlive it until they are removed. */
+/** A nats-server with JetStream on its own port. Its streams survive a stop, until they are removed. */
 export class NatsServer {
   private child: ChildProcess | undefined;
 
@@ -35,7 +35,7 @@ export class NatsServer {
     private readonly folder: string,
   ) {}
 
-  /** On a free port, and not running yet. */
+  /** Picks a free port; does not start the server. */
   static async prepare(): Promise<NatsServer> {
     const probe = createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { loadConfig } from '../../src/config/load-config.js';
 
-/** What the sandbox's provider signs with, unless it is told otherwise. */
+/** The secret that the sandbox's provider signs with by default. */
 export const SANDBOX_SECRET = loadConfig({}).sandboxGateway.webhookSecret ?? '';
 const PATH = '/v1/gateways/sandbox/notifications';
 
@@ -13,18 +13,18 @@ interface SentNotification {
 }
 
 export interface Notification {
-  /** The provider's event id: the same for each copy. */
+  /** The provider's event id, the same for every copy. */
   id: string;
   body: string;
 }
 
-/** An event as the sandbox's provider tells of it. */
+/** A notification as the sandbox's provider sends it. */
 export function notification(data: object, type = 'charge.completed'): Notification {
   const id = `evt_test_${randomUUID()}`;
   return { id, body: JSON.stringify({ id, type, timestamp: new Date().toISOString(), data }) };
 }
 
-/** The headers with which a notification is sent, signed for this time and with this secret. */
+/** The headers of a notification, signed for the given time with the given secret. */
 export function signed(
   { id, body }: Notification,
   { secret = SANDBOX_SECRET, at = new Date() }: { secret?: string; at?: Date } = {},
@@ -36,7 +36,7 @@ export function signed(
   };
 }
 
-/** Sent once, as the provider sends it unless told otherwise. */
+/** Sends a notification once, by default as the provider does. */
 export async function sendNotification(
   baseUrl: string,
   told: Notification,
@@ -53,7 +53,7 @@ export async function sendNotification(
   return { status: response.status, headers: response.headers, code };
 }
 
-/** What the service has counted, by result. */
+/** The service's own count of notifications, by result. */
 export async function countNotifications(
   baseUrl: string,
   gateway = 'sandbox',

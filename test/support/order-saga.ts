@@ -3,25 +3,25 @@ import { MANUAL, post } from './api.js';
 import type { Reply } from './client.js';
 import type { ServiceProcess } from './service-process.js';
 
-/** The steps of an order, in their order. Each has a compensation; shipping is the point of no return. */
+/** The steps of an order, in sequence. Each has a compensation; shipping is the point of no return. */
 export const SAGA_STEPS = ['reserve stock', 'authorize', 'ship', 'capture'] as const;
 type SagaStep = (typeof SAGA_STEPS)[number];
 
-/** Where a coordinator can die: before a step is sent, or when it has been done and is not noted yet. */
+/** Where a coordinator can die: before it sends a step, or after the step is done and before it is noted. */
 export type SagaCrash = `${'before' | 'after'} ${SagaStep}`;
 
-/** What a coordinator writes down before it acts, and finds again when it has been started anew. */
+/** What a coordinator writes down before it acts, and reads again after a restart. */
 export interface Journal {
   orderId: string;
   done: Set<SagaStep>;
-  /** Set before the goods are sent, and never taken back: from here on the order is carried out. */
+  /** Set before the goods are sent, and never unset: from here on the order is completed. */
   shipping: boolean;
-  /** Set once, and never taken back: from here on the order is undone. */
+  /** Set once and never unset: from here on the order is undone. */
   compensating: boolean;
   ended: 'delivered' | 'undone' | null;
 }
 
-/** The shop's own service: idempotent by order, as every participant of a saga has to be. */
+/** The shop's own service. It is idempotent per order, as every participant in a saga must be. */
 export class Stock {
   readonly reserved = new Set<string>();
   readonly shipped = new Set<string>();
@@ -34,8 +34,8 @@ export class CoordinatorCrash extends Error {
 const RETRY_MS = 50;
 
 /**
- * An order as a saga, as `docs/saga.md` tells it: forward step by step; when one is refused before the goods have left,
- * back through the compensations. It may die anywhere: another one goes on from the journal.
+ * An order as a saga, as `docs/saga.md` describes it: forward step by step, or, if a step is refused before the goods
+ * have left, back through the compensations. It may die anywhere: another coordinator continues from the journal.
  */
 export class OrderSaga {
   constructor(
@@ -50,15 +50,15 @@ export class OrderSaga {
     return { orderId, done: new Set(), shipping: false, compensating: false, ended: null };
   }
 
-  /** Carries the order to its end, from wherever it stands. */
+  /** Carries the order to its end from any state. */
   async run(): Promise<void> {
     if (!this.journal.compensating) await this.forward();
     if (this.journal.compensating) await this.back();
   }
 
   /**
-   * For a coordinator that was started anew. It does not know whether the step in flight had its effect, and need not:
-   * before the goods have left it undoes, afterwards it goes on.
+   * For a restarted coordinator. It does not know whether the step in flight had its effect, and need not: before the
+   * goods have left it undoes the order, afterwards it goes on.
    */
   async recover(): Promise<void> {
     if (!this.journal.shipping) this.journal.compensating = true;
@@ -80,7 +80,7 @@ export class OrderSaga {
     this.journal.ended = 'delivered';
   }
 
-  /** @returns false where the step was refused for good. */
+  /** @returns false if the step was refused for good */
   private async do(step: SagaStep): Promise<boolean> {
     const { orderId } = this.journal;
     switch (step) {
@@ -95,7 +95,7 @@ export class OrderSaga {
         this.stock.shipped.add(orderId);
         return true;
       case 'capture': {
-        // The same request again tells what the payment is called: nothing else needs to be kept.
+        // Sending the same request again returns the payment's id, so there is no need to keep it.
         const body = { ...MANUAL, payment_method: this.paymentMethod };
         const { json } = await this.ask('/v1/payments', paymentKey(orderId), body);
         const path = `/v1/payments/${String(json['transaction_id'])}/capture`;
@@ -104,7 +104,7 @@ export class OrderSaga {
     }
   }
 
-  /** The compensations, last step first. Each may be repeated, and none asks whether its step had happened. */
+  /** Runs the compensations, last step first. Each may be repeated, and none checks whether its step happened. */
   private async back(): Promise<void> {
     const { orderId } = this.journal;
     await this.ask('/v1/reversals', `${orderId}-reversal`, { idempotency_key: paymentKey(orderId) });
@@ -112,7 +112,7 @@ export class OrderSaga {
     this.journal.ended = 'undone';
   }
 
-  /** The same request under the same key until its answer is final, whatever happens to the service meanwhile. */
+  /** Repeats a request under the same key until the answer is final, whatever happens to the service. */
   private async ask(path: string, key: string, body: object): Promise<Reply> {
     for (;;) {
       if (!this.service.alive) throw new CoordinatorCrash('with its service');
@@ -127,7 +127,7 @@ export class OrderSaga {
   }
 }
 
-/** Made from the order alone, so that a coordinator which has forgotten everything else asks under the same one. */
+/** Derived from the order alone, so that a coordinator that lost everything else sends the same key. */
 export function paymentKey(orderId: string): string {
   return `${orderId}-payment`;
 }

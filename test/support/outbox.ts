@@ -7,7 +7,7 @@ import { Metrics } from '../../src/metrics/metrics.js';
 import { Clock } from '../../src/time/clock.js';
 import { MERCHANT, WritePath } from './write-path.js';
 
-/** A relay as a process runs one; several of it are several processes. */
+/** A relay as a process runs it. Several relays stand for several processes. */
 export function relayTo(
   db: WritePath,
   sink: EventSink,
@@ -18,7 +18,7 @@ export function relayTo(
   return new SinkRelay(sink, outbox, new Clock(), new RelayMetrics(outbox, sinks, new Metrics()));
 }
 
-/** Runs a relay until it finds nothing more to do. */
+/** Runs a relay until it has nothing left to do. */
 export async function drain(relay: SinkRelay): Promise<void> {
   for (;;) {
     const { handedOn, full } = await relay.runOnce();
@@ -26,7 +26,7 @@ export async function drain(relay: SinkRelay): Promise<void> {
   }
 }
 
-/** Events of payments that were never made, with their outbox rows: `each` of every payment, in one statement. */
+/** Writes events of payments that do not exist, with their outbox rows: `each` per payment, in one statement. */
 export async function writeEvents(
   db: WritePath,
   sink: string,
@@ -56,7 +56,7 @@ export async function writeEvents(
   return ids;
 }
 
-/** As if the time of every lease and pause had passed. */
+/** Ends every lease and pause, as if its time had passed. */
 export async function endLeases(db: WritePath): Promise<void> {
   await db.query('UPDATE event_outbox SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL');
 }

@@ -8,15 +8,15 @@ import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/em
 import { runMigrations } from '../../src/database/migrations.js';
 import { fillCompileCache } from './child-environment.js';
 
-/** How the workers learn of the server that the global setup started. */
+/** Tells the workers where the server is that the global setup started. */
 const URL_VARIABLE = 'HAPAX_TEST_POSTGRES_URL';
 const TEMPLATE = 'hapax_template';
-/** PostgreSQL's `object_in_use`: a connection to the template is not quite gone, or it is being copied already. */
+/** PostgreSQL's `object_in_use`: a connection to the template is still closing, or another copy is running. */
 const OBJECT_IN_USE = '55006';
 const COPY_ATTEMPTS = 200;
 const COPY_RETRY_MS = 25;
 
-/** No test of the shared server reads its data after a crash; those that do start a server of their own. */
+/** No test reads the shared server's data after a crash. Tests of crashes start their own server. */
 const FAST_AND_FORGETFUL = { fsync: 'off', full_page_writes: 'off' };
 
 export interface TestDatabase {
@@ -39,17 +39,17 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** A new folder that also PostgreSQL's own user may enter, which matters when the tests run as root. */
+/** A new folder that PostgreSQL's own user may enter, which matters when the tests run as root. */
 export async function createTemporaryFolder(): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), 'hapax-test-'));
   await chmod(path, 0o755);
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
 }
 
-/** The global setup and teardown share a process, and so this. */
+/** The global setup and teardown run in one process, so they share this. */
 let shared: { server: EmbeddedPostgresServer; folder: TemporaryFolder } | undefined;
 
-/** Starts the one server that all test files share, with the template that they copy. What they start, starts quicker. */
+/** Starts the server that all test files share, with the template that they copy, and fills the compile cache. */
 export async function startSharedPostgres(): Promise<void> {
   const folder = await createTemporaryFolder();
   const [server] = await Promise.all([

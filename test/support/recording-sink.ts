@@ -1,11 +1,11 @@
 import type { EventSink } from '../../src/events/event-sink.js';
 import type { OutboxEvent } from '../../src/events/event.js';
 
-/** A sink that keeps what it is handed, and does on the way what a test wants it to. */
+/** A sink that records the events it is given. A test can make it fail or wait. */
 export class RecordingSink implements EventSink {
-  /** Every event that it has taken, in that order, repeats included. */
+  /** Every event that it took, in order, including repeats. */
   readonly taken: OutboxEvent[] = [];
-  /** What it was offered, a batch each, taken or not. */
+  /** Every batch that it was offered, taken or not. */
   readonly offered: (readonly OutboxEvent[])[] = [];
 
   constructor(
@@ -19,7 +19,7 @@ export class RecordingSink implements EventSink {
     this.taken.push(...events);
   }
 
-  /** The events of each payment in the order in which they came first. */
+  /** The events of each payment, in the order of their first arrival. */
   firstSequences(): Map<string, number[]> {
     const seen = new Set<string>();
     const sequences = new Map<string, number[]>();

@@ -1,4 +1,4 @@
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32), so that a failure can be repeated. */
+/** Numbers from 0 to 1, the same for the same seed (mulberry32), so that a failure can be repeated. */
 export function seededRandom(seed: number): () => number {
   let state = seed;
   return () => {
@@ -9,7 +9,7 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** A seed of its own for each run, unless the environment names one. Print it. */
+/** A new seed for each run, unless the environment sets one. Print it. */
 export function newSeed(variable: string): number {
   return Number(process.env[variable] ?? Date.now() % 1_000_000);
 }

@@ -14,7 +14,7 @@ export class ServiceFleet {
     private readonly cleanUp: () => Promise<void>,
   ) {}
 
-  /** @param env what all of its services are configured with */
+  /** @param env the configuration of all its services */
   static async create(env: Readonly<Record<string, string>> = {}): Promise<ServiceFleet> {
     const database = await createTestDatabase();
     const folder = await createTemporaryFolder();
@@ -41,7 +41,7 @@ export class ServiceFleet {
     return service;
   }
 
-  /** Kills what still runs: how a service stops is another test's matter. */
+  /** Kills what still runs. Other tests cover how a service stops. */
   async end(): Promise<void> {
     await Promise.all(this.services.map((service) => service.kill()));
     await this.evidence.close();

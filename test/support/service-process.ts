@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { jest } from '@jest/globals';
 import { childEnvironment } from './child-environment.js';
 
-/** A test that starts processes and waits for leases takes seconds, and much longer on a machine that is busy. */
+/** A test that starts processes and waits for leases takes seconds, and much longer on a busy machine. */
 jest.setTimeout(120_000);
 
 /** The service as it is shipped. */
@@ -21,13 +21,13 @@ const ADDRESS = /Hapax listens: (http:\/\/\S+)\/v1\n/;
 
 export interface ServiceOptions {
   databaseUrl: string;
-  /** Services that share it share the sandbox gateway's books, as they would share a real provider. */
+  /** Services with the same folder share the sandbox gateway's books, as they would share a real provider. */
   dataDir: string;
   env?: Readonly<Record<string, string>>;
   program?: string;
 }
 
-/** A service in a process of its own, which can be killed, paused and woken like any other. */
+/** A service in its own process, which can be killed, paused and woken. */
 export class ServiceProcess {
   private constructor(
     readonly baseUrl: string,
@@ -35,7 +35,7 @@ export class ServiceProcess {
     private readonly output: () => string,
   ) {}
 
-  /** Starts it on a free port and waits until it listens. Nothing of our own environment reaches it. */
+  /** Starts it on a free port and waits until it listens. It gets none of our own environment. */
   static async start({
     databaseUrl,
     dataDir,
@@ -84,7 +84,7 @@ export class ServiceProcess {
     }
   }
 
-  /** What it wrote so far: its log, for the message of a test that failed. */
+  /** Its output so far: the log, for the message of a failed test. */
   get log(): string {
     return this.output();
   }
@@ -97,7 +97,7 @@ export class ServiceProcess {
     this.child.kill(signal);
   }
 
-  /** Resolves to the signal that ended it, or null when it ended by itself. */
+  /** Resolves to the signal that ended it, or null if it ended by itself. */
   async ended(): Promise<NodeJS.Signals | null> {
     if (this.alive) await once(this.child, 'exit');
     return this.child.signalCode;
@@ -111,7 +111,7 @@ export class ServiceProcess {
     }
   }
 
-  /** As an operator stops it; a process that is paused or stuck is killed. */
+  /** Stops it as an operator does. A paused or stuck process is killed. */
   async stop(): Promise<void> {
     if (!this.alive) return;
     this.signal('SIGCONT');
@@ -121,7 +121,7 @@ export class ServiceProcess {
     clearTimeout(limit);
   }
 
-  /** At once, with everything that it has in flight. */
+  /** Kills it at once, whatever it has in flight. */
   async kill(): Promise<void> {
     this.signal('SIGKILL');
     await this.ended();

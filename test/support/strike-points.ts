@@ -1,4 +1,4 @@
-/** The points of a charge at which `crashing-service.ts` can be struck, in the order in which they are reached. */
+/** The points of a charge at which `crashing-service.ts` can strike, in the order in which they are reached. */
 const STRIKE_POINTS = [
   'before the claim',
   'in the middle of the claim’s transaction',
@@ -10,21 +10,21 @@ const STRIKE_POINTS = [
   'after the settle, before the answer',
 ] as const;
 
-/** The points of a cancel or a refund, whatever its key: a reversal runs them under keys of its own. */
+/** The points of a cancel or a refund under any key: a reversal runs them under its own keys. */
 export const UNDO_STRIKE_POINTS = [
   'in the call that undoes, before its effect',
   'in the call that undoes, after its effect',
 ] as const;
 export type StrikePoint = (typeof STRIKE_POINTS)[number] | (typeof UNDO_STRIKE_POINTS)[number];
 
-/** What the service prints when it is about to be struck. */
+/** What the service prints just before the strike. */
 export const STRIKING = 'now at the strike point';
 
-/** For a service that cannot reach its gateway: each of its calls is refused before it has any effect. */
+/** For a service that cannot reach its gateway: each call is refused before it has any effect. */
 export const GATEWAY_UNREACHABLE = { STRIKE_GATEWAY: 'unreachable' } as const;
 
-/** For a service that is struck when its relay has handed events on to NATS and not noted it yet. */
+/** For a service that is struck after its relay gave events to NATS and before it recorded that. */
 export const STRIKE_RELAY = { STRIKE_RELAY: 'nats' } as const;
 
-/** For a service that leaves lost claims to the client's retry, so that a test knows who took one over. */
+/** For a service without recovery: only a client's retry takes over a lost claim, so that a test knows who did. */
 export const WITHOUT_RECOVERY_WORKER = { RECOVERY_WORKER: 'off' } as const;

@@ -16,7 +16,7 @@ export interface SendOptions {
   headers?: Record<string, string>;
 }
 
-/** The whole service inside the test, on a database and a gateway of its own. */
+/** The whole service inside the test, with its own database and gateway. */
 export class TestApp {
   private constructor(
     readonly app: NestFastifyApplication,
@@ -35,7 +35,7 @@ export class TestApp {
       ...env,
     });
     const app = await createApp(config, database.url, createLogger(config));
-    // The requests of a test come at once, so it listens once rather than for each of them.
+    // A test sends many requests at once, so the app listens once rather than for each request.
     await app.listen(0, '127.0.0.1');
     return new TestApp(app, new Evidence(database.url, folder.path), async () => {
       await database.drop();
@@ -43,7 +43,7 @@ export class TestApp {
     });
   }
 
-  /** A charge as a client sends it. An object is sent as JSON, a string as it is. */
+  /** Sends a charge as a client does. An object is sent as JSON, a string as it is. */
   post(
     body: object | string = chargeBody(),
     { key = newKey(), apiKey = API_KEY, headers = {} }: SendOptions = {},

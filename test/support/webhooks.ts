@@ -11,7 +11,7 @@ import type { TestApp } from './test-app.js';
 
 const SANDBOX_MERCHANT = '00000000-0000-7000-8000-000000000001';
 
-/** What the receiver got, byte for byte. */
+/** A request that the receiver got, byte for byte. */
 export interface Received {
   path: string;
   id: string;
@@ -28,7 +28,7 @@ export function status(code: number, headers: Record<string, string> = {}, body 
   return (response) => void response.writeHead(code, headers).end(body);
 }
 
-/** A merchant's own server: it notes what arrives, and answers as the test says. */
+/** A merchant's own server. It records what arrives, and answers as the test says. */
 export class Receiver {
   readonly received: Received[] = [];
   answer: Answer;
@@ -66,12 +66,12 @@ export class Receiver {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}${path}`;
   }
 
-  /** What came to one path. */
+  /** The requests to one path. */
   at(path: string): Received[] {
     return this.received.filter((received) => received.path === path);
   }
 
-  /** Ends what it has not answered. */
+  /** Drops the connections that it has not answered. */
   dropConnections(): void {
     this.server.closeAllConnections();
   }
@@ -87,7 +87,7 @@ interface EndpointReply {
   secret: string;
 }
 
-/** An endpoint of the sandbox's merchant. */
+/** Creates an endpoint of the sandbox's merchant. */
 export async function createEndpoint(
   { app }: Pick<TestApp, 'app'>,
   body: Record<string, unknown>,
@@ -103,7 +103,7 @@ export async function createEndpoint(
   return reply.json();
 }
 
-/** Events of `payments` payments in turn, `count` in all, each payment's numbered from 1. */
+/** `count` events, of `payments` payments in turn. Each payment's events are numbered from 1. */
 export function newEvents(
   count: number,
   {
@@ -144,13 +144,13 @@ export async function writeEvents(evidence: Evidence, events: readonly OutboxEve
   );
 }
 
-/** Writes events, and hands them on as a relay does. */
+/** Writes events, and delivers them to the sink as a relay does. */
 export async function emit({ app, evidence }: TestApp, events: readonly OutboxEvent[]): Promise<void> {
   await writeEvents(evidence, events);
   await app.get(WebhooksSink).handOn(events);
 }
 
-/** Makes all that waits for an endpoint due now. */
+/** Makes everything that waits for an endpoint due now. */
 export async function hurry({ app, evidence }: TestApp, endpointId: string): Promise<void> {
   await evidence.query(
     'UPDATE pgboss.job SET start_after = now() WHERE start_after > now() AND group_id = $1',

@@ -22,7 +22,7 @@ import { createTestDatabase } from './postgres.js';
 
 export const MERCHANT = '00000000-0000-7000-8000-00000000000a';
 export const LONG_LEASE_MS = 60_000;
-/** A lease that has run out as soon as it is given. */
+/** A lease that has expired as soon as it is taken. */
 export const NO_LEASE_MS = 0;
 export const RETENTION_MS = 60_000;
 export const ANSWER: StoredAnswer = {
@@ -56,7 +56,7 @@ export class WritePath {
     this.events = new EventsStore(dataSource, eventSinks);
   }
 
-  /** @param sinks whose rows the outbox gets with each event */
+  /** @param sinks the event sinks for which the outbox gets a row per event */
   static async open(sinks: readonly EventSink[] = []): Promise<WritePath> {
     const database = await createTestDatabase();
     const dataSource = await createDataSource(database.url, ENTITIES).initialize();
@@ -70,13 +70,13 @@ export class WritePath {
     return this.dataSource.query<Row[]>(sql, values);
   }
 
-  /** The claims that `requests` got, each in a statement as the service sends it. */
+  /** The claims that `requests` get, each by a statement as the service sends it. */
   async take(requests: ClaimRequest[], leaseMs: number, guards = asItIs): Promise<Claim[]> {
     const [taken] = await this.transactions.run((tx) => [this.claims.take(guards(tx), requests, leaseMs)]);
     return taken;
   }
 
-  /** A claim with its pending payment, as a charge reserves them. */
+  /** A claim with its pending payment, as a charge reserves it. */
   async reserve(leaseMs: number, request = claimRequest()): Promise<Claim> {
     const [[claim]] = await this.transactions.run((tx) => [
       this.claims.take(tx, [request], leaseMs),
@@ -111,7 +111,7 @@ export class WritePath {
     });
   }
 
-  /** A payment's events, in their order, with their numbers. */
+  /** A payment's events in order, with their numbers. */
   async eventsOf({ resourceId }: Claim): Promise<string[]> {
     const rows = await this.query<{ event: string }>(
       `SELECT sequence || ' ' || type AS event FROM events WHERE transaction_id = $1 ORDER BY sequence`,
@@ -151,8 +151,8 @@ export type Guards = (tx: Transaction) => Transaction;
 export const asItIs: Guards = (tx) => tx;
 
 /**
- * A negative control: the statement `name` goes out with one guard cut out of its text, everything else as it is. A
- * guard that is no longer in the text fails here, so that a control never passes for want of it.
+ * A negative control: sends the statement `name` without one of its guards, and everything else unchanged. It fails if
+ * the guard is no longer in the text, so that a control cannot pass only because its guard was renamed.
  */
 export function without(name: string, guard: string, replacement = ''): Guards {
   return (tx) => ({

@@ -9,7 +9,7 @@ import { expectVerified } from '../support/evidence.js';
 import { AT_ONCE, untilBooksAreClosed } from '../support/ledger.js';
 import { TestApp } from '../support/test-app.js';
 
-/** What an intruder or a bug does, and which checks find how many rows of it. */
+/** What an intruder or a bug does, and how many rows each check finds. */
 interface Damage {
   what: string;
   sql: string[];
@@ -25,14 +25,14 @@ const ids = {
   pending: '',
   authorized: '',
   refund: '',
-  /** Whose refund was declined. */
+  /** The payment whose refund was declined. */
   unlucky: '',
 };
 
 const of = (name: keyof typeof ids): string => `transaction_id = '<${name}>'`;
 const NOBODY = '00000000-0000-7000-8000-00000000dead';
 
-/** The database would refuse most of it. Only the place of an entry is still set. */
+/** The database would refuse most of the damage. Only the trigger that sets an entry's place stays on. */
 const WITHOUT_GUARDS = [
   'ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_entries_place',
   "SET LOCAL session_replication_role = 'replica'",
@@ -40,7 +40,7 @@ const WITHOUT_GUARDS = [
 
 const DAMAGES: Damage[] = [
   {
-    what: 'a third side of a ledger transaction',
+    what: 'a third side of a ledger transfer',
     sql: [
       `INSERT INTO ledger_entries (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at)
       SELECT merchant_id, ledger_transaction_id, 3, transaction_id, account, currency, 1, created_at
@@ -49,7 +49,7 @@ const DAMAGES: Damage[] = [
     found: { 'ledger.balanced': 1, 'ledger.payments': 1, 'ledger.balances': 1 },
   },
   {
-    what: 'a transfer that is booked on another payment',
+    what: 'a transfer booked on another payment',
     sql: [`UPDATE ledger_entries SET transaction_id = '<completed>' WHERE ${of('captured')}`],
     found: { 'ledger.payments': 2 },
   },
@@ -59,12 +59,12 @@ const DAMAGES: Damage[] = [
     found: { 'ledger.payments': 2, 'ledger.snapshots': 8 },
   },
   {
-    what: 'a capture and its refund that are both not booked',
+    what: 'a capture and its refund that were not booked',
     sql: [`DELETE FROM ledger_entries WHERE ${of('refunded')}`],
     found: { 'ledger.payments': 1, 'ledger.snapshots': 4 },
   },
   {
-    what: 'a transfer for a payment that there is not',
+    what: 'a transfer for a payment that does not exist',
     sql: [
       `INSERT INTO ledger_entries (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at)
       SELECT merchant_id, '${NOBODY}', posting, '${NOBODY}', account, currency, amount, created_at
@@ -94,7 +94,7 @@ const DAMAGES: Damage[] = [
     found: { 'ledger.snapshots': 2 },
   },
   {
-    what: 'books that nobody knows to be closed',
+    what: 'books that are not known to be closed',
     sql: ['DELETE FROM ledger_closing'],
     found: { 'ledger.snapshots': 4 },
   },
@@ -120,7 +120,7 @@ const DAMAGES: Damage[] = [
     found: { 'payments.refunds': 1 },
   },
   {
-    what: 'a refund of a payment that there is not',
+    what: 'a refund of a payment that does not exist',
     sql: [`UPDATE refunds SET transaction_id = '${NOBODY}' WHERE status = 'failed'`],
     found: { 'payments.refunds': 1, 'events.settled': 2 },
   },
@@ -130,72 +130,72 @@ const DAMAGES: Damage[] = [
     found: { 'payments.refunds': 1 },
   },
   {
-    what: 'a key whose payment there is not',
+    what: 'a key whose payment does not exist',
     sql: [
       `UPDATE idempotency_keys SET resource_id = '${NOBODY}' WHERE operation = 'charge' AND resource_id = '<completed>'`,
     ],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a key that says failed of a payment that completed',
+    what: 'a key that says failed for a completed payment',
     sql: [
       `UPDATE idempotency_keys SET response_status = 402 WHERE operation = 'charge' AND resource_id = '<completed>'`,
     ],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a key that says paid of a payment that failed',
+    what: 'a key that says paid for a failed payment',
     sql: [
       `UPDATE idempotency_keys SET response_status = 201 WHERE operation = 'charge' AND resource_id = '<declined>'`,
     ],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a capture that another key is said to have made',
+    what: 'a capture attributed to another key',
     sql: [`UPDATE payments SET closed_by_key = 'another' WHERE ${of('captured')}`],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a cancel that was answered as refused',
+    what: 'a cancel that happened but was answered as refused',
     sql: [
       `UPDATE idempotency_keys SET response_status = 409 WHERE operation = 'cancel' AND resource_id = '<canceled>'`,
     ],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a key whose refund there is not',
+    what: 'a key whose refund does not exist',
     sql: [
       `UPDATE idempotency_keys SET resource_id = '${NOBODY}' WHERE operation = 'refund' AND resource_id = '<refund>'`,
     ],
     found: { 'keys.completed': 1 },
   },
   {
-    what: 'a pending payment that nobody will carry on',
+    what: 'a pending payment that recovery will never find',
     sql: [`DELETE FROM idempotency_keys WHERE resource_id = '<pending>'`],
     found: { 'keys.in_progress': 1 },
   },
   {
-    what: 'a payment that is held for ever',
+    what: 'a payment that is held forever',
     sql: [`UPDATE payments SET held_by = '${NOBODY}', held_amount = 1 WHERE ${of('authorized')}`],
     found: { 'keys.in_progress': 1 },
   },
   {
-    what: 'an event that is missing',
+    what: 'a missing event',
     sql: [`DELETE FROM events WHERE ${of('completed')}`],
     found: { 'events.settled': 1, 'events.sequence': 1 },
   },
   {
-    what: 'an event that tells something else',
+    what: 'an event that says something else',
     sql: [`UPDATE events SET type = 'payment.failed' WHERE ${of('completed')}`],
     found: { 'events.settled': 2 },
   },
   {
-    what: 'a refund that is told of as another',
+    what: 'a refund whose event names another refund',
     sql: [`UPDATE events SET resource = '{"refund_id":"${NOBODY}"}' WHERE type = 'refund.completed'`],
     found: { 'events.settled': 2 },
   },
   {
-    what: 'an event that is told twice',
+    what: 'an event that exists twice',
     sql: [
       `INSERT INTO events (merchant_id, event_id, type, transaction_id, sequence, resource, created_at)
        SELECT merchant_id, '${NOBODY}', type, transaction_id, 2, resource, created_at FROM events WHERE ${of('completed')}`,
@@ -221,7 +221,7 @@ describe('verify', () => {
 
   beforeAll(async () => {
     service = await TestApp.start({ GATEWAY_TIMEOUT: '300ms' });
-    // What is pending stays so.
+    // Pending payments stay pending.
     service.app.get(RecoveryWorker).runOnce = () => Promise.resolve(0);
     const target = { baseUrl: await service.app.getUrl() };
     const made = async (path: string, body?: object): Promise<string> => {
@@ -257,7 +257,7 @@ describe('verify', () => {
     await service.app.get(SnapshotWorker).runOnce(AT_ONCE);
   }
 
-  it('finds nothing in books that agree, whatever is still under way', async () => {
+  it('finds nothing in books that agree, even while operations are in progress', async () => {
     await expectVerified(service.evidence);
     const rows = async (sql: string) => (await service.evidence.query(sql)).length;
     expect(await rows('SELECT DISTINCT status FROM payments')).toBe(5);
@@ -282,7 +282,7 @@ describe('verify', () => {
     }
   });
 
-  it('shows the first twenty rows of a check, and says that there are more', async () => {
+  it('shows the first twenty rows of a check and says that there are more', async () => {
     await service.evidence.query(`
       INSERT INTO events (merchant_id, event_id, type, transaction_id, sequence, resource, created_at)
       SELECT gen_random_uuid(), gen_random_uuid(), 'payment.completed', gen_random_uuid(), 1, '{}', now()
