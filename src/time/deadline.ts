@@ -1,0 +1,53 @@
+export interface Deadline {
+  limitMs: number;
+  /** How long we still listen after the abort: an answer may say what the abort has stopped. */
+  graceMs?: number;
+  /** An outer deadline, which ends the time as well. */
+  signal?: AbortSignal;
+}
+
+/** How a question with a deadline ended. `late`: no word within limit and grace, whatever comes afterwards. */
+export type Ended<Answer> =
+  { kind: 'answered'; answer: Answer } | { kind: 'threw'; error: unknown } | { kind: 'late' };
+
+/**
+ * Asks, aborts the question when its time is up, and stops listening after the grace. What comes later is ignored, an
+ * error too. Never rejects.
+ *
+ * Its timer is cleared with the answer. One of `AbortSignal.timeout` would stay until the end of its time, and a busy
+ * process would hold thousands.
+ */
+export async function askInTime<Answer>(
+  ask: (signal: AbortSignal) => Promise<Answer>,
+  { limitMs, graceMs = 0, signal }: Deadline,
+): Promise<Ended<Answer>> {
+  const abort = new AbortController();
+  const late = Promise.withResolvers<Ended<Answer>>();
+  let timer: NodeJS.Timeout | undefined;
+  const expire = (): void => {
+    if (abort.signal.aborted) return;
+    clearTimeout(timer);
+    timer = setTimeout(late.resolve, graceMs, { kind: 'late' });
+    abort.abort();
+  };
+  timer = setTimeout(expire, limitMs);
+  signal?.addEventListener('abort', expire, { once: true });
+  if (signal?.aborted === true) expire();
+  try {
+    return await Promise.race([ending(ask, abort.signal), late.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', expire);
+  }
+}
+
+async function ending<Answer>(
+  ask: (signal: AbortSignal) => Promise<Answer>,
+  signal: AbortSignal,
+): Promise<Ended<Answer>> {
+  try {
+    return { kind: 'answered', answer: await ask(signal) };
+  } catch (error) {
+    return { kind: 'threw', error };
+  }
+}
