@@ -1,5 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { Periodic } from '../time/periodic.js';
+import { Worker } from '../time/worker.js';
 import { type ApiKey, ApiKeysStore } from './api-keys.store.js';
 
 /** A key in constant use is written at most this often, by all processes together. */
@@ -15,16 +15,16 @@ const FLUSH_INTERVAL_MS = 65_000;
 @Injectable()
 export class LastUsed implements OnApplicationBootstrap, OnModuleDestroy {
   private uses = new Map<string, Date>();
-  private readonly flushing = new Periodic(LastUsed.name, FLUSH_INTERVAL_MS, () => this.flush());
+  private readonly worker = Worker.every(LastUsed.name, FLUSH_INTERVAL_MS, () => this.flush());
 
   constructor(private readonly apiKeys: ApiKeysStore) {}
 
   onApplicationBootstrap(): void {
-    this.flushing.start();
+    this.worker.start();
   }
 
   async onModuleDestroy(): Promise<void> {
-    await this.flushing.stop();
+    await this.worker.stop();
     // It is no reason to fail a shutdown: the time is for people to look at.
     await this.flush().catch(() => undefined);
   }

@@ -5,8 +5,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
-import { Periodic } from '../time/periodic.js';
 import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
+import { Worker } from '../time/worker.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 
@@ -28,7 +28,7 @@ const RUNS_A_LIFETIME = 10;
  */
 @Injectable()
 export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly schedule: Periodic;
+  private readonly worker: Worker;
 
   constructor(
     @Inject(CONFIG) config: Config,
@@ -37,7 +37,7 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
     private readonly notifications: GatewayNotificationsStore,
   ) {
     const intervalMs = config.idempotencyRetentionMs / RUNS_A_LIFETIME;
-    this.schedule = new Periodic(
+    this.worker = Worker.every(
       RetentionWorker.name,
       Math.min(Math.max(intervalMs, MIN_INTERVAL_MS), MAX_INTERVAL_MS),
       () => this.runOnce(),
@@ -45,11 +45,11 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
   }
 
   onApplicationBootstrap(): void {
-    this.schedule.start();
+    this.worker.start();
   }
 
   beforeApplicationShutdown(): Promise<void> {
-    return this.schedule.stop();
+    return this.worker.stop();
   }
 
   /** Reaps in batches until nothing is due, and returns how many answers it deleted. */

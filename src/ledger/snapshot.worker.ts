@@ -6,7 +6,7 @@ import {
 } from '@nestjs/common';
 import { NIL } from 'uuid';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
-import { Periodic } from '../time/periodic.js';
+import { Worker } from '../time/worker.js';
 import { ClosingStore } from './closing.store.js';
 import { SnapshotsStore } from './snapshots.store.js';
 
@@ -32,7 +32,7 @@ const LIMITS: SnapshotLimits = { minEntries: 1_000, maxEntries: 250_000 };
 @Injectable()
 export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(SnapshotWorker.name);
-  private readonly schedule = new Periodic(SnapshotWorker.name, INTERVAL_MS, () => this.runOnce());
+  private readonly worker = Worker.every(SnapshotWorker.name, INTERVAL_MS, () => this.runOnce());
 
   constructor(
     private readonly transactions: PipelinedTransactions,
@@ -43,11 +43,11 @@ export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplication
   /** Before the first request: on a database that was restored elsewhere no charge could be settled. */
   async onApplicationBootstrap(): Promise<void> {
     await this.reopenIfBehind();
-    this.schedule.start();
+    this.worker.start();
   }
 
   beforeApplicationShutdown(): Promise<void> {
-    return this.schedule.stop();
+    return this.worker.stop();
   }
 
   /** Writes the snapshots that are due, and returns of how many merchants. */

@@ -8,7 +8,7 @@ import {
   type Statement,
   type Transaction,
 } from '../../database/pipelined-transactions.js';
-import { Periodic } from '../../time/periodic.js';
+import { Worker } from '../../time/worker.js';
 import type { DeliveryJob } from './webhook-deliveries.store.js';
 
 const QUEUE_SCHEMA = 'pgboss';
@@ -59,7 +59,7 @@ interface QueueTransaction extends Transaction {
 @Injectable()
 export class WebhookQueue implements OnApplicationShutdown {
   private readonly logger = new Logger(WebhookQueue.name);
-  private readonly supervision: Periodic;
+  private readonly supervision: Worker;
   private opening: Promise<{ pool: Pool; boss: PgBoss }> | undefined;
   private closed = false;
 
@@ -67,7 +67,7 @@ export class WebhookQueue implements OnApplicationShutdown {
     @Inject(CONFIG) private readonly config: Config,
     private readonly dataSource: DataSource,
   ) {
-    this.supervision = new Periodic(WebhookQueue.name, this.superviseIntervalMs, () => this.supervise());
+    this.supervision = Worker.every(WebhookQueue.name, this.superviseIntervalMs, () => this.supervise());
   }
 
   async onApplicationShutdown(): Promise<void> {

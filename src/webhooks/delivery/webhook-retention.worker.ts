@@ -5,7 +5,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../../config/config.js';
-import { Periodic } from '../../time/periodic.js';
+import { Worker } from '../../time/worker.js';
 import { WebhookDeliveriesStore } from './webhook-deliveries.store.js';
 import { WebhookEndpointsStore } from '../endpoints/webhook-endpoints.store.js';
 
@@ -16,7 +16,7 @@ const INTERVAL_MS = 600_000;
 /** Deletes deliveries and their log after the retention, then the rows of deleted endpoints that have none left. */
 @Injectable()
 export class WebhookRetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly schedule = new Periodic(WebhookRetentionWorker.name, INTERVAL_MS, () => this.runOnce());
+  private readonly worker = Worker.every(WebhookRetentionWorker.name, INTERVAL_MS, () => this.runOnce());
 
   constructor(
     @Inject(CONFIG) private readonly config: Config,
@@ -25,11 +25,11 @@ export class WebhookRetentionWorker implements OnApplicationBootstrap, BeforeApp
   ) {}
 
   onApplicationBootstrap(): void {
-    this.schedule.start();
+    this.worker.start();
   }
 
   beforeApplicationShutdown(): Promise<void> {
-    return this.schedule.stop();
+    return this.worker.stop();
   }
 
   async runOnce(): Promise<void> {
