@@ -23,6 +23,6 @@ export class EventsSettlementSink implements SettlementSink<NewEvent> {
   }
 
   committed(): void {
-    this.relay.kick();
+    this.relay.wake();
   }
 }

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { uuidv7 } from '../ids/uuidv7.js';
 import type { Clock } from '../time/clock.js';
+import { askInTime } from '../time/deadline.js';
 import type { EventOutboxStore } from './event-outbox.store.js';
 import type { EventSink } from './event-sink.js';
 import type { OutboxEvent } from './event.js';
@@ -92,23 +93,12 @@ export class SinkRelay {
   }
 
   private async takes(events: OutboxEvent[]): Promise<boolean> {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => late.reject(new Error(`no answer within ${HAND_ON_LIMIT_MS} ms`)),
-      HAND_ON_LIMIT_MS,
-    );
-    try {
-      await Promise.race([this.sink.handOn(events), late.promise]);
-      return true;
-    } catch (error) {
-      const which = events.length === 1 ? `event ${events[0]?.eventId}` : `${events.length} events`;
-      this.logger.warn(
-        `${this.sink.name} did not take ${which}: ${error instanceof Error ? error.message : String(error)}`,
-      );
-      return false;
-    } finally {
-      clearTimeout(timer);
-    }
+    const ended = await askInTime(() => this.sink.handOn(events), { limitMs: HAND_ON_LIMIT_MS });
+    if (ended.kind === 'answered') return true;
+    const which = events.length === 1 ? `event ${events[0]?.eventId}` : `${events.length} events`;
+    const reason = ended.kind === 'late' ? `no answer within ${HAND_ON_LIMIT_MS} ms` : textOf(ended.error);
+    this.logger.warn(`${this.sink.name} did not take ${which}: ${reason}`);
+    return false;
   }
 
   private isTooLate(leasedAtMs: number): boolean {
@@ -118,4 +108,8 @@ export class SinkRelay {
 
 function idsOf(events: readonly OutboxEvent[]): string[] {
   return events.map(({ eventId }) => eventId);
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
