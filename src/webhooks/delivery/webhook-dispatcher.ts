@@ -8,7 +8,9 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONFIG, type Config } from '../../config/config.js';
 import { uuidv7 } from '../../ids/uuidv7.js';
+import { Backoff } from '../../time/backoff.js';
 import { Clock } from '../../time/clock.js';
+import { Worker, type Next } from '../../time/worker.js';
 import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
 import { WebhookSubscriptionsStore, type EndpointNews } from './webhook-subscriptions.store.js';
 import { messageBody, messageHeaders } from './webhook-message.js';
@@ -45,10 +47,13 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
   private readonly logger = new Logger(WebhookDispatcher.name);
   private readonly inFlight = new Map<string, TakenJob>();
   private readonly inFlightOf = new Map<string, number>();
-  private readonly stopping = new AbortController();
   private readonly cutOff = new AbortController();
-  private bell = Promise.withResolvers<void>();
-  private running: Promise<void> = Promise.resolve();
+  private readonly worker = new Worker({
+    name: WebhookDispatcher.name,
+    runOnce: () => this.runOnce(),
+    backoff: new Backoff({ firstMs: POLL_MS, longestMs: POLL_MS }),
+  });
+  private hasEndpoints = false;
   private failing = false;
 
   constructor(
@@ -63,14 +68,12 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
   ) {}
 
   onApplicationBootstrap(): void {
-    this.running = this.run();
+    this.worker.start();
   }
 
   /** Puts back the jobs of tries that do not end in time, so that another process repeats them at once. */
   async beforeApplicationShutdown(): Promise<void> {
-    this.stopping.abort();
-    this.wake();
-    await this.running;
+    await this.worker.stop();
     const giveUpAtMs = this.clock.monotonicMs() + SHUTDOWN_PATIENCE_MS;
     while (this.inFlight.size > 0 && this.clock.monotonicMs() < giveUpAtMs) await sleep(10);
     this.cutOff.abort();
@@ -81,46 +84,24 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
 
   /** Call it when there is something to do, or room to do it. */
   wake(): void {
-    this.bell.resolve();
+    this.worker.wake();
   }
 
-  private async run(): Promise<void> {
-    let hasEndpoints = false;
-    while (!this.stopping.signal.aborted) {
-      this.bell = Promise.withResolvers<void>();
-      hasEndpoints ||= await this.subscriptions.any().catch(() => false);
-      const taken = hasEndpoints ? await this.takeTurns() : 0;
-      if (taken > 0) await this.pause(PACE_MS);
-      else await this.rest(hasEndpoints ? POLL_MS : FIRST_LOOK_MS);
-    }
-  }
-
-  /** Until somebody wakes us, and no longer than this. */
-  private async rest(ms: number): Promise<void> {
-    const timer = setTimeout(this.bell.resolve, ms);
-    await this.bell.promise;
-    clearTimeout(timer);
-  }
-
-  private async pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.stopping.signal }).catch(() => undefined);
-  }
-
-  /** @returns how many jobs were taken; 0 when there are none, no room for any, or no database. */
-  private async takeTurns(): Promise<number> {
+  private async runOnce(): Promise<Next> {
+    this.hasEndpoints ||= await this.subscriptions.any().catch(() => false);
+    if (!this.hasEndpoints) return { idleMs: FIRST_LOOK_MS };
     const room = MAX_IN_FLIGHT - this.inFlight.size;
-    if (room === 0) return 0;
+    if (room === 0) return { idleMs: POLL_MS };
     try {
       const jobs = await this.queue.take(Math.min(room, BATCH_SIZE), MAX_IN_FLIGHT_PER_ENDPOINT);
       if (jobs.length > 0) await this.start(jobs);
       this.failing = false;
-      return jobs.length;
+      return jobs.length > 0 ? { pauseMs: PACE_MS } : { idleMs: POLL_MS };
     } catch (error) {
       // Warn once per outage: the service reports elsewhere that its database is down.
       if (!this.failing) this.logger.warn(`could not take webhook jobs: ${String(error)}`);
       this.failing = true;
-      await this.pause(POLL_MS);
-      return 0;
+      return 'failed';
     }
   }
 
