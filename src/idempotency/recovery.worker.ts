@@ -1,18 +1,18 @@
 import {
   Inject,
   Injectable,
-  Logger,
   type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { DueClaims } from './due-claims.js';
 import { MAX_RESUMED, OperationResumer } from './operation.resumer.js';
-import { Periodic } from '../time/periodic.js';
+import { Backoff } from '../time/backoff.js';
+import { Worker, type Next } from '../time/worker.js';
 
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 5_000;
-/** Runs beside the regular ones; what more of them would take is taken when one of these ends. */
+/** Runs beside the regular one. What more of them would take is taken when one of these ends. */
 const MAX_EXTRA_RUNS = 4;
 /** A lease that ran out is noticed within this part of a lease. */
 const LOOKS_A_LEASE = 6;
@@ -23,33 +23,41 @@ const LOOKS_A_LEASE = 6;
  */
 @Injectable()
 export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly logger = new Logger(RecoveryWorker.name);
-  private readonly schedule: Periodic;
-  private readonly extraRuns = new Set<Promise<void>>();
-  private isMoreDue = false;
-  private stopped = false;
+  private readonly rounds: Worker;
+  /** A wake must not wait for a round that waits for a slow gateway, so it has workers of its own. */
+  private readonly extra: readonly Worker[];
 
   constructor(
     @Inject(CONFIG) config: Config,
     private readonly resumer: OperationResumer,
     private readonly dueClaims: DueClaims,
   ) {
-    const intervalMs = config.idempotencyLeaseMs / LOOKS_A_LEASE;
-    this.schedule = new Periodic(
-      RecoveryWorker.name,
-      Math.min(Math.max(intervalMs, MIN_INTERVAL_MS), MAX_INTERVAL_MS),
-      () => this.runWhileFull(),
+    const intervalMs = Math.min(
+      Math.max(config.idempotencyLeaseMs / LOOKS_A_LEASE, MIN_INTERVAL_MS),
+      MAX_INTERVAL_MS,
+    );
+    this.rounds = Worker.every(RecoveryWorker.name, intervalMs, (stopping) => this.runWhileFull(stopping));
+    this.extra = Array.from(
+      { length: MAX_EXTRA_RUNS },
+      () =>
+        new Worker({
+          name: RecoveryWorker.name,
+          firstIdleMs: Infinity,
+          runOnce: (stopping) => this.runWhenWoken(stopping),
+          backoff: new Backoff({ firstMs: intervalMs, longestMs: intervalMs }),
+          failure: 'what is due waits for the next round',
+        }),
     );
   }
 
   onApplicationBootstrap(): void {
-    this.schedule.start();
-    this.dueClaims.onDue(() => this.runExtra());
+    this.rounds.start();
+    for (const worker of this.extra) worker.start();
+    this.dueClaims.onDue(() => this.wake());
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    this.stopped = true;
-    await Promise.all([this.schedule.stop(), ...this.extraRuns]);
+    await Promise.all([this.rounds, ...this.extra].map((worker) => worker.stop()));
   }
 
   /** Takes over the claims whose lease has run out, carries each to its end, and returns how many it took. */
@@ -57,31 +65,22 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
     return this.resumer.resumeExpired();
   }
 
-  /** A run at once, beside a regular one that may be waiting for a slow gateway. */
-  private runExtra(): void {
-    if (this.stopped) return;
-    if (this.extraRuns.size >= MAX_EXTRA_RUNS) {
-      this.isMoreDue = true;
-      return;
-    }
-    const run = this.runWhileFull()
-      .catch((error: unknown) => this.warn(error))
-      .finally(() => {
-        this.extraRuns.delete(run);
-        if (this.isMoreDue) {
-          this.isMoreDue = false;
-          this.runExtra();
-        }
-      });
-    this.extraRuns.add(run);
+  /**
+   * A run at once. When all extra workers are busy, each runs once more: the first to end takes what is due, and the
+   * others find nothing.
+   */
+  wake(): void {
+    const idle = this.extra.find((worker) => worker.isIdle);
+    for (const worker of idle === undefined ? this.extra : [idle]) worker.wake();
+  }
+
+  private async runWhenWoken(stopping: AbortSignal): Promise<Next> {
+    await this.runWhileFull(stopping);
+    return { idleMs: Infinity };
   }
 
   /** After a long outage there is more than one run's worth. */
-  private async runWhileFull(): Promise<void> {
-    while ((await this.runOnce()) === MAX_RESUMED && !this.stopped);
-  }
-
-  private warn(error: unknown): void {
-    this.logger.warn(`what is due waits for the next round: ${String(error)}`);
+  private async runWhileFull(stopping: AbortSignal): Promise<void> {
+    while ((await this.runOnce()) === MAX_RESUMED && !stopping.aborted);
   }
 }

@@ -31,7 +31,7 @@ describe("the payment provider's notifications", () => {
     });
     baseUrl = (await service.app.getUrl()).replace('[::1]', '127.0.0.1');
     // Whatever is recovered from here on is recovered because of a notification.
-    await service.app.get(RecoveryWorker)['schedule'].stop();
+    await service.app.get(RecoveryWorker)['rounds'].stop();
   });
   afterEach(() => engine().play(null));
   afterAll(() => service.stop());

@@ -41,7 +41,7 @@ describe("Stripe's notifications", () => {
     });
     baseUrl = (await service.app.getUrl()).replace('[::1]', '127.0.0.1');
     // Whatever is recovered from here on is recovered because of a notification.
-    await service.app.get(RecoveryWorker)['schedule'].stop();
+    await service.app.get(RecoveryWorker)['rounds'].stop();
     // A first connection that takes too long has sent nothing, which is no unknown outcome.
     await charge();
   });

@@ -89,7 +89,7 @@ describe('a gateway that does not say what it did with', () => {
     service = await TestApp.start({ IDEMPOTENCY_LEASE: '5s', GATEWAY_TIMEOUT: '300ms' });
     target = { baseUrl: (await service.app.getUrl()).replace('[::1]', '127.0.0.1') };
     // Only a retry resolves anything; the last test lets the worker do it.
-    await service.app.get(RecoveryWorker)['schedule'].stop();
+    await service.app.get(RecoveryWorker)['rounds'].stop();
   });
   afterEach(async () => {
     play(null);
