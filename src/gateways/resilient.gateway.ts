@@ -14,6 +14,7 @@ import {
   TaskCancelledError,
   type IBackoff,
 } from 'cockatiel';
+import { askInTime } from '../time/deadline.js';
 import type { Finding, Outcome } from '../domain/outcome.js';
 import {
   Gateway,
@@ -231,41 +232,25 @@ export class ResilientGateway extends Gateway {
     return this.breaker.execute(() => this.limited(question, signal, limitMs));
   }
 
-  /** Asks, and stops to listen soon after the try's time or the operation's is up. */
-  private limited<Answer>(
+  /** Asks, and stops listening soon after the try's time or the operation's is up. */
+  private async limited<Answer>(
     { kind, ask, isFailed }: Question<Answer>,
     deadline: AbortSignal,
     limitMs: number,
   ): Promise<Try<Answer>> {
-    return new Promise((resolve) => {
-      const abort = new AbortController();
-      let timer: NodeJS.Timeout;
-      const settle = (outcome: Answer | Unanswered, failed: boolean): void => {
-        clearTimeout(timer);
-        deadline.removeEventListener('abort', expire);
-        resolve({ outcome, failed });
-      };
-      const expire = (): void => {
-        clearTimeout(timer);
-        timer = setTimeout(settle, ABORT_GRACE_MS, UNKNOWN, true);
-        abort.abort();
-      };
-      timer = setTimeout(expire, Math.max(limitMs, 1));
-      deadline.addEventListener('abort', expire, { once: true });
-      const answer = async (): Promise<void> => {
-        try {
-          const outcome = await ask(abort.signal);
-          settle(outcome, isFailed(outcome));
-        } catch (error) {
-          this.logger.error(
-            `gateway ${this.name} threw at a ${kind}; its outcome counts as unknown`,
-            error instanceof Error ? error.stack : error,
-          );
-          settle(UNKNOWN, true);
-        }
-      };
-      void answer();
-    });
+    const ended = await askInTime(ask, { limitMs, graceMs: ABORT_GRACE_MS, signal: deadline });
+    switch (ended.kind) {
+      case 'answered':
+        return { outcome: ended.answer, failed: isFailed(ended.answer) };
+      case 'threw':
+        this.logger.error(
+          `gateway ${this.name} threw at a ${kind}; its outcome counts as unknown`,
+          ended.error instanceof Error ? ended.error.stack : ended.error,
+        );
+        return { outcome: UNKNOWN, failed: true };
+      case 'late':
+        return { outcome: UNKNOWN, failed: true };
+    }
   }
 
   private countHeldBack(error: unknown): void {
