@@ -1,6 +1,7 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
+import { Backoff } from '../time/backoff.js';
 
 /** The channels on which the database's triggers announce changes. */
 type Channel = 'hapax_api_keys';
@@ -20,7 +21,7 @@ export class Listener implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly callbacks = new Map<Channel, (() => void)[]>();
   private client: Client | null = null;
   private retry: NodeJS.Timeout | undefined;
-  private retryMs = FIRST_RETRY_MS;
+  private readonly backoff = new Backoff({ firstMs: FIRST_RETRY_MS, longestMs: LONGEST_RETRY_MS });
   private stopped = false;
 
   constructor(private readonly dataSource: DataSource) {}
@@ -72,17 +73,17 @@ export class Listener implements OnApplicationBootstrap, OnModuleDestroy {
     }
     if (this.stopped) return lose();
     this.client = client;
-    this.retryMs = FIRST_RETRY_MS;
+    this.backoff.reset();
     for (const channel of this.callbacks.keys()) this.tell(channel);
   }
 
   private connectLater(error?: Error): void {
     if (this.stopped) return;
+    const retryMs = this.backoff.nextMs();
     this.logger.warn(
-      `no connection for notifications, next try in ${this.retryMs} ms: ${error?.message ?? 'it was closed'}`,
+      `no connection for notifications, next try in ${retryMs} ms: ${error?.message ?? 'it was closed'}`,
     );
-    this.retry = setTimeout(() => void this.connect(), this.retryMs);
-    this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
+    this.retry = setTimeout(() => void this.connect(), retryMs);
   }
 
   private tell(channel: string): void {

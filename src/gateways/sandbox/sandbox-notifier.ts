@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { Webhook } from 'standardwebhooks';
+import { backoffMs, type BackoffLimits } from '../../time/backoff.js';
 import type { DueNotification, NotificationPlan, RecordedCall, SandboxBooks } from './sandbox-books.js';
 import type { SandboxEffect, SandboxEffectKind } from './sandbox-books.js';
 import type { SandboxScriptRun } from './sandbox-script-run.js';
@@ -12,7 +13,7 @@ const TAKEN_FOR_MS = 2 * DELIVERY_TIMEOUT_MS;
 /** How long a notification waits for another one to overtake it, when none comes. */
 const REORDER_LIMIT_MS = 2_000;
 const FIRST_RETRY_MS = 250;
-const MAX_RETRY_MS = 60_000;
+const RETRIES: BackoffLimits = { firstMs: FIRST_RETRY_MS, longestMs: 60_000 };
 /** About ten minutes of retries; then it is lost, as it is with providers, only sooner. */
 const MAX_TRIES = 16;
 /** The books may have notifications of another process that died. */
@@ -195,9 +196,8 @@ export class SandboxNotifier {
   }
 
   private failed(call: RecordedCall, tries: number, problem: string): void {
-    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (tries - 1), MAX_RETRY_MS);
     const isLast = tries >= MAX_TRIES;
-    this.books.postpone(call.sequence, isLast ? null : Date.now() + retryMs);
+    this.books.postpone(call.sequence, isLast ? null : Date.now() + backoffMs(tries, RETRIES));
     if (tries > 1 && !isLast) return;
     this.logger.warn(
       `notification ${toNotification(call).id} did not arrive (${problem}): ` +
