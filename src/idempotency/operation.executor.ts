@@ -4,6 +4,7 @@ import { CONFIG, type Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
 import type { Outcome } from '../domain/outcome.js';
 import { Clock } from '../time/clock.js';
+import { askInTime, type Ended } from '../time/deadline.js';
 import { ClaimsStore, type Claim, type StoredAnswer } from './claims.store.js';
 import { DueClaims } from './due-claims.js';
 import type { Answer, AnyOperation, Composition, GatewayCall, NextStep } from './operation.js';
@@ -36,8 +37,8 @@ export interface Execution {
   leasedAtMs: number;
 }
 
-/** What came of asking: an answer, silence until the time was up, or no time left to ask. */
-type Asked<Result> = { kind: 'answered'; result: Result } | { kind: 'silent' } | { kind: 'too late' };
+/** What came of asking; `too late` where no time was left to ask. */
+type Asked<Answer> = Ended<Answer> | { kind: 'too late' };
 
 /** Carries a claim from its reservation to its answer: call, then settle. The claim must be ours. */
 @Injectable()
@@ -91,7 +92,7 @@ export class OperationExecutor {
     const isRepeated = claim.unknownSince !== null;
     const asked = await this.inTime(execution, (signal) => composition.carryOn(isRepeated, signal));
     if (asked.kind === 'too late') return this.withoutEffect(operation, claim, composition);
-    const settlement = asked.kind === 'answered' ? asked.result : null;
+    const settlement = asked.kind === 'answered' ? asked.answer : null;
     if (settlement !== null) return this.settle(claim, settlement);
     return this.postpone(claim, true, composition.pendingAnswer(), []);
   }
@@ -106,8 +107,8 @@ export class OperationExecutor {
       unknownSince === null ? call.send(signal) : call.inquire(unknownSince, signal),
     );
     if (asked.kind === 'too late') return { kind: 'unavailable' };
-    if (asked.kind === 'silent') return { kind: 'unknown' };
-    return asked.result.kind === 'absent' ? NOT_PROCESSED : asked.result;
+    if (asked.kind !== 'answered') return { kind: 'unknown' };
+    return asked.answer.kind === 'absent' ? NOT_PROCESSED : asked.answer;
   }
 
   /** This attempt surely did nothing. An earlier one may have, before its owner was lost: then "no effect" is no news. */
@@ -145,29 +146,14 @@ export class OperationExecutor {
     const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
     // A process that was paused past its lease finds out here: somebody else may be calling already.
     if (timeLimitMs <= 0) return { kind: 'too late' };
-    const deadline = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise<Asked<Result>>((resolve) => {
-      timer = setTimeout(() => {
-        deadline.abort();
-        timer = setTimeout(() => resolve({ kind: 'silent' }), ABORT_GRACE_MS);
-      }, timeLimitMs);
-    });
-    const answer = async (): Promise<Asked<Result>> => ({
-      kind: 'answered',
-      result: await ask(deadline.signal),
-    });
-    try {
-      return await Promise.race([answer(), silence]);
-    } catch (error) {
+    const ended = await askInTime(ask, { limitMs: timeLimitMs, graceMs: ABORT_GRACE_MS });
+    if (ended.kind === 'threw') {
       this.logger.error(
         'a gateway call threw; its outcome counts as unknown',
-        error instanceof Error ? error.stack : error,
+        ended.error instanceof Error ? ended.error.stack : ended.error,
       );
-      return { kind: 'silent' };
-    } finally {
-      clearTimeout(timer);
     }
+    return ended;
   }
 
   private async settle(claim: Claim, settlement: Settlement): Promise<Answer> {
