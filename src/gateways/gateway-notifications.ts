@@ -53,7 +53,7 @@ export class GatewayNotifications {
     if (resourceId === null) return this.metrics.notified(reader.gateway, 'unrelated');
     const receipt = await this.record({ gateway: reader.gateway, eventId, type, resourceId });
     this.metrics.notified(reader.gateway, receipt);
-    if (receipt === 'hastened') this.dueClaims.announce();
+    if (receipt === 'hastened') this.dueClaims.wake();
   }
 
   private read(reader: NotificationReader, body: Buffer, headers: IncomingHttpHeaders): GatewayNotification {

@@ -1,18 +1,11 @@
 import { Injectable } from '@nestjs/common';
 
 /**
- * Word to this process's recovery worker that a claim is due before its next round. It only makes things faster: a
- * worker that hears nothing, in this process or another, finds the claim in that round.
+ * Wakes this process's recovery worker for a claim that is due before its next round. It stands between the two because
+ * the worker needs the executor, and the executor finds out what is due. It only makes things faster: a worker that is
+ * not woken, in this process or another, finds the claim in its next round.
  */
 @Injectable()
 export class DueClaims {
-  private listener: () => void = () => undefined;
-
-  onDue(listener: () => void): void {
-    this.listener = listener;
-  }
-
-  announce(): void {
-    this.listener();
-  }
+  wake: () => void = () => undefined;
 }

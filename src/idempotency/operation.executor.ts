@@ -132,7 +132,7 @@ export class OperationExecutor {
       this.warn('could not end a lease', error);
       return false;
     });
-    if (due) this.dueClaims.announce();
+    if (due) this.dueClaims.wake();
     return { ...answer, replayed: false };
   }
 

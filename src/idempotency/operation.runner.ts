@@ -7,6 +7,7 @@ import { CommitUnknownError, PipelinedTransactions } from '../database/pipelined
 import { RefusedError } from '../domain/errors.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { type KeyConflict, Metrics } from '../metrics/metrics.js';
+import { Backoff } from '../time/backoff.js';
 import { Clock } from '../time/clock.js';
 import { ClaimsStore, type Claim, type ClaimState } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
@@ -70,13 +71,14 @@ export class OperationRunner {
     if (operation === undefined) throw new Error(`there is no operation ${call.operation}`);
     const waitUntilMs = this.clock.monotonicMs() + call.waitMs;
     const request = await this.underItsKey(operation, call);
-    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(lookMs * 2, MAX_LOOK_MS)) {
+    const looks = new Backoff({ firstMs: FIRST_LOOK_MS, longestMs: MAX_LOOK_MS });
+    for (;;) {
       const answer = this.fromMemory(request) ?? (await this.runUnlessRunning(operation, request));
       if (answer !== null) return answer;
       const leftMs = waitUntilMs - this.clock.monotonicMs();
       if (leftMs <= 0) throw this.conflict('idempotency_key_in_progress');
       const here = this.running.get(identityOf(request));
-      await Promise.race([sleep(Math.min(lookMs, leftMs)), ...(here ? [here.done.promise] : [])]);
+      await Promise.race([sleep(Math.min(looks.nextMs(), leftMs)), ...(here ? [here.done.promise] : [])]);
     }
   }
 

@@ -53,7 +53,7 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
   onApplicationBootstrap(): void {
     this.rounds.start();
     for (const worker of this.extra) worker.start();
-    this.dueClaims.onDue(() => this.wake());
+    this.dueClaims.wake = () => this.wake();
   }
 
   async beforeApplicationShutdown(): Promise<void> {

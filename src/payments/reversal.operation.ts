@@ -26,6 +26,7 @@ import { OperationRunner } from '../idempotency/operation.runner.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import type { Settlement } from '../idempotency/settlement.js';
 import { uuidv7 } from '../ids/uuidv7.js';
+import { Backoff } from '../time/backoff.js';
 import { Clock } from '../time/clock.js';
 import type { ReversalCommand } from './commands.js';
 import { PaymentAnswers } from './payment-answers.js';
@@ -160,13 +161,14 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     maxLookMs: number,
   ): Promise<ReversalEnd | null> {
     const steps = new ReversalSteps(reversal);
-    for (let lookMs = FIRST_LOOK_MS; ;) {
+    const looks = new Backoff({ firstMs: FIRST_LOOK_MS, longestMs: MAX_LOOK_MS });
+    for (;;) {
       const result = await this.step(reversal, steps);
       if (typeof result === 'object') return result;
       if (result === 'look later') {
+        const lookMs = looks.nextMs();
         if (lookMs > maxLookMs) return null;
         await sleep(lookMs, undefined, { signal }).catch(() => undefined);
-        lookMs = Math.min(lookMs * 2, MAX_LOOK_MS);
       }
       if (signal.aborted) return null;
     }

@@ -39,7 +39,7 @@ describe('the recovery worker', () => {
 
   const flush = () => jest.advanceTimersByTimeAsync(0);
   async function wake(times: number): Promise<void> {
-    for (let n = 0; n < times; n += 1) dueClaims.announce();
+    for (let n = 0; n < times; n += 1) dueClaims.wake();
     await flush();
   }
   async function end(run: number, resumed = 0): Promise<void> {
