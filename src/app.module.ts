@@ -11,7 +11,7 @@ import { ENTITIES } from './entities.js';
 import { EventSinks } from './events/event-sink.js';
 import { EventsModule } from './events/events.module.js';
 import { EventsSettlementSink } from './events/events-settlement.sink.js';
-import { GatewayNotificationsModule } from './gateways/gateway-notifications.module.js';
+
 import { GatewaysModule } from './gateways/gateways.module.js';
 import { HealthModule } from './health/health.module.js';
 import { HttpModule } from './http/http.module.js';
@@ -33,6 +33,7 @@ import { RefundOperation } from './payments/refund.operation.js';
 import { RefundsStore } from './payments/refunds.store.js';
 import { ReversalOperation } from './payments/reversal.operation.js';
 import { ReversalsStore } from './payments/reversals.store.js';
+import { ProviderNotificationsModule } from './provider-notifications/provider-notifications.module.js';
 import { TimeModule } from './time/time.module.js';
 import { WebhooksSink } from './webhooks/delivery/webhooks.sink.js';
 import { CreateEndpointOperation } from './webhooks/endpoints/create-endpoint.operation.js';
@@ -79,7 +80,7 @@ export class AppModule {
         CurrenciesModule,
         IdempotencyModule,
         GatewaysModule,
-        GatewayNotificationsModule,
+        ProviderNotificationsModule,
         LedgerModule,
         EventsModule,
         PaymentsModule,

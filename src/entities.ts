@@ -2,7 +2,7 @@ import { ApiKeyEntity } from './auth/api-key.entity.js';
 import { MerchantEntity } from './auth/merchant.entity.js';
 import { EventOutboxEntity } from './events/event-outbox.entity.js';
 import { EventEntity } from './events/event.entity.js';
-import { GatewayNotificationEntity } from './gateways/gateway-notification.entity.js';
+import { ProviderNotificationEntity } from './provider-notifications/provider-notification.entity.js';
 import { ClaimEntity } from './idempotency/claim.entity.js';
 import { DerivedKeyEntity } from './idempotency/derived-key.entity.js';
 import { LedgerClosingEntity } from './ledger/ledger-closing.entity.js';
@@ -31,6 +31,6 @@ export const ENTITIES = [
   LedgerSnapshotEntity,
   LedgerClosingEntity,
   EventEntity,
-  GatewayNotificationEntity,
+  ProviderNotificationEntity,
   EventOutboxEntity,
 ];

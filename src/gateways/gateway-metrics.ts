@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import type { GatewayName } from '../config/config.js';
 import { Metrics } from '../metrics/metrics.js';
 import type { Finding } from '../domain/outcome.js';
 import type { GatewayCallKind } from './gateway.js';
@@ -13,12 +12,6 @@ export type BreakerState = (typeof BREAKER_STATES)[number];
 
 /** What is asked of a gateway: one of the operations, or what became of one. */
 export type AskedKind = GatewayCallKind | 'find';
-
-/**
- * What became of a provider's notification. `hastened`: a call whose outcome is unknown is asked about at once.
- * `nothing_open`: no call waits for it, as for every payment that ended well. `unrelated`: it names no payment of ours.
- */
-export type NotificationResult = 'hastened' | 'nothing_open' | 'unrelated' | 'duplicate' | 'refused';
 
 /** What a gateway's guard is like at the moment that it is looked at. */
 export interface GatewayCondition {
@@ -34,7 +27,6 @@ export class GatewayMetrics {
   private readonly durations: Histogram<'gateway' | 'kind' | 'outcome'>;
   private readonly retries: Counter<'gateway' | 'kind'>;
   private readonly rejections: Counter<'gateway' | 'by'>;
-  private readonly notifications: Counter<'gateway' | 'result'>;
   /** Kept so that somebody holds what the registry asks. */
   readonly conditions: readonly Gauge[];
   /** prom-client's children, which `labels()` would make anew at every call. */
@@ -61,12 +53,6 @@ export class GatewayMetrics {
       labelNames: ['gateway', 'by'],
       registers,
     });
-    this.notifications = new Counter({
-      name: 'hapax_gateway_notifications_total',
-      help: 'Notifications of the payment provider, by gateway and what they brought about.',
-      labelNames: ['gateway', 'result'],
-      registers,
-    });
     this.conditions = this.conditionGauges(registers);
   }
 
@@ -91,10 +77,6 @@ export class GatewayMetrics {
 
   rejected(gateway: string, by: 'breaker' | 'bulkhead'): void {
     this.rejections.inc({ gateway, by });
-  }
-
-  notified(gateway: GatewayName, result: NotificationResult): void {
-    this.notifications.inc({ gateway, result });
   }
 
   /** Gauges whose values are read when they are asked for. */

@@ -29,7 +29,7 @@ import { UnconfiguredGateway } from './unconfigured.gateway.js';
     },
     { provide: NotificationReader, inject: [CONFIG], useFactory: notificationReader },
   ],
-  exports: [Gateway, GatewayMetrics, NotificationReader, SandboxGatewayHost],
+  exports: [Gateway, NotificationReader, SandboxGatewayHost],
 })
 export class GatewaysModule {}
 

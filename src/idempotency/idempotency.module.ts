@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { DueClaims } from './due-claims.js';
@@ -31,14 +30,12 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
     OperationResumer,
     RecoveryWorker,
     RetentionWorker,
-    GatewayNotificationsStore,
     UnknownOutcomesReport,
   ],
   exports: [
     ClaimsStore,
     OpenClaimsStore,
     DueClaims,
-    GatewayNotificationsStore,
     OperationRegistry,
     OperationResumer,
     OperationRunner,

@@ -5,7 +5,6 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
-import { GatewayNotificationsStore } from '../gateways/gateway-notifications.store.js';
 import { Worker } from '../time/worker.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
@@ -14,11 +13,6 @@ import { DerivedKeysStore } from './derived-keys.store.js';
 const BATCH_SIZE = 1_000;
 const MIN_INTERVAL_MS = 500;
 const MAX_INTERVAL_MS = 60_000;
-/**
- * Longer than a provider sends an event again: Stripe tries for three days, and for thirty when it is told to. One that
- * comes later still counts as new, and finds no call that waits for it.
- */
-const NOTIFICATION_RETENTION_MS = 31 * 24 * 3_600_000;
 /** A stored answer outlives its time by at most this part of it. */
 const RUNS_A_LIFETIME = 10;
 
@@ -34,7 +28,6 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
     @Inject(CONFIG) config: Config,
     private readonly claims: ClaimsStore,
     private readonly derivedKeys: DerivedKeysStore,
-    private readonly notifications: GatewayNotificationsStore,
   ) {
     const intervalMs = config.idempotencyRetentionMs / RUNS_A_LIFETIME;
     this.worker = Worker.every(
@@ -55,7 +48,6 @@ export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicatio
   /** Reaps in batches until nothing is due, and returns how many answers it deleted. */
   async runOnce(): Promise<number> {
     await untilNothingIsDue(() => this.derivedKeys.reap(BATCH_SIZE));
-    await untilNothingIsDue(() => this.notifications.reap(NOTIFICATION_RETENTION_MS, BATCH_SIZE));
     return untilNothingIsDue(() => this.claims.reap(BATCH_SIZE));
   }
 }

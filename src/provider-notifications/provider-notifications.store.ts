@@ -3,7 +3,7 @@ import type { GatewayName } from '../config/config.js';
 import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
 
-/** A provider's event as it is remembered. */
+/** A provider's event as we remember it. */
 export interface ReceivedNotification {
   gateway: GatewayName;
   eventId: string;
@@ -18,12 +18,15 @@ const RECEIVED = batchOf<ReceivedNotification>({
   resource_id: ['uuid', (notification) => notification.resourceId],
 });
 
-/** The SQL of `gateway_notifications`. What a notification does to a claim is in `claims.store.ts`. */
+/**
+ * The SQL that writes `gateway_notifications`. The engine reads the table: `OpenClaimsStore` decides there what a
+ * notification does to a claim.
+ */
 @Injectable()
-export class GatewayNotificationsStore {
+export class ProviderNotificationsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Remembers events, and returns the ids of those that were new: of any number that are the same, one is. */
+  /** Remembers events, and returns the ids of the new ones: of equal events, exactly one is new. */
   async insert(tx: Transaction, notifications: readonly ReceivedNotification[]): Promise<Set<string>> {
     const { rows } = await tx.query<{ eventId: string }>({
       name: 'gateway_notifications.insert',
@@ -37,7 +40,7 @@ export class GatewayNotificationsStore {
     return new Set(rows.map(({ eventId }) => eventId));
   }
 
-  /** Forgets the oldest events that were received longer ago than this, and returns how many. */
+  /** Deletes events that were received longer ago than this, oldest first, and returns how many. */
   async reap(retentionMs: number, limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'gateway_notifications.reap',

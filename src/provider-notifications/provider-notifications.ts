@@ -4,43 +4,43 @@ import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
+import { type GatewayNotification, NotificationReader } from '../gateways/notification-reader.js';
 import { DueClaims } from '../idempotency/due-claims.js';
+import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { isTransient, serviceUnavailable } from '../idempotency/retryable.js';
-import { GatewayMetrics } from './gateway-metrics.js';
-import { GatewayNotificationsStore, type ReceivedNotification } from './gateway-notifications.store.js';
-import { type GatewayNotification, NotificationReader } from './notification-reader.js';
+import { NotificationMetrics } from './notification-metrics.js';
+import { ProviderNotificationsStore, type ReceivedNotification } from './provider-notifications.store.js';
 
-/** What a notification brought about. */
+/** What became of a notification that names a payment or refund. */
 type Receipt = 'hastened' | 'nothing_open' | 'duplicate';
 
 /**
- * Takes the provider's notifications in, however often each is sent. One that is new makes the calls that wait for
- * their outcome due at once, in the transaction that remembers it, and recovery asks the provider what became of them.
- * One that comes while its call is still under way changes nothing yet: see `OpenClaimsStore.postpone`.
+ * Takes in the provider's notifications, however often each is sent. A new one makes the calls that wait for their
+ * outcome due at once, in the transaction that remembers it. Recovery then inquires what became of them. A notification
+ * that comes while its call is still under way changes nothing yet: see `OpenClaimsStore.postpone`.
  */
 @Injectable()
-export class GatewayNotifications {
+export class ProviderNotifications {
   private readonly group: GroupCommit<ReceivedNotification, Receipt>;
 
   constructor(
     @Inject(NotificationReader) private readonly reader: NotificationReader | null,
     private readonly transactions: PipelinedTransactions,
-    private readonly notifications: GatewayNotificationsStore,
+    private readonly notifications: ProviderNotificationsStore,
     private readonly openClaims: OpenClaimsStore,
     private readonly dueClaims: DueClaims,
-    private readonly metrics: GatewayMetrics,
+    private readonly metrics: NotificationMetrics,
   ) {
     this.group = new GroupCommit((received) => this.commit(received), {
       failsForAll: isDatabaseUnavailable,
-      // Of two copies in one group both would be told to be new.
+      // Two copies in one group would both count as new.
       subjectOf: ({ eventId }) => eventId,
     });
   }
 
   /**
    * @param gateway as the address names it.
-   * @param body the very bytes that were sent.
+   * @param body the exact bytes that were sent.
    * @throws RefusedError `not_found` for a gateway that does not notify this service, `notification_signature_invalid`,
    * `malformed_body`, and `service_unavailable`, after which the provider sends it again.
    */
@@ -50,9 +50,9 @@ export class GatewayNotifications {
       throw new RefusedError({ code: 'not_found', what: 'gateway' });
     }
     const { eventId, type, resourceId } = this.read(reader, body, headers);
-    if (resourceId === null) return this.metrics.notified(reader.gateway, 'unrelated');
+    if (resourceId === null) return this.metrics.count(reader.gateway, 'unrelated');
     const receipt = await this.record({ gateway: reader.gateway, eventId, type, resourceId });
-    this.metrics.notified(reader.gateway, receipt);
+    this.metrics.count(reader.gateway, receipt);
     if (receipt === 'hastened') this.dueClaims.wake();
   }
 
@@ -60,7 +60,7 @@ export class GatewayNotifications {
     try {
       return reader.read(body, headers);
     } catch (error) {
-      this.metrics.notified(reader.gateway, 'refused');
+      this.metrics.count(reader.gateway, 'refused');
       throw error;
     }
   }
@@ -70,7 +70,7 @@ export class GatewayNotifications {
       return await this.group.submit(received);
     } catch (error) {
       if (!isTransient(error)) throw error;
-      // Whether it was written or not: sent again it is either new or a duplicate.
+      // It may have been written. Sent again, it is either new or a duplicate, and both are right.
       throw serviceUnavailable(error);
     }
   }

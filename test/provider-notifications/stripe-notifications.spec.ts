@@ -6,7 +6,7 @@ import { newKey, type Reply } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { countNotifications, sendNotification, type Notification } from '../support/notifications.js';
 import { TestApp } from '../support/test-app.js';
-import { SECRET_KEY, StripeServer, type Fault } from './stripe-server.js';
+import { SECRET_KEY, StripeServer, type Fault } from '../gateways/stripe-server.js';
 
 const SECRET = 'whsec_localServerOfTheTests';
 const PATH = '/v1/gateways/stripe/notifications';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import type { Transaction } from '../../src/database/pipelined-transactions.js';
-import { GatewayNotificationsStore } from '../../src/gateways/gateway-notifications.store.js';
+import { ProviderNotificationsStore } from '../../src/provider-notifications/provider-notifications.store.js';
 import type { Claim } from '../../src/idempotency/claims.store.js';
 import { eventually } from '../support/eventually.js';
 import {
@@ -19,11 +19,11 @@ const SINCE_THE_ATTEMPT = "AND n.received_at >= k.lease_expires_at - $8 * interv
 
 describe('a notification and the claim that it is about', () => {
   let db: WritePath;
-  let notifications: GatewayNotificationsStore;
+  let notifications: ProviderNotificationsStore;
 
   beforeAll(async () => {
     db = await WritePath.open();
-    notifications = new GatewayNotificationsStore(db.transactions);
+    notifications = new ProviderNotificationsStore(db.transactions);
   });
   afterAll(() => db.close());
 

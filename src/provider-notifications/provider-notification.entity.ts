@@ -1,14 +1,14 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** An event of the payment provider that has been acted on. */
+/** An event of the payment provider that we have acted on. */
 @Entity({ name: 'gateway_notifications' })
 @Index('gateway_notifications_resource', ['resourceId', 'receivedAt'])
 @Index('gateway_notifications_age', ['receivedAt'])
-export class GatewayNotificationEntity {
+export class ProviderNotificationEntity {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'gateway_notifications_pkey' })
   gateway: string;
 
-  /** The provider's own id of the event, the same however often it is sent. */
+  /** The provider's own id of the event: the same for every copy. */
   @PrimaryColumn('text', { name: 'event_id', primaryKeyConstraintName: 'gateway_notifications_pkey' })
   eventId: string;
 

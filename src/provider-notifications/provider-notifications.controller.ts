@@ -6,20 +6,20 @@ import { Public } from '../http/public.decorator.js';
 import { GATEWAY_NAMES } from '../config/config.js';
 import { ApiProblems, REQUEST_ID_HEADER } from '../http/api-docs.js';
 import { RAW_BODY } from '../http/raw-body.js';
-import { GatewayNotifications } from './gateway-notifications.js';
+import { ProviderNotifications } from './provider-notifications.js';
 
 const STRING = { type: 'string' } as const;
 
 /**
- * Where payment providers say that something happened. They have no API key: the signature says who they are. They
- * are not counted by address either, because a provider sends thousands in a burst from a few addresses, and what is
- * forged costs one hash and no statement.
+ * Where payment providers report that something happened. They have no API key: the signature says who they are. They
+ * are not rate-limited by address either, because a provider sends thousands in a burst from a few addresses, and a
+ * forged notification costs one hash and no statement.
  */
 @ApiTags('Gateways')
 @Public()
 @Controller('v1/gateways')
-export class GatewayNotificationsController {
-  constructor(private readonly notifications: GatewayNotifications) {}
+export class ProviderNotificationsController {
+  constructor(private readonly notifications: ProviderNotifications) {}
 
   @Post(':gateway/notifications')
   @HttpCode(204)

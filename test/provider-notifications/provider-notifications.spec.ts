@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { SandboxGatewayHost } from '../../src/gateways/sandbox/sandbox-gateway.host.js';
-import { RetentionWorker } from '../../src/idempotency/retention.worker.js';
 import { RecoveryWorker } from '../../src/idempotency/recovery.worker.js';
+import { NotificationRetentionWorker } from '../../src/provider-notifications/notification-retention.worker.js';
 import { get } from '../support/api.js';
 import { charge, chargeBody, newKey } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
@@ -14,7 +14,7 @@ import {
   type Notification,
 } from '../support/notifications.js';
 import { TestApp } from '../support/test-app.js';
-import { script } from './sandbox-fixture.js';
+import { script } from '../gateways/sandbox-fixture.js';
 
 const AFTER = chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' });
 const BEFORE = chargeBody({ payment_method: 'pm_gateway_timeout_before_charge' });
@@ -293,7 +293,7 @@ describe("the payment provider's notifications", () => {
         [age, randomUUID()],
       );
     await Promise.all([insert('32 days'), insert('30 days')]);
-    await service.app.get(RetentionWorker).runOnce();
+    await service.app.get(NotificationRetentionWorker).runOnce();
     expect(
       await service.evidence.query(
         `SELECT event_id FROM gateway_notifications WHERE event_id IN ('32 days', '30 days')`,
