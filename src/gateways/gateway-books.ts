@@ -1,29 +1,25 @@
-export const EFFECT_KINDS = ['charge', 'authorization', 'capture', 'void', 'refund'] as const;
-export type EffectKind = (typeof EFFECT_KINDS)[number];
+export type EffectKind = 'charge' | 'authorization' | 'capture' | 'void' | 'refund';
 
-/** Something that happened to money at a gateway, as the gateway tells it. */
+/** Something that happened to money at a gateway, in the gateway's own account. */
 export interface GatewayEffect {
   kind: EffectKind;
-  /** The gateway's own id of it. */
+  /** The gateway's own id of the effect. */
   reference: string;
-  /** The gateway's own id of the charge or authorization that it is about, which may be itself. */
+  /** The gateway's own id of the charge or authorization that it belongs to, which may be itself. */
   chargeReference: string;
-  /** Our id of the payment, as the gateway was given it. */
+  /** Our id of the payment, as we sent it to the gateway. */
   transactionId: string;
-  /** Our id of the refund; null for all else, and for a refund that was not made by us. */
+  /** Our id of the refund. Null for everything else, and for a refund that we did not make. */
   refundId: string | null;
-  /**
-   * The idempotency key that it was sent with: the id of a claim of ours. Null where the gateway does not tell; empty
-   * where it surely was none of ours.
-   */
+  /** Null where the gateway does not say. Empty where it surely was none of ours. */
   gatewayKey: string | null;
-  /** Null for an amount that the currency's minor unit cannot express, so that it is none of ours. */
+  /** Null for an amount that the currency's minor unit cannot express, and that therefore is none of ours. */
   amountMinor: bigint | null;
   currency: string;
   at: Date;
 }
 
-/** From a time on and before another; null for no end. */
+/** From `from`, included, to `to`, excluded. Null for no end. */
 export interface TimeRange {
   from: Date | null;
   to: Date | null;
@@ -32,22 +28,22 @@ export interface TimeRange {
 /** A payment as the gateway may know it. */
 export interface PaymentInBooks {
   transactionId: string;
-  /** The gateway's ids of its charge, where we know any. */
+  /** The gateway's ids of the payment's charge, where we know any. */
   chargeReferences: readonly string[];
 }
 
 /**
- * What a gateway has on record, for looking only. Unlike `Gateway.find`, no question here changes what the gateway does
- * later: not to find something means "not yet", and closes no key. A gateway that cannot be asked is a
+ * What a gateway has on record, read-only. Unlike `Gateway.inquire`, no question here changes what the gateway does
+ * later: an effect that is missing means "not yet", and no key is closed. A gateway that cannot be asked throws a
  * StartupError with one sentence that says why.
  */
 export abstract class GatewayBooks {
   abstract readonly name: string;
 
-  /** Every effect in a range of the gateway's time, in pages. Effects that are not ours are left out. */
+  /** Every effect of ours in a range of the gateway's time, in pages. */
   abstract effects(range: TimeRange): AsyncIterable<GatewayEffect[]>;
 
-  /** All that the gateway has of these payments by now, without delay: whatever we know to have happened is there. */
+  /** Everything that the gateway has for these payments, without lag: what we know to have happened is there. */
   abstract effectsOf(payments: readonly PaymentInBooks[]): Promise<GatewayEffect[]>;
 
   abstract close(): void;

@@ -4,32 +4,32 @@ import { Metrics } from '../metrics/metrics.js';
 import type { Finding } from '../domain/outcome.js';
 import type { GatewayCallKind } from './gateway.js';
 
-/** From a gateway in this process to one that uses up its deadline. */
+/** From a gateway in this process up to one that uses its whole deadline. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60];
 
-export const BREAKER_STATES = ['closed', 'half_open', 'open'] as const;
+const BREAKER_STATES = ['closed', 'half_open', 'open'] as const;
 export type BreakerState = (typeof BREAKER_STATES)[number];
 
-/** What is asked of a gateway: one of the operations, or what became of one. */
+/** What a gateway is asked: a call, or what became of one. `find` is the metric's old word for an inquiry. */
 export type AskedKind = GatewayCallKind | 'find';
 
-/** What a gateway's guard is like at the moment that it is looked at. */
-export interface GatewayCondition {
+/** The state of a gateway's breaker and bulkhead at this moment. */
+interface GatewayCondition {
   breaker: BreakerState;
   inFlight: number;
   queued: number;
 }
 
-/** How the gateways do. Conditions are read when the metrics are, so that a call costs nothing for them. */
+/** How the gateways are doing. Conditions are read at the scrape, so they cost a call nothing. */
 @Injectable()
 export class GatewayMetrics {
   private readonly gateways = new Map<string, () => GatewayCondition>();
   private readonly durations: Histogram<'gateway' | 'kind' | 'outcome'>;
   private readonly retries: Counter<'gateway' | 'kind'>;
   private readonly rejections: Counter<'gateway' | 'by'>;
-  /** Kept so that somebody holds what the registry asks. */
+  /** The registry collects them. Nothing else reads them. */
   readonly conditions: readonly Gauge[];
-  /** prom-client's children, which `labels()` would make anew at every call. */
+  /** prom-client's children: `labels()` would build one at every call. */
   private readonly children = new Map<string, Histogram.Internal<'gateway' | 'kind' | 'outcome'>>();
 
   constructor({ registry }: Metrics) {
@@ -56,7 +56,7 @@ export class GatewayMetrics {
     this.conditions = this.conditionGauges(registers);
   }
 
-  /** Shows a gateway's condition from now on. */
+  /** Reports a gateway's condition from now on. */
   watch(gateway: string, condition: () => GatewayCondition): void {
     this.gateways.set(gateway, condition);
   }
@@ -79,7 +79,7 @@ export class GatewayMetrics {
     this.rejections.inc({ gateway, by });
   }
 
-  /** Gauges whose values are read when they are asked for. */
+  /** Gauges whose values are read at the scrape. */
   private conditionGauges(registers: Metrics['registry'][]): Gauge[] {
     const gateways = this.gateways;
     const breakers = new Gauge({

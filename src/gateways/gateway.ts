@@ -5,8 +5,8 @@ import type { CaptureMethod } from '../domain/payment.js';
  * The payment provider behind one port.
  *
  * Every call carries `gatewayKey`: the claim's id, committed before the call and the same on every retry, so that
- * a provider acts once however often we ask. A gateway never throws for what a provider said; it throws only for a
- * programming error. It must settle soon after `signal` aborts, with `unknown` when the provider may have acted.
+ * a provider acts once however often we ask. A gateway never throws for what a provider said, only for a programming
+ * error. It must answer soon after `signal` aborts, with `unknown` if the provider may have acted.
  */
 export abstract class Gateway {
   abstract readonly name: string;
@@ -14,31 +14,32 @@ export abstract class Gateway {
   /** Takes the money (`automatic`) or only reserves it (`manual`). */
   abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome>;
 
-  /** Takes all or a part of what was authorized, once; the rest is given up. */
+  /** Takes all or part of what was authorized, once. The rest is given up. */
   abstract capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome>;
 
   /** Gives an authorization up. */
   abstract cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome>;
 
-  /** Gives all or a part of what was taken back. */
+  /** Gives back all or part of what was taken. */
   abstract refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome>;
 
   /**
-   * What became of a call that was sent earlier, asked by our own reference and never by sending it again. `absent`
-   * says that the gateway has no trace of it.
+   * What became of a call that was sent earlier. Asks by our own reference, and never sends the call again.
    *
-   * `absent` has to be final, because money is decided by it: a provider that says it must refuse the call should it
-   * still arrive, as one does that had been held up on its way. The sandbox closes the key by answering. A provider
-   * that gives no such guarantee says `absent` only when the call cannot arrive any more; until then it is `unknown`.
-   * A gateway that cannot be asked has said nothing about the call: its `unavailable` speaks of the question, and counts
-   * against its health, but whoever asks through the resilient gateway hears `unknown`.
+   * `absent` says that the gateway has no trace of the call. It has to be final, because it decides about money: a
+   * provider that says `absent` must refuse the call if it still arrives after a delay on its way. The sandbox closes
+   * the key by answering. For a provider without such a guarantee the answer is `absent` only when the call cannot
+   * arrive any more, and `unknown` until then.
+   *
+   * `unavailable` says that the gateway could not be asked, and nothing about the call. It counts against the gateway's
+   * health; the resilient gateway turns it into `unknown`.
    */
   abstract inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding>;
 }
 
 export interface ChargeRequest {
   gatewayKey: string;
-  /** Our id of the payment; providers keep it, and a lookup by it settles what a lost answer left open. */
+  /** Our id of the payment. Providers keep it, so that we can look up the call when its answer is lost. */
   transactionId: string;
   amountMinor: bigint;
   currency: string;
@@ -46,7 +47,7 @@ export interface ChargeRequest {
   captureMethod: CaptureMethod;
 }
 
-/** What is asked of a charge that the gateway knows. */
+/** A request about a charge that the gateway knows. */
 export interface CancelRequest {
   gatewayKey: string;
   transactionId: string;
@@ -65,7 +66,7 @@ export interface RefundRequest extends CaptureRequest {
 
 export type GatewayCallKind = 'charge' | 'capture' | 'cancel' | 'refund';
 
-/** A call as the gateway may know it: by the key that it was sent with, by our ids, and by the charge's reference. */
+/** A call in every way that the gateway may know it: its key, our ids, and the charge's reference. */
 export interface GatewayInquiry {
   kind: GatewayCallKind;
   gatewayKey: string;
@@ -73,11 +74,11 @@ export interface GatewayInquiry {
   refundId: string | null;
   /** The gateway's own id of the charge, where we know it. */
   reference: string | null;
-  /** The call was last sent before this time, and has not been sent again since. */
+  /** The call was last sent before this time. */
   unknownSince: Date;
 }
 
-/** Thrown where a key that has answered one request is sent with another: a fault of ours, which no retry mends. */
+/** Thrown when a key that has answered one request is sent with another: our own fault, which no retry repairs. */
 export class GatewayKeyReusedError extends Error {
   override readonly name = 'GatewayKeyReusedError';
 

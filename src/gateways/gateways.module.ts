@@ -12,7 +12,7 @@ import { StripeNotificationReader } from './stripe/stripe-notification-reader.js
 import { StripeGateway } from './stripe/stripe.gateway.js';
 import { UnconfiguredGateway } from './unconfigured.gateway.js';
 
-/** Which gateway moves the money. Outside the sandbox none is assumed: money never goes to a pretend provider. */
+/** Which gateway moves the money. Outside the sandbox none is assumed, so that no money goes to a pretend provider. */
 @Global()
 @Module({
   providers: [
@@ -43,7 +43,7 @@ function configuredGateway(
   return null;
 }
 
-/** Only the gateway that moves the money is listened to, and only with a secret; null for none. */
+/** We accept notifications only from the gateway that moves the money, and only with a secret. Null for none. */
 function notificationReader({ gateway, stripe, sandboxGateway }: Config): NotificationReader | null {
   if (gateway === 'stripe' && stripe !== null && stripe.webhookSecret !== null) {
     return new StripeNotificationReader(stripe.webhookSecret);

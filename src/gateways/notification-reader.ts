@@ -4,18 +4,18 @@ import type { GatewayName } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
 
 /**
- * What a provider's notification says, as far as anybody acts on it: look at this payment or refund now. What happened
- * to it is asked of the provider, so that neither the order of notifications nor what a body claims decides anything.
+ * The part of a provider's notification that we act on: look at this payment or refund now. We ask the provider what
+ * happened to it, so that neither the order of notifications nor what a body claims decides anything.
  */
 export interface GatewayNotification {
-  /** The provider's own id of the event, the same however often it is sent. */
+  /** The provider's own id of the event: the same for every copy. */
   eventId: string;
   type: string;
-  /** Our id of the payment or refund that it is about, in lower case; null where it names none of ours. */
+  /** Our id of its payment or refund, in lower case. Null where it names none of ours. */
   resourceId: string | null;
 }
 
-/** A notification of a provider, from the bytes that its signature is over. */
+/** Reads a provider's notifications from the exact bytes that the signature covers. */
 export abstract class NotificationReader {
   abstract readonly gateway: GatewayName;
 
@@ -23,7 +23,7 @@ export abstract class NotificationReader {
   abstract read(body: Buffer, headers: IncomingHttpHeaders): GatewayNotification;
 }
 
-/** Both providers' ids and types are; a text column takes no other character without an exception for one. */
+/** Ids and types of both providers look like this. U+0000, for one, would not fit into a text column. */
 const PLAIN_WORD = /^[\x21-\x7e]{1,255}$/;
 
 const NOT_SIGNED =
@@ -37,20 +37,20 @@ export function notANotification(reason: string): RefusedError {
   return new RefusedError({ code: 'malformed_body', reason });
 }
 
-/** @throws RefusedError `malformed_body` for what no provider sends as an id or a type. */
+/** @throws RefusedError `malformed_body` for an id or a type that no provider sends. */
 export function plainWord(value: unknown, name: string): string {
   if (typeof value === 'string' && PLAIN_WORD.test(value)) return value;
   throw notANotification(`The ${name} must be 1 to 255 visible ASCII characters.`);
 }
 
-/** A field of something that came from outside; undefined where there is no such thing. */
+/** A field of something that came from outside. Undefined where there is none. */
 export function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]
     : undefined;
 }
 
-/** One of our ids, or null for what cannot be one. */
+/** One of our ids, or null for anything that cannot be one. */
 export function ourId(value: unknown): string | null {
   return typeof value === 'string' && isUuid(value) ? value.toLowerCase() : null;
 }

@@ -28,34 +28,34 @@ import {
 import type { AskedKind, BreakerState, GatewayMetrics } from './gateway-metrics.js';
 
 export interface ResilienceSettings {
-  /** Time limit of all tries together: what the operation's own deadline is at most. */
+  /** Time limit of all tries together. The operation's own deadline is never longer. */
   timeoutMs: number;
   /** Time limit of one try. */
   tryTimeoutMs: number;
-  /** Tries of one call, the first included. */
+  /** Tries of one call, including the first. */
   maxTries: number;
   /** Calls in flight at once. */
   maxConcurrent: number;
 }
 
-/** A gateway that ignores its signal gets this long before nobody listens to it any more. Less than the executor's. */
+/** How long we still listen to a gateway that ignores its signal. Less than the executor's grace. */
 const ABORT_GRACE_MS = 150;
-/** A try that gets less than this could hardly end well. */
+/** A try with less time than this could hardly succeed. */
 const MIN_TRY_MS = 50;
 
-/** Waits between tries: decorrelated jitter, as cockatiel does it unless told otherwise. */
+/** Waits between tries: decorrelated jitter, cockatiel's default. */
 const BACKOFF = new ExponentialBackoff({ initialDelay: 100, maxDelay: 2_000 });
 
-/** The breaker opens when more than this share of the last calls failed, … */
+/** The breaker opens when more than this share of the recent calls failed, … */
 const BREAKER_THRESHOLD = 0.5;
-/** … of those in this time, … */
+/** … within this window, … */
 const BREAKER_WINDOW_MS = 10_000;
-/** … unless there were fewer than this a second (20 in the window): a few failures at night say nothing. */
+/** … unless there were fewer calls than this (20 in the window): a few failures at night prove nothing. */
 const BREAKER_MIN_CALLS_PER_SECOND = 2;
-/** How long it stays open before one call may probe: about a second at first, longer for each probe that fails. */
+/** How long it stays open before one call may probe: about a second at first, longer after each failed probe. */
 const BREAKER_OPEN = new ExponentialBackoff({ initialDelay: 1_000, maxDelay: 30_000 });
 
-/** Calls that may wait for one in flight to end, as a multiple of those in flight; their deadlines run meanwhile. */
+/** How many calls may queue, as a multiple of those in flight. Their deadlines run while they wait. */
 const QUEUE_FACTOR = 4;
 
 const UNAVAILABLE = { kind: 'unavailable' } as const;
@@ -63,14 +63,14 @@ const UNKNOWN = { kind: 'unknown' } as const;
 
 type Unanswered = typeof UNAVAILABLE | typeof UNKNOWN;
 
-/** What the gateway is asked, and which of its answers speak against its health. */
+/** What the gateway is asked, and which of its answers count against its health. */
 interface Question<Answer> {
   kind: AskedKind;
   ask: (signal: AbortSignal) => Promise<Answer>;
   isFailed: (outcome: Answer) => boolean;
 }
 
-/** What one try brought; `heldBack` when we never let it out. */
+/** The result of one try. `heldBack`: we never sent it. */
 interface Try<Answer> {
   outcome: Answer | Unanswered;
   failed: boolean;
@@ -78,16 +78,15 @@ interface Try<Answer> {
 }
 
 /**
- * Stands between the service and a gateway, one for each: a time limit for every try, retries, a circuit breaker and a
- * bulkhead.
+ * Wraps each gateway in a time limit for every try, retries, a circuit breaker and a bulkhead.
  *
- * The rule above all others: what is answered is the most cautious of what was seen. `unavailable`, which lets the
- * client believe that nothing happened, is answered only when no try at all may have had an effect. So an open breaker
- * or a full bulkhead says `unavailable` for a call that it never let out, and never for one whose earlier try is open.
+ * The rule above all others: the answer is the most cautious of all that was seen. `unavailable` tells the client that
+ * nothing happened, so it is the answer only if no try can have had an effect. An open breaker or a full bulkhead
+ * therefore answers `unavailable` for a call that was never sent, but not for one with an earlier try still open.
  *
- * Retried are `unavailable` (surely no effect) and `unknown` (maybe one): every try carries the same idempotency key,
- * so a provider acts once however many arrive, and a later try may even learn what an earlier one did. A final answer
- * after an `unknown` try is therefore the answer. `declined` is a healthy gateway's answer and is never retried.
+ * We retry `unavailable` (surely no effect) and `unknown` (maybe one). Every try carries the same gateway key, so a
+ * provider acts once however many tries arrive, and a later try may even learn what an earlier one did. That is why a
+ * final answer after an `unknown` try is the answer. `declined` comes from a healthy gateway and is never retried.
  */
 export class ResilientGateway extends Gateway {
   readonly name: string;
@@ -142,12 +141,12 @@ export class ResilientGateway extends Gateway {
   }
 
   /**
-   * One try: whoever asks for an open outcome asks again later anyway. What cannot be asked is `unknown`: that the
-   * question had no effect says nothing about the call that it is about.
+   * One try only: an open outcome is inquired about again later anyway. If the gateway cannot be asked, the finding is
+   * `unknown`: that the question had no effect says nothing about the call.
    */
   async inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
     const startedMs = performance.now();
-    // An inner `unknown` is an answer (the provider cannot tell yet) and no sign of bad health.
+    // An inner `unknown` is an answer (the provider does not know yet) and no sign of bad health.
     const question: Question<Finding> = {
       kind: 'find',
       ask: (trySignal) => this.inner.inquire(inquiry, trySignal),
@@ -184,7 +183,7 @@ export class ResilientGateway extends Gateway {
       const { outcome, heldBack } = await this.once(question, signal, limitMs);
       if (outcome.kind === 'approved' || outcome.kind === 'declined') return outcome;
       if (outcome.kind === 'unknown') mayHaveActed = true;
-      // What we hold back ourselves would only be held back again.
+      // A try that we held back ourselves would only be held back again.
       if (heldBack === true || tries >= maxTries) break;
       backoff = backoff === undefined ? BACKOFF.next() : backoff.next(undefined);
       if (!(await waitFor(backoff.duration, signal, deadlineMs))) break;
@@ -207,7 +206,7 @@ export class ResilientGateway extends Gateway {
     }
   }
 
-  /** cockatiel notices that a queued call's deadline has passed only when its turn comes; its caller hears at once. */
+  /** cockatiel drops a queued call past its deadline only when its turn comes. We answer its caller at once. */
   private throughBulkhead<Result>(run: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
     if (signal.aborted) return Promise.reject(new TaskCancelledError());
     if (this.bulkhead.executionSlots > 0) return this.bulkhead.execute(run);
@@ -222,7 +221,7 @@ export class ResilientGateway extends Gateway {
     return Promise.race([queued, tooLate]);
   }
 
-  /** While one call probes, cockatiel would let the others wait for what it finds; they had better hear at once. */
+  /** While one call probes, cockatiel would make the others wait for its result. We reject them at once. */
   private throughBreaker<Answer>(
     question: Question<Answer>,
     signal: AbortSignal,
@@ -256,17 +255,17 @@ export class ResilientGateway extends Gateway {
   private countHeldBack(error: unknown): void {
     if (isBrokenCircuitError(error)) this.metrics.rejected(this.name, 'breaker');
     else if (isBulkheadRejectedError(error)) this.metrics.rejected(this.name, 'bulkhead');
-    // Otherwise its deadline passed before it could leave.
+    // Otherwise its deadline passed before it was sent.
     else if (!isTaskCancelledError(error)) throw error;
   }
 }
 
-/** Anything but a final answer speaks against the gateway's health. */
+/** Anything but a final answer counts against the gateway's health. */
 function isFailure({ kind }: Outcome): boolean {
   return kind === 'unavailable' || kind === 'unknown';
 }
 
-/** Waits before another try. False when that try would not have the time to end well. */
+/** Waits before the next try. Returns false if that try would not have enough time to succeed. */
 async function waitFor(delayMs: number, signal: AbortSignal, deadlineMs: number): Promise<boolean> {
   if (signal.aborted || performance.now() + delayMs + MIN_TRY_MS > deadlineMs) return false;
   try {

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { Finding, Outcome } from '../domain/outcome.js';
 import { Gateway } from './gateway.js';
 
-/** Outside the sandbox, before a provider is configured: every charge is refused before it has any effect. */
+/** Outside the sandbox, until a provider is configured: refuses every charge before it has any effect. */
 export class UnconfiguredGateway extends Gateway {
   readonly name = 'unconfigured';
 
@@ -18,7 +18,7 @@ export class UnconfiguredGateway extends Gateway {
   cancel = unavailable;
   refund = unavailable;
 
-  /** What an earlier configuration sent cannot be asked for. */
+  /** Calls that an earlier configuration sent cannot be looked up. */
   inquire(): Promise<Finding> {
     return Promise.resolve({ kind: 'unknown' });
   }

@@ -7,7 +7,7 @@ import { Metrics } from '../metrics/metrics.js';
  * What a notification did. `hastened`: a call with an unknown outcome is inquired about at once. `nothing_open`: no
  * call waits for it, as for every payment that ended well. `unrelated`: it names no payment of ours.
  */
-export type NotificationResult = 'hastened' | 'nothing_open' | 'unrelated' | 'duplicate' | 'refused';
+type NotificationResult = 'hastened' | 'nothing_open' | 'unrelated' | 'duplicate' | 'refused';
 
 @Injectable()
 export class NotificationMetrics {

@@ -4,29 +4,28 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { DeclineCode } from '../../domain/errors.js';
 import type { PaymentFailure } from '../../domain/payment.js';
 
-/** How long a process waits for another that is writing. */
+/** How long a process waits for another one that is writing. */
 const BUSY_TIMEOUT_MS = 2_000;
-/** How many effects are read at a time, so that listing many of them leaves room for charges in between. */
+/** Effects per read, so that charges get their turn while many effects are listed. */
 const PAGE_SIZE = 1_000;
 
-export const SANDBOX_EFFECT_KINDS = ['charge', 'authorization', 'capture', 'void', 'refund'] as const;
-export type SandboxEffectKind = (typeof SANDBOX_EFFECT_KINDS)[number];
+export type SandboxEffectKind = 'charge' | 'authorization' | 'capture' | 'void' | 'refund';
 
-/** What is asked of the sandbox provider, and, once it was approved, something that happened to money. */
+/** A call to the sandbox provider, and once approved, something that happened to money. */
 export interface SandboxEffect {
   gatewayKey: string;
   kind: SandboxEffectKind;
   transactionId: string;
   refundId: string | null;
-  /** The charge that a capture, void or refund is about. */
+  /** The charge that a capture, void or refund belongs to. */
   chargeReference: string | null;
   amountMinor: bigint;
   currency: string;
-  /** What decides how the sandbox behaves; of a later effect, that of its charge. */
+  /** Decides how the sandbox behaves. A later effect has that of its charge. */
   paymentMethod: string;
 }
 
-/** A call that was answered for good, under the provider's own id. */
+/** A call with a final answer, under the provider's own id. */
 export interface RecordedCall extends SandboxEffect {
   reference: string;
   /** Its place in the books: later calls have higher ones. */
@@ -35,7 +34,7 @@ export interface RecordedCall extends SandboxEffect {
   at: Date;
 }
 
-/** When an answered call is told of by notification, and how often. */
+/** When an answered call is notified, and how often. */
 export interface NotificationPlan {
   dueAtMs: number;
   copies: number;
@@ -47,7 +46,7 @@ export interface DueNotification {
 }
 
 /** `reused`: the key has answered another request. `closed`: it was said to be absent, and stays so. */
-export type Recorded =
+type Recorded =
   | { kind: 'recorded'; isNew: boolean; reference: string; failure: PaymentFailure | null }
   | { kind: 'reused' }
   | { kind: 'closed' };
@@ -139,7 +138,7 @@ export class SandboxBooks {
     return { kind: 'recorded', isNew: false, reference: recorded.reference, failure: recorded.failure };
   }
 
-  /** What was answered under a key; null where nothing was, so far. */
+  /** What was answered under a key. Null if nothing has been answered so far. */
   findByKey(gatewayKey: string): RecordedCall | null {
     const row = this.selectByKey.get(gatewayKey);
     return row === undefined || row['outcome'] === 'closed' ? null : this.toCall(row);
@@ -160,7 +159,7 @@ export class SandboxBooks {
       .map((row) => this.toCall(row));
   }
 
-  /** What was answered under a key; where nothing was, nothing ever will be, and null says so. */
+  /** What was answered under a key. Null if nothing was, and from now on nothing ever will be. */
   findOrClose(gatewayKey: string): RecordedCall | null {
     const found = this.findByKey(gatewayKey);
     if (found !== null) return found;
@@ -169,7 +168,7 @@ export class SandboxBooks {
     return this.findByKey(gatewayKey);
   }
 
-  /** The number of this try of a key, from 1. */
+  /** The number of this try under a key, from 1. */
   nextTry(gatewayKey: string): number {
     return Number(this.countTry.get(gatewayKey)?.['count']);
   }
@@ -179,7 +178,7 @@ export class SandboxBooks {
     return [...this.pages(this.end())].flat();
   }
 
-  /** Effects in the order in which they happened, a page at a time, up to what was the end when it began. */
+  /** Effects in the order in which they happened, page by page, up to `end`. */
   *pages(end: number, after = 0): Generator<RecordedCall[]> {
     for (let last = after; last < end;) {
       const page = this.page(last, PAGE_SIZE);
@@ -203,7 +202,7 @@ export class SandboxBooks {
     return Number(this.db.prepare('SELECT max(sequence) AS last FROM calls').get()?.['last'] ?? 0);
   }
 
-  /** Takes notifications that are due, for so long that a process that dies with them leaves them to the next. */
+  /** Takes notifications that are due. If the process dies with them, they are due again at `takenUntilMs`. */
   takeDue(nowMs: number, takenUntilMs: number, limit: number): DueNotification[] {
     return this.db
       .prepare(
@@ -217,7 +216,7 @@ export class SandboxBooks {
       .toSorted((a, b) => a.call.sequence - b.call.sequence);
   }
 
-  /** One copy has arrived. @returns how many are still to be sent. */
+  /** One copy has arrived. @returns how many remain to be sent. */
   delivered(sequence: number, nowMs: number): number {
     const row = this.db
       .prepare(
@@ -229,14 +228,14 @@ export class SandboxBooks {
     return Number(row?.['notify_copies'] ?? 0);
   }
 
-  /** A delivery failed: when to try again, or null to give it up. */
+  /** A delivery failed. Tries again at this time, or never for null. */
   postpone(sequence: number, dueAtMs: number | null): void {
     this.db
       .prepare('UPDATE calls SET notify_tries = notify_tries + 1, notify_at_ms = ? WHERE sequence = ?')
       .run(dueAtMs, sequence);
   }
 
-  /** Makes a notification that is still to be sent due now. */
+  /** Makes an unsent notification due now. */
   hasten(gatewayKey: string, nowMs: number): void {
     this.db
       .prepare(
@@ -285,7 +284,7 @@ export class SandboxBooks {
   }
 }
 
-/** A key stands for one request: whatever the sandbox acts on has to be the same. */
+/** A key stands for one request: everything that the sandbox acts on has to be equal. */
 function isSameRequest(a: SandboxEffect, b: SandboxEffect): boolean {
   return (
     a.kind === b.kind &&

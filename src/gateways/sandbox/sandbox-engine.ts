@@ -24,7 +24,7 @@ const UNKNOWN_METHOD = {
 } as const;
 const REFUND_DECLINED = { code: 'refund_declined', message: 'The card does not take refunds.' } as const;
 
-export interface SandboxChargeCall {
+interface SandboxChargeCall {
   gatewayKey: string;
   transactionId: string;
   amountMinor: bigint;
@@ -34,42 +34,42 @@ export interface SandboxChargeCall {
 }
 
 /** A call about a charge, by the provider's own id of it. */
-export interface SandboxVoidCall {
+interface SandboxVoidCall {
   gatewayKey: string;
   transactionId: string;
   reference: string;
 }
 
-export interface SandboxCaptureCall extends SandboxVoidCall {
+interface SandboxCaptureCall extends SandboxVoidCall {
   amountMinor: bigint;
   currency: string;
 }
 
-export interface SandboxRefundCall extends SandboxCaptureCall {
+interface SandboxRefundCall extends SandboxCaptureCall {
   refundId: string;
 }
 
-/** What the provider decided, and whether and when it tells. */
+/** What the provider decided, and how long its answer takes. */
 export interface SandboxReply {
   verdict: SandboxVerdict;
   delayMs: number;
 }
 
-/** A promise only while a call is on its way: most are decided at once. */
+/** A promise only if the call takes time to arrive: most are decided at once. */
 export type Replying = SandboxReply | Promise<SandboxReply>;
 
-/** `reused` and `closed` are about the key: it has answered another request, or was said to be absent. */
+/** `reused` and `closed` are about the key: it answered another request, or was reported absent. */
 export type SandboxVerdict =
   | { kind: 'approved'; reference: string }
   | { kind: 'declined'; reference: string; failure: PaymentFailure }
   | { kind: 'unavailable' | 'error' | 'silence' | 'reset' | 'reused' | 'closed' };
 
-export interface SandboxLookupReply {
+interface SandboxLookupReply {
   verdict: { kind: 'found'; call: RecordedCall } | { kind: 'absent' } | { kind: LookupFault };
   delayMs: number;
 }
 
-/** A fault before the call had its effect. */
+/** Faults before the call has its effect. */
 const BEFORE: Readonly<Partial<Record<SandboxFault, SandboxVerdict>>> = {
   refuse: { kind: 'unavailable' },
   error_before: { kind: 'error' },
@@ -83,11 +83,11 @@ const AFTER: Readonly<Partial<Record<SandboxFault, SandboxVerdict>>> = {
 };
 
 /**
- * The sandbox provider, whether it is asked in the service's process or by HTTP. What it does depends on the payment
- * method, and on a script where one is played. Like a real one it acts once a key.
+ * The sandbox provider itself, in the service's process or behind HTTP. The payment method decides what it does, and so
+ * does a script while one is playing. Like a real provider, it acts once per key.
  *
- * It sets no limits to what is captured or refunded: it does as it is told, so that a capture too many shows in its
- * books instead of being caught by the pretend provider.
+ * It does not limit captures or refunds: a capture too many must show in its books, and not be caught by a pretend
+ * provider.
  */
 export class SandboxEngine {
   private run: SandboxScriptRun | null;
@@ -100,7 +100,7 @@ export class SandboxEngine {
     this.run = script === null ? null : new SandboxScriptRun(script);
   }
 
-  /** The script for all calls to come; null for none. A new one begins at its first call. */
+  /** Sets the script for all later calls, from its first call on. Null for none. */
   play(script: SandboxScript | null): void {
     this.run = script === null ? null : new SandboxScriptRun(script);
   }
@@ -109,7 +109,7 @@ export class SandboxEngine {
     return this.run;
   }
 
-  /** @param own a script for this call alone, instead of the one that is played. */
+  /** @param own a script for this call alone, instead of the one that is playing. */
   charge(call: SandboxChargeCall, own?: SandboxScript): Replying {
     const effect: SandboxEffect = {
       gatewayKey: call.gatewayKey,
@@ -131,7 +131,7 @@ export class SandboxEngine {
     });
   }
 
-  /** Gives up all that was authorized. */
+  /** Gives up the whole authorization. */
   void(call: SandboxVoidCall, own?: SandboxScript): Replying {
     return this.perform('void', own, (run) => {
       const effect = this.later({ ...call, kind: 'void', refundId: null });
@@ -148,8 +148,8 @@ export class SandboxEngine {
   }
 
   /**
-   * What became of a key. `absent` is final: a key that was said to be absent is closed by saying so, and a call with
-   * it that arrives later is refused. Without that, "absent" would only mean "not yet".
+   * What became of a key. `absent` is final: the answer closes the key, and a call that arrives with it later is refused.
+   * Otherwise "absent" would only mean "not yet".
    */
   resolve(gatewayKey: string, own?: SandboxScript): SandboxLookupReply {
     const run = own === undefined ? this.run : new SandboxScriptRun(own);
@@ -161,8 +161,8 @@ export class SandboxEngine {
   }
 
   /**
-   * Begins to send what an earlier process recorded and did not send.
-   * @param notifyUrl where notifications go, unless that is configured.
+   * Starts to send the notifications that an earlier process recorded but did not send.
+   * @param notifyUrl where notifications go, unless the configuration says.
    */
   start(notifyUrl: string | null = null): void {
     this.notifier?.start(notifyUrl);
@@ -191,7 +191,7 @@ export class SandboxEngine {
       case 'pm_card_refund_declined':
         return this.answer(effect, null, run);
       case 'pm_gateway_slow':
-        // It acts at once: the answer is what is slow.
+        // It acts at once. Only the answer is slow.
         return { ...this.answer(effect, null, run), delayMs: SLOW_MS };
       case 'pm_gateway_unavailable':
         return { verdict: { kind: 'unavailable' }, delayMs: 0 };
@@ -209,7 +209,7 @@ export class SandboxEngine {
     }
   }
 
-  /** Records what was decided, and answers with what the key was answered first. */
+  /** Records the decision. The reply is the first answer to the key. */
   private answer(
     effect: SandboxEffect,
     failure: PaymentFailure | null,
@@ -229,7 +229,7 @@ export class SandboxEngine {
     };
   }
 
-  /** An effect on a charge. Of a charge that these books do not have it has no payment method, and is declined. */
+  /** An effect on a charge. Without a charge in these books it has no payment method, and is declined. */
   private later(
     call: Pick<SandboxEffect, 'gatewayKey' | 'kind' | 'transactionId' | 'refundId'> & {
       reference: string;
@@ -265,7 +265,7 @@ function disturb({ fault, latencyMs }: CallPlan, decide: () => SandboxReply): Sa
   return after === undefined ? reply : hide(reply, after);
 }
 
-/** Says something else instead of what was decided. What was refused because of its key is said all the same. */
+/** Replaces a decision by a lie. What was refused because of its key is not hidden. */
 function hide(reply: SandboxReply, lie: SandboxVerdict): SandboxReply {
   const { kind } = reply.verdict;
   return kind === 'approved' || kind === 'declined' ? { ...reply, verdict: lie } : reply;

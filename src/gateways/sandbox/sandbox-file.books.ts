@@ -9,12 +9,12 @@ import {
 } from '../gateway-books.js';
 import { SandboxBooks, type RecordedCall } from './sandbox-books.js';
 
-/** The sandbox provider's books in their file, which any number of processes read while others write it. */
+/** The sandbox provider's books, from their file. Any number of processes may read it while others write. */
 export class SandboxFileBooks extends GatewayBooks {
   readonly name = 'sandbox';
   private readonly books: SandboxBooks;
 
-  /** @throws StartupError when there is no such file: new, empty books would say that nothing ever happened. */
+  /** @throws StartupError if there is no such file: new, empty books would say that nothing ever happened. */
   constructor(path: string) {
     super();
     if (!existsSync(path)) {

@@ -14,10 +14,10 @@ import { SandboxEngine } from './sandbox-engine.js';
 import { createSandboxGatewayServer, SANDBOX_GATEWAY_HOST } from './sandbox-gateway.server.js';
 import { SandboxNotifier } from './sandbox-notifier.js';
 
-/** The sandbox provider in the service's process, unless it has one of its own or another gateway moves the money. */
+/** Runs the sandbox provider in the service's process, unless it has its own or another gateway moves the money. */
 @Injectable()
 export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicationShutdown {
-  /** Null where it does not run here. */
+  /** Null if it does not run here. */
   readonly engine: SandboxEngine | null;
   private readonly logger = new Logger(SandboxGatewayHost.name);
   private server: FastifyInstance | null = null;
@@ -28,9 +28,9 @@ export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicat
   }
 
   /**
-   * Serves the provider's books by HTTP and begins to notify. A port that is taken is no reason to refuse charges:
-   * they never go through it.
-   * @param service what `server.address()` says of the service: it is notified unless the configuration says otherwise.
+   * Serves the provider's books by HTTP and starts to notify. A port that is taken does not stop charges, which never
+   * go through it.
+   * @param service the service's `server.address()`. Notifications go there, unless the configuration says otherwise.
    * @returns where it listens, or null.
    */
   async listen(service: AddressInfo | string | null): Promise<string | null> {
@@ -58,13 +58,13 @@ export class SandboxGatewayHost implements BeforeApplicationShutdown, OnApplicat
     await this.server?.close();
   }
 
-  /** After everybody who may still ask the gateway. */
+  /** In the last hook, because others may ask the gateway until then. */
   async onApplicationShutdown(): Promise<void> {
     await this.engine?.close();
   }
 }
 
-/** On this machine: a service that listens at every address is reached at its own. */
+/** On this machine: a service that listens on every address is reached at localhost. */
 function notificationsAt(service: AddressInfo | string | null): string | null {
   if (typeof service === 'string' || service === null) return null;
   const { address, port } = service;
@@ -73,8 +73,8 @@ function notificationsAt(service: AddressInfo | string | null): string | null {
 }
 
 /**
- * The provider on its books in a data folder.
- * @param notifiesService whether it may be told where to notify, when it is started, if that is not configured.
+ * The provider with its books in a data folder.
+ * @param notifiesService whether `start` may set the address of notifications, if none is configured.
  */
 export function openSandboxEngine(
   dataDir: string,

@@ -10,7 +10,7 @@ import {
 import type { WireCall, WireEffect } from './sandbox-wire.js';
 
 const PAGE_SIZE = 1_000;
-/** Questions in flight at once. */
+/** Requests in flight at once. */
 const MAX_CONCURRENT = 8;
 const ANSWER_LIMIT_MS = 10_000;
 
@@ -45,7 +45,7 @@ export class SandboxHttpBooks extends GatewayBooks {
   }
 
   close(): void {
-    // Nothing is held.
+    // There is nothing to close.
   }
 
   private async callsOf(transactionId: string): Promise<GatewayEffect[]> {

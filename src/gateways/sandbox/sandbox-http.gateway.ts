@@ -20,8 +20,8 @@ import {
 } from './sandbox-wire.js';
 
 /**
- * Errors of a connection that was never made, so that nothing can have been sent. Whatever is not among them counts as
- * sent: a connection that was reset may have delivered every byte before.
+ * Errors of a connection that was never made, so nothing can have been sent. Every other error counts as sent: a
+ * connection may deliver every byte and be reset after that.
  */
 const NEVER_SENT: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
@@ -32,10 +32,10 @@ const NEVER_SENT: ReadonlySet<unknown> = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-/** What came back: an answer, or how it failed to. */
+/** What came back: an answer, or why there was none. */
 type Response = { kind: 'answer'; status: number; body: unknown } | { kind: 'never_sent' } | { kind: 'lost' };
 
-/** The sandbox provider in a process of its own, with every fault that a network adds. Connections are kept alive. */
+/** The sandbox provider in a process of its own, with every fault that a network adds. */
 export class SandboxHttpGateway extends Gateway {
   readonly name = 'sandbox';
   private readonly base: string;
@@ -122,7 +122,7 @@ export class SandboxHttpGateway extends Gateway {
   }
 }
 
-/** A status and a body as the gateway means them. Whatever it does not say plainly is unknown. */
+/** What a status and body mean. Anything that they do not say plainly is unknown. */
 function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome {
   const answer = body as (Partial<Extract<WireResolution, { failure: unknown }>> & Partial<WireError>) | null;
   if (status === 200 && typeof answer?.reference === 'string') {
@@ -130,7 +130,7 @@ function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome
   }
   if (status === 402 && answer?.failure)
     return { kind: 'declined', failure: failureFromWire(answer.failure) };
-  // Only the gateway itself can promise that there was no effect: a proxy's 503 does not know.
+  // Only the gateway itself can promise that there was no effect. A proxy's 503 cannot know.
   if ((status === 503 || status === 410) && answer?.error?.effect === 'none') return { kind: 'unavailable' };
   if (status === 422 && answer?.error?.code === 'key_reused') throw new GatewayKeyReusedError();
   if (status >= 400 && status < 500) {
@@ -149,7 +149,7 @@ function chargePath({ reference }: CancelRequest, action: string): string {
   return `/charges/${encodeURIComponent(reference)}/${action}`;
 }
 
-/** `fetch` wraps what the socket reported. */
+/** `fetch` wraps the socket's error. */
 function causeOf(error: unknown): unknown {
   return (error as { cause?: { code?: unknown } | null } | null)?.cause?.code;
 }

@@ -11,10 +11,10 @@ import {
   plainWord,
 } from '../notification-reader.js';
 
-/** The headers of Standard Webhooks. The id is a part of what is signed. */
+/** The headers of Standard Webhooks. The signature covers the id, too. */
 const SIGNED_HEADERS = ['webhook-id', 'webhook-timestamp', 'webhook-signature'] as const;
 
-/** Notifications of the sandbox provider, signed as Standard Webhooks says. */
+/** Reads notifications of the sandbox provider, signed by Standard Webhooks. */
 export class SandboxNotificationReader extends NotificationReader {
   readonly gateway = 'sandbox';
   private readonly webhook: Webhook;
@@ -32,14 +32,14 @@ export class SandboxNotificationReader extends NotificationReader {
     return {
       eventId: plainWord(headers['webhook-id'], 'webhook-id'),
       type: plainWord(field(notification, 'type'), 'type'),
-      // A refund's notification names its payment as well.
+      // A refund's notification also names its payment.
       resourceId: ourId(field(data, 'refund_id') ?? field(data, 'transaction_id')),
     };
   }
 
   private verify(body: Buffer, headers: IncomingHttpHeaders): void {
     const signed = Object.fromEntries(SIGNED_HEADERS.map((name) => [name, String(headers[name] ?? '')]));
-    // The library signs the text that the bytes stand for, and many bytes that are not UTF-8 stand for the same one.
+    // The library signs the decoded text, and many byte sequences that are not UTF-8 decode to the same text.
     if (!isUtf8(body)) throw notSigned();
     try {
       this.webhook.verify(body, signed, { jsonParse: false });

@@ -5,31 +5,31 @@ import type { DueNotification, NotificationPlan, RecordedCall, SandboxBooks } fr
 import type { SandboxEffect, SandboxEffectKind } from './sandbox-books.js';
 import type { SandboxScriptRun } from './sandbox-script-run.js';
 
-/** How many notifications are on their way at a time. */
+/** How many notifications are in flight at once. */
 const MAX_IN_FLIGHT = 8;
 const DELIVERY_TIMEOUT_MS = 5_000;
-/** A process that dies while it sends leaves its notifications to the next after this. */
+/** When a process dies while sending, its notifications are due again after this. */
 const TAKEN_FOR_MS = 2 * DELIVERY_TIMEOUT_MS;
-/** How long a notification waits for another one to overtake it, when none comes. */
+/** How long a notification waits for another one to overtake it. */
 const REORDER_LIMIT_MS = 2_000;
 const FIRST_RETRY_MS = 250;
 const RETRIES: BackoffLimits = { firstMs: FIRST_RETRY_MS, longestMs: 60_000 };
-/** About ten minutes of retries; then it is lost, as it is with providers, only sooner. */
+/** About ten minutes of retries. Then it is lost, as with real providers, only sooner. */
 const MAX_TRIES = 16;
-/** The books may have notifications of another process that died. */
+/** Another process may have died and left notifications in the books. */
 const MAX_IDLE_MS = TAKEN_FOR_MS;
 
-export type SandboxNotificationType = `${SandboxEffectKind}.${'completed' | 'failed'}`;
+type SandboxNotificationType = `${SandboxEffectKind}.${'completed' | 'failed'}`;
 
-/** What is posted. `id` is the same however often it is sent, and is the `webhook-id` as well. */
+/** What is posted. `id` is the same for every copy, and is also the `webhook-id`. */
 export interface SandboxNotification {
   id: string;
   type: SandboxNotificationType;
   timestamp: string;
   data: {
-    /** The provider's id of this very effect. */
+    /** The provider's id of this effect. */
     reference: string;
-    /** The provider's id of the charge that it is about: of a charge, its own. */
+    /** The provider's id of the effect's charge. For a charge, its own. */
     charge_reference: string;
     transaction_id: string;
     refund_id?: string;
@@ -42,22 +42,22 @@ export interface SandboxNotification {
   };
 }
 
-export interface NotifierSettings {
-  /** Null until {@link SandboxNotifier.start} says it. */
+interface NotifierSettings {
+  /** Null until {@link SandboxNotifier.start} sets it. */
   url: string | null;
-  /** `whsec_` and base64, as Standard Webhooks writes it. */
+  /** `whsec_` and base64, as in Standard Webhooks. */
   secret: string;
 }
 
-/** Payment methods of a provider that misbehaves, and of nobody who only wants to pay. */
+/** Payment methods that make the provider misbehave. No ordinary payment uses one. */
 const MISBEHAVING = /^pm_gateway_/;
 
 /**
- * Tells of every answered call by a signed POST, at least once: what is still to be sent is in the books, written
- * with the call itself, and is deleted when a 2xx has come back.
+ * Notifies the service of every answered call by a signed POST, at least once. What has to be sent is in the books,
+ * written together with the call, and is deleted after a 2xx.
  *
- * A notification costs the service a transaction. So one that is not configured, but told by the service that it runs
- * in where to send, tells only of what somebody rehearses: the methods that misbehave, and all calls of a script.
+ * A notification costs the service a transaction. So a notifier without a configured address, which gets it from the
+ * service that it runs in, reports only rehearsals: the methods that misbehave, and all calls of a script.
  */
 export class SandboxNotifier {
   private readonly logger = new Logger(SandboxNotifier.name);
@@ -65,7 +65,7 @@ export class SandboxNotifier {
   private url: string | null;
   private onlyRehearsals = false;
   /** The key whose notification waits to be overtaken. */
-  private held: string | null = null;
+  private overtakenNext: string | null = null;
   private inFlight = 0;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
@@ -79,21 +79,21 @@ export class SandboxNotifier {
     this.webhook = new Webhook(secret);
   }
 
-  /** When a call's notification is to be sent: now, unless a script says otherwise; null for never. */
+  /** When to send a call's notification: now, unless a script says otherwise. Null for never. */
   plan({ gatewayKey, paymentMethod }: SandboxEffect, run: SandboxScriptRun | null): NotificationPlan | null {
     if (this.url === null) return null;
     if (this.onlyRehearsals && run === null && !MISBEHAVING.test(paymentMethod)) return null;
     const nowMs = Date.now();
     if (run === null) return { dueAtMs: nowMs, copies: 1 };
     const { duplicate, lateMs, reorder } = run.nextNotification();
-    const isHeld = reorder && this.held === null;
-    if (isHeld) this.held = gatewayKey;
-    return { dueAtMs: nowMs + (isHeld ? REORDER_LIMIT_MS : lateMs), copies: duplicate ? 2 : 1 };
+    const waits = reorder && this.overtakenNext === null;
+    if (waits) this.overtakenNext = gatewayKey;
+    return { dueAtMs: nowMs + (waits ? REORDER_LIMIT_MS : lateMs), copies: duplicate ? 2 : 1 };
   }
 
   /**
-   * Sends what earlier processes left, and from then on what is recorded.
-   * @param fallbackUrl where to, unless that is configured.
+   * Sends what earlier processes left, and from then on whatever is recorded.
+   * @param fallbackUrl where to send, unless that is configured.
    */
   start(fallbackUrl: string | null): void {
     if (this.url === null) {
@@ -103,12 +103,12 @@ export class SandboxNotifier {
     this.wake();
   }
 
-  /** Something may be due. Sent after what runs now, so that a call never waits for its notification. */
+  /** Something may be due. Sending starts after the current turn, so that a call never waits for its notification. */
   wake(): void {
     this.schedule(0);
   }
 
-  /** Stops sending; what is on its way counts as not sent, and is sent again by the next process. */
+  /** Stops sending. What is in flight counts as unsent, and the next process sends it again. */
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
@@ -120,7 +120,7 @@ export class SandboxNotifier {
     if (this.stopped || this.url === null) return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.sendDue(), delayMs);
-    // A retry alone keeps no process alive.
+    // A pending retry must not keep a process alive.
     this.timer.unref();
   }
 
@@ -132,7 +132,7 @@ export class SandboxNotifier {
         for (const due of this.books.takeDue(nowMs, nowMs + TAKEN_FOR_MS, room)) void this.send(due);
       }
       const nextMs = this.books.nextDueAtMs();
-      // While there is no room, whoever comes back wakes us.
+      // Without room, the next delivery that ends wakes us.
       if (this.inFlight < MAX_IN_FLIGHT) {
         this.schedule(Math.min(Math.max((nextMs ?? Infinity) - nowMs, 0), MAX_IDLE_MS));
       }
@@ -159,7 +159,7 @@ export class SandboxNotifier {
     }
   }
 
-  /** @returns null when it has arrived, else why it has not. */
+  /** @returns null when it has arrived, otherwise the reason why it has not. */
   private async post(url: string, call: RecordedCall): Promise<string | null> {
     const notification = toNotification(call);
     const body = JSON.stringify(notification);
@@ -189,10 +189,10 @@ export class SandboxNotifier {
   private arrived(call: RecordedCall): void {
     const nowMs = Date.now();
     this.books.delivered(call.sequence, nowMs);
-    const { held } = this;
-    if (held === null) return;
-    this.held = null;
-    if (held !== call.gatewayKey) this.books.hasten(held, nowMs);
+    const { overtakenNext } = this;
+    if (overtakenNext === null) return;
+    this.overtakenNext = null;
+    if (overtakenNext !== call.gatewayKey) this.books.hasten(overtakenNext, nowMs);
   }
 
   private failed(call: RecordedCall, tries: number, problem: string): void {
@@ -206,7 +206,7 @@ export class SandboxNotifier {
   }
 }
 
-export function toNotification(call: RecordedCall): SandboxNotification {
+function toNotification(call: RecordedCall): SandboxNotification {
   return {
     id: `evt_${call.reference}`,
     type: `${call.kind}.${call.failure === null ? 'completed' : 'failed'}`,

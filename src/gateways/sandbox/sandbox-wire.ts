@@ -2,10 +2,10 @@ import { DECLINE_CODES, type DeclineCode } from '../../domain/errors.js';
 import type { PaymentFailure } from '../../domain/payment.js';
 import type { RecordedCall } from './sandbox-books.js';
 
-/** The sandbox provider's own wire, which has nothing to do with the service's: JSON, one key a call. */
+/** The sandbox provider's own wire, unrelated to the service's: JSON, one key per call. */
 
 export const KEY_HEADER = 'idempotency-key';
-/** A script in JSON for this call alone. */
+/** A script in JSON, for this call alone. */
 export const SCRIPT_HEADER = 'sandbox-script';
 
 export interface WireCharge {
@@ -30,7 +30,7 @@ export interface WireRefund extends WireCapture {
   refund_id: string;
 }
 
-/** An answered call. A declined one has a `failure`, and answers 402. */
+/** An answered call. A declined one has a `failure` and was answered with 402. */
 export interface WireCall {
   reference: string;
   kind: string;
@@ -49,12 +49,12 @@ export interface WireCall {
 /** An effect as `GET /books` lists it. */
 export type WireEffect = Omit<WireCall, 'status' | 'failure'>;
 
-/** What a call itself answers, short: who wants to know more looks it up. */
-export type WireAnswer =
+/** The short answer to a call itself. A lookup says more. */
+type WireAnswer =
   | { reference: string; status: 'approved' }
   | { reference: string; status: 'declined'; failure: PaymentFailure };
 
-/** `effect` is `none` where this call surely did nothing. */
+/** `effect` is `none` if this call surely did nothing. */
 export interface WireError {
   error: { code: string; message: string; effect: 'none' | 'unknown' };
 }
@@ -83,7 +83,7 @@ export function effectToWire(call: RecordedCall): WireEffect {
   return effect;
 }
 
-/** A decline as it came over the wire; a reason that is not among ours is still a decline. */
+/** A decline from the wire. A reason that is none of ours is still a decline. */
 export function failureFromWire({ code, message }: { code: string; message: string }): PaymentFailure {
   const known = DECLINE_CODES.find((candidate): candidate is DeclineCode => candidate === code);
   return { code: known ?? 'card_declined', message };

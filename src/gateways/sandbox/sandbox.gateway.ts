@@ -11,7 +11,7 @@ import {
 } from '../gateway.js';
 import type { Replying, SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
 
-/** The sandbox provider in the service's own process: no HTTP on the way of a charge, and the same engine behind it. */
+/** The sandbox provider in the service's own process: the same engine, without HTTP in between. */
 export class SandboxGateway extends Gateway {
   readonly name = 'sandbox';
 
@@ -64,10 +64,10 @@ async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<Out
   const { verdict, delayMs } = reply;
   if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
   if (verdict.kind === 'silence') await aborted(signal);
-  return told(verdict);
+  return toOutcome(verdict);
 }
 
-function told(verdict: SandboxVerdict): Outcome {
+function toOutcome(verdict: SandboxVerdict): Outcome {
   switch (verdict.kind) {
     case 'approved':
       return { kind: 'approved', reference: verdict.reference };
@@ -85,7 +85,7 @@ function told(verdict: SandboxVerdict): Outcome {
   }
 }
 
-/** A call that is still on its way when its client gives up arrives all the same. @returns null when it was given up. */
+/** A call still arrives after its client has given up. @returns null if the client gave up first. */
 function orAborted(replying: Promise<SandboxReply>, signal: AbortSignal): Promise<SandboxReply | null> {
   return new Promise((resolve, reject) => {
     const giveUp = (): void => resolve(null);

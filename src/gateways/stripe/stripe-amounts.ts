@@ -1,20 +1,20 @@
 /**
- * Stripe counts in a currency's smallest unit, and so do we, by ISO 4217. Where the two differ, a factor of 100 is at
- * stake, so every difference is written down here (docs.stripe.com/currencies: "zero-decimal" and "special cases").
+ * Stripe counts in a currency's smallest unit. So do we, by ISO 4217. Where the two differ, an amount would be wrong by
+ * a factor of 100, so every difference is listed here (docs.stripe.com/currencies: "zero-decimal" and "special cases").
  */
 
-/** Without decimals in ISO 4217, with two at Stripe "for backwards compatibility": 5 ISK are 500. */
+/** No decimals in ISO 4217, two at Stripe "for backwards compatibility": 5 ISK are 500. */
 const TWO_DECIMALS_MORE: ReadonlySet<string> = new Set(['ISK', 'UGX']);
 
-/** With two decimals in ISO 4217 (a fifth of an ariary exists on paper), without any at Stripe. */
+/** Two decimals in ISO 4217 (a fifth of an ariary exists on paper), none at Stripe. */
 const TWO_DECIMALS_LESS: ReadonlySet<string> = new Set(['MGA']);
 
-/** With three decimals on both sides, of which Stripe's card partners take two: the last digit has to be 0. */
+/** Three decimals on both sides, but Stripe's card partners take two: the last digit has to be 0. */
 const THREE_DECIMALS: ReadonlySet<string> = new Set(['BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND']);
 
 /**
- * Stripe's number for an amount in the currency's minor unit, or null for one that Stripe cannot express: it is never
- * rounded. HUF and TWD are special for payouts only, and charged with two decimals like most others.
+ * Stripe's number for an amount in the currency's minor unit. Null if Stripe cannot express it: we never round. HUF and
+ * TWD are special only for payouts, and are charged with two decimals like most currencies.
  */
 export function toStripeAmount(amountMinor: bigint, currency: string): number | null {
   if (TWO_DECIMALS_MORE.has(currency)) return Number(amountMinor * 100n);
@@ -24,8 +24,8 @@ export function toStripeAmount(amountMinor: bigint, currency: string): number | 
 }
 
 /**
- * The amount in the currency's minor unit for Stripe's number, or null for one that the minor unit cannot express, such
- * as a part of a króna that somebody refunded in Stripe's dashboard.
+ * The amount in the currency's minor unit for Stripe's number. Null if the minor unit cannot express it, such as a part
+ * of a króna that somebody refunded in Stripe's dashboard.
  */
 export function fromStripeAmount(amount: number, currency: string): bigint | null {
   if (TWO_DECIMALS_MORE.has(currency)) return amount % 100 === 0 ? BigInt(amount) / 100n : null;

@@ -2,7 +2,7 @@ import { Stripe } from 'stripe';
 import type { StripeConfig } from '../../config/config.js';
 import type { StripeHttpClient } from './stripe-http-client.js';
 
-/** What our types and tests know. Another version is a decision, made together with the SDK's. */
+/** The version that our types and tests know. Change it only on purpose, together with the SDK's. */
 const API_VERSION = '2026-10-28.endive';
 
 export type StripeAccess = Pick<StripeConfig, 'secretKey' | 'apiBase'>;

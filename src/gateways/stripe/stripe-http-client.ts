@@ -12,9 +12,9 @@ export class StripeTransportError extends Error {
   override readonly name = 'StripeTransportError';
 
   constructor(
-    /** False when not a byte of the request can have reached Stripe. */
+    /** False if no byte of the request can have reached Stripe. */
     readonly sent: boolean,
-    /** True when we stopped waiting, rather than that the connection broke. */
+    /** True if we stopped waiting, false if the connection broke. */
     readonly timedOut: boolean,
     cause: unknown,
   ) {
@@ -25,27 +25,27 @@ export class StripeTransportError extends Error {
 }
 
 /**
- * How the SDK reaches Stripe, instead of its own client, for three reasons. It ends a request when our signal says so,
- * where the SDK knows only how long a socket may be idle. It knows whether a failed request was sent, which decides
- * between "surely no effect" and "maybe one". And the SDK repeats a request once after a reset connection even with its
- * retries switched off; it recognizes those by a `code`, which the errors of this client do not have.
+ * Replaces the SDK's own HTTP client, for three reasons. It ends a request when our signal aborts; the SDK can only limit
+ * how long a socket is idle. It knows whether a failed request was sent, which decides between "surely no effect" and
+ * "maybe one". And the SDK repeats a request once after a reset connection, even with its retries switched off: it
+ * recognizes those by a `code`, which the errors of this client do not have.
  */
 export class StripeHttpClient implements Stripe.HttpClient {
   private readonly signals = new AsyncLocalStorage<AbortSignal>();
   private readonly httpAgent = new http.Agent({ keepAlive: true });
   private readonly httpsAgent: https.Agent;
 
-  /** @param tls for tests: more than Node's own certificate authorities. */
+  /** @param tls for tests: certificate authorities beside Node's own. */
   constructor(tls: { ca?: string } = {}) {
     this.httpsAgent = new https.Agent({ keepAlive: true, ...tls });
   }
 
-  /** Runs what calls the SDK; requests made in it end when `signal` aborts. */
+  /** Runs code that calls the SDK. Its requests end when `signal` aborts. */
   within<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
     return this.signals.run(signal, run);
   }
 
-  /** Ends connections that are kept for later, which would hold a short-lived process. */
+  /** Ends idle connections, which would keep a short-lived process alive. */
   close(): void {
     this.httpAgent.destroy();
     this.httpsAgent.destroy();
@@ -65,7 +65,7 @@ export class StripeHttpClient implements Stripe.HttpClient {
     protocol: string,
   ): Promise<Stripe.HttpClientResponse> {
     const signal = this.signals.getStore();
-    // Not thrown: the SDK awaits a promise, and would let anything else escape.
+    // A rejection, because the SDK awaits a promise and would not catch a throw.
     if (signal === undefined) return Promise.reject(new Error('a request to Stripe has no deadline'));
     const secure = protocol !== 'http';
     return new Promise((resolve, reject) => {
@@ -82,7 +82,7 @@ export class StripeHttpClient implements Stripe.HttpClient {
       };
       const request = secure ? https.request(options) : http.request(options);
       request.once('socket', (socket: Socket) => {
-        // Node writes a request as soon as there is a connection, with its encryption agreed upon.
+        // Node writes a request as soon as the connection, with its TLS handshake, is ready.
         if (request.reusedSocket || !socket.connecting) sent = true;
         else socket.once(secure ? 'secureConnect' : 'connect', () => (sent = true));
       });
@@ -95,7 +95,7 @@ export class StripeHttpClient implements Stripe.HttpClient {
   }
 }
 
-/** An answer that has been read to its end. */
+/** An answer, read to its end. */
 class StripeHttpResponse implements Stripe.HttpClientResponse {
   constructor(
     private readonly response: http.IncomingMessage,

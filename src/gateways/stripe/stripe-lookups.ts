@@ -12,15 +12,15 @@ import {
   UNKNOWN,
 } from './stripe-outcomes.js';
 
-/** Stripe's search is "in less than a minute" behind, and "up to an hour behind during outages". */
+/** Stripe's search lags by "less than a minute", and is "up to an hour behind during outages". */
 const SEARCH_LAG_MS = 3_600_000;
 /** Stripe's clock against ours. */
 const CLOCK_SKEW_MS = 300_000;
 const PAGE_SIZE = 100;
-/** How many pages of the latest payments are read to be sure that one is not among them. */
+/** How many pages of the latest payments we read to be sure that one is missing. */
 const MAX_PAGES = 10;
 
-/** A call that Stripe may have on record. */
+/** An inquiry about what Stripe has on record now. */
 export type StripeInquiry = Omit<GatewayInquiry, 'unknownSince'>;
 
 /** What Stripe has on record. */
@@ -30,14 +30,14 @@ export class StripeLookups {
     private readonly now: () => number,
   ) {}
 
-  /** As {@link onRecord}, but `absent` only when a call that was sent cannot be executed any more: then it is final. */
+  /** Like {@link onRecord}, but `absent` is final: only if a call that was sent cannot be executed any more. */
   async inquire(inquiry: GatewayInquiry): Promise<Finding> {
     const finding = await this.onRecord(inquiry);
     const isYoung = this.now() - inquiry.unknownSince.getTime() <= SEARCH_LAG_MS;
     return finding.kind === 'absent' && isYoung ? UNKNOWN : finding;
   }
 
-  /** Asks by what we know: the reference, else our id. Throws the SDK's errors. */
+  /** Asks by the charge's reference if we know it, otherwise by our id. Throws the SDK's errors. */
   async onRecord(inquiry: StripeInquiry): Promise<Finding> {
     const { kind, reference } = inquiry;
     switch (kind) {
@@ -58,14 +58,14 @@ export class StripeLookups {
     }
   }
 
-  /** By our id in the metadata: the search for what is old, and the list, which does not lag, for what is new. */
+  /** By our id in the metadata. The search finds what is old. The list does not lag, and finds what is new. */
   private async findCharge(transactionId: string): Promise<Finding> {
     const { data } = await this.stripe.paymentIntents.search({
       query: `metadata['${TRANSACTION_ID}']:'${transactionId}'`,
       limit: PAGE_SIZE,
     });
     const found = data.find(({ metadata }) => metadata[TRANSACTION_ID] === transactionId);
-    // The search shows the intent as it was, the retrieval as it is.
+    // The search shows an older state of the intent, the retrieval its present one.
     if (found !== undefined) return chargeOutcome(await this.stripe.paymentIntents.retrieve(found.id));
     return this.findLatestCharge(transactionId);
   }
@@ -81,7 +81,7 @@ export class StripeLookups {
       });
       const found = data.find(({ metadata }) => metadata[TRANSACTION_ID] === transactionId);
       if (found !== undefined) return chargeOutcome(found);
-      // A request of a moment ago may still be on its way, so a young payment is never absent.
+      // A recent request may still be on its way, so a young payment is never absent.
       if (!has_more) return this.ageMs(transactionId) > SEARCH_LAG_MS ? ABSENT : UNKNOWN;
       after = data.at(-1)?.id;
     }
@@ -104,7 +104,7 @@ export class StripeLookups {
     return UNKNOWN;
   }
 
-  /** Milliseconds since one of our ids was made: they are UUIDv7, which begin with their time (RFC 9562 section 5.7). */
+  /** Milliseconds since one of our ids was made: a UUIDv7 begins with its time (RFC 9562 section 5.7). */
   ageMs(id: string): number {
     return this.now() - Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
   }

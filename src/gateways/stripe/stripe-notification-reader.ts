@@ -12,7 +12,7 @@ import {
 } from '../notification-reader.js';
 import { REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
 
-/** Notifications of Stripe, checked by its own package. */
+/** Reads Stripe's notifications. Stripe's own package verifies them. */
 export class StripeNotificationReader extends NotificationReader {
   readonly gateway = 'stripe';
 
@@ -32,20 +32,20 @@ export class StripeNotificationReader extends NotificationReader {
 
   private verified(body: Buffer, headers: IncomingHttpHeaders): unknown {
     const header = headers['stripe-signature'];
-    // The package signs the text that the bytes stand for, and many bytes that are not UTF-8 stand for the same one.
+    // The package signs the decoded text, and many byte sequences that are not UTF-8 decode to the same text.
     if (typeof header !== 'string' || !isUtf8(body)) throw notSigned();
     try {
       return Stripe.webhooks.constructEvent(body, header, this.secret);
     } catch (error) {
-      // It parses what it has verified. Whatever else it throws, plain errors at odd headers included, comes before.
+      // It parses only after it has verified. All its other errors, even plain ones for odd headers, come before that.
       throw error instanceof SyntaxError ? notANotification('The body is not valid JSON.') : notSigned(error);
     }
   }
 }
 
 /**
- * Our metadata says what an object is for. An intent stands for whatever is open of its payment: the charge, the
- * capture or the cancel. Other objects, and those of other services on the same account, are none of ours.
+ * Our metadata says what an object belongs to. An intent stands for whatever call on its payment is open: the charge,
+ * the capture or the cancel. Other objects, and objects of other services on the same account, are none of ours.
  */
 function resourceOf(object: unknown): string | null {
   const metadata = field(object, 'metadata');

@@ -3,7 +3,7 @@ import type { DeclineCode } from '../../domain/errors.js';
 import type { Finding, Outcome } from '../../domain/outcome.js';
 import { declineOf, inOurWords } from './stripe.errors.js';
 
-/** Where our ids are kept at Stripe, for lookups and for whoever reads its dashboard. */
+/** Metadata that holds our ids at Stripe, for lookups and for readers of its dashboard. */
 export const TRANSACTION_ID = 'transaction_id';
 export const REFUND_ID = 'refund_id';
 export const CHARGE_KEY = 'idempotency_key';
@@ -12,7 +12,7 @@ export const CAPTURE_KEY = 'capture_idempotency_key';
 export const UNKNOWN = { kind: 'unknown' } as const;
 export const ABSENT = { kind: 'absent' } as const;
 
-/** A charge's outcome by its intent. `unknown` while Stripe itself is not done with it. */
+/** A charge's outcome by its intent. `unknown` until Stripe itself is done with it. */
 export function chargeOutcome(intent: Stripe.PaymentIntent): Outcome {
   switch (intent.status) {
     case 'succeeded':
@@ -21,13 +21,13 @@ export function chargeOutcome(intent: Stripe.PaymentIntent): Outcome {
     case 'canceled':
       return declined('card_declined');
     case 'requires_payment_method': {
-      // The state of a new intent and of a declined one; only the latter has an error.
+      // A new intent and a declined one have the same status. Only the declined one has an error.
       const error = intent.last_payment_error;
       if (error === null) return UNKNOWN;
       const reasons = { code: error.code ?? null, declineCode: error.decline_code ?? null };
       return { kind: 'declined', failure: declineOf(reasons, 'charge') };
     }
-    // Underway at Stripe, waiting for the customer, or in a state that this service never asks for.
+    // Under way at Stripe, waiting for the customer, or in a state that this service never causes.
     case 'processing':
     case 'requires_action':
     case 'requires_confirmation':
@@ -49,7 +49,7 @@ export function refundOutcome({ id, status }: Stripe.Refund): Outcome {
     case 'failed':
     case 'canceled':
       return declined('refund_declined');
-    // `pending` and `requires_action`: on its way, or not yet.
+    // `pending` and `requires_action`: it may still succeed.
     case null:
     default:
       return UNKNOWN;

@@ -12,24 +12,24 @@ import { createStripe, type StripeAccess } from './stripe-client.js';
 import { StripeHttpClient } from './stripe-http-client.js';
 import { CAPTURE_KEY, CHARGE_KEY, REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
 
-/** The most that Stripe gives at once. */
+/** Stripe's maximum. */
 const PAGE_SIZE = 100;
-/** Reading is harmless to repeat, so here the SDK may. */
+/** Repeating a read is harmless, so here the SDK may retry. */
 const MAX_NETWORK_RETRIES = 3;
-/** Of one request, repetitions included. */
+/** For one request, including its retries. */
 const ANSWER_LIMIT_MS = 60_000;
 /** Payments looked up at once: far below the 25 reads a second that even Stripe's test mode takes. */
 const MAX_CONCURRENT = 4;
 
-/** Our charges and captures bring their key along, so that one without was made by somebody else. */
+/** Our charges and captures carry their key, so one without a key was made by somebody else. */
 const NOT_OURS = '';
 
-/** A refund with its payment intent as an object. */
+/** A refund's payment intent, expanded to an object. */
 type IntentOf = Stripe.PaymentIntent | null;
 
 /**
- * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else
- * who uses the account, and is left out. So is a refund of such an intent; one of ours that was made by hand is told.
+ * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else on
+ * the same account. It is left out, and so are its refunds. A refund of our intent counts even if it was made by hand.
  */
 export class StripeBooks extends GatewayBooks {
   readonly name = 'stripe';
@@ -42,8 +42,8 @@ export class StripeBooks extends GatewayBooks {
   }
 
   /**
-   * In the order of Stripe's lists: intents, then refunds. An intent does not tell when it was captured or canceled, so
-   * all that became of it counts as of its own time.
+   * In the order of Stripe's lists: intents, then refunds. An intent does not say when it was captured or canceled, so
+   * all of its effects get the time of the intent.
    */
   async *effects(range: TimeRange): AsyncIterable<GatewayEffect[]> {
     const created = createdWithin(range);
@@ -88,7 +88,7 @@ export class StripeBooks extends GatewayBooks {
     return effects;
   }
 
-  /** Each page is a request with a deadline of its own. */
+  /** Each page is a request with its own deadline. */
   private async *pages<Item extends { id: string }>(
     list: (position: { after: { limit: number; starting_after?: string } }) => Promise<Stripe.ApiList<Item>>,
   ): AsyncIterable<Item[]> {
@@ -110,7 +110,7 @@ export class StripeBooks extends GatewayBooks {
   }
 }
 
-/** Stripe has no such object: it was made with another account or mode. */
+/** Stripe has no such object: it belongs to another account or mode. */
 class NotAtStripeError extends StartupError {}
 
 function nullIfMissing(error: unknown): null {
@@ -118,7 +118,7 @@ function nullIfMissing(error: unknown): null {
   throw error;
 }
 
-/** Never the message of an error: Stripe repeats parameters in it, and a part of a wrong key. */
+/** Never quotes an error's message: Stripe repeats parameters in it, and part of a wrong key. */
 function explained(error: unknown): unknown {
   if (!(error instanceof Stripe.errors.StripeError)) return error;
   const { type, code, statusCode } = error;
@@ -127,7 +127,7 @@ function explained(error: unknown): unknown {
   return new Explained(`Stripe cannot be asked (${details}).`, { cause: error });
 }
 
-/** Stripe's times are whole seconds, so both ends are rounded outwards: an effect too many is looked at, and agrees. */
+/** Stripe's times are whole seconds, so both ends are rounded outwards: an extra effect is compared, and agrees. */
 function createdWithin({ from, to }: TimeRange): { created?: Stripe.RangeQueryParam } {
   if (from === null && to === null) return {};
   return {
@@ -138,7 +138,7 @@ function createdWithin({ from, to }: TimeRange): { created?: Stripe.RangeQueryPa
   };
 }
 
-/** An automatic payment is one effect; a manual one is its authorization, and what ended it. */
+/** An automatic payment is one effect. A manual one is its authorization and what ended it. */
 function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
   const transactionId = intent.metadata[TRANSACTION_ID];
   if (transactionId === undefined) return [];
@@ -165,7 +165,7 @@ function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
       ];
     case 'canceled':
       return wasAuthorized(intent) ? [authorization, effect('void', intent.amount, null)] : [];
-    // Declined, underway, or waiting for its customer: no money has moved.
+    // Declined, under way, or waiting for the customer: no money has moved.
     case 'requires_payment_method':
     case 'requires_confirmation':
     case 'requires_action':
@@ -175,7 +175,7 @@ function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
   }
 }
 
-/** An intent may also be canceled that never held any money. */
+/** An intent can also be canceled without ever having reserved money. */
 function wasAuthorized({ latest_charge: charge }: Stripe.PaymentIntent): boolean {
   return charge !== null && typeof charge === 'object' && charge.paid && !charge.captured;
 }
@@ -184,7 +184,7 @@ function effectsOfRefund(refund: Stripe.Refund, intent: IntentOf): GatewayEffect
   const transactionId = refund.metadata?.[TRANSACTION_ID] ?? intent?.metadata[TRANSACTION_ID];
   if (transactionId === undefined || intent === null || refund.status !== 'succeeded') return [];
   const refundId = refund.metadata?.[REFUND_ID] ?? null;
-  if (refundId === null && isRelease(refund, intent)) return [];
+  if (refundId === null && isFreedAuthorization(refund, intent)) return [];
   return [
     {
       kind: 'refund',
@@ -199,8 +199,8 @@ function effectsOfRefund(refund: Stripe.Refund, intent: IntentOf): GatewayEffect
   ];
 }
 
-/** Stripe also calls it a refund when it gives back what was authorized and never captured. No money had come in. */
-function isRelease(refund: Stripe.Refund, intent: Stripe.PaymentIntent): boolean {
+/** Stripe also calls it a refund when it frees an amount that was authorized but not captured. No money came in. */
+function isFreedAuthorization(refund: Stripe.Refund, intent: Stripe.PaymentIntent): boolean {
   return intent.status === 'canceled' || refund.amount === intent.amount - intent.amount_received;
 }
 

@@ -4,37 +4,37 @@ import type { PaymentFailure } from '../../domain/payment.js';
 import type { GatewayCallKind } from '../gateway.js';
 import { StripeTransportError } from './stripe-http-client.js';
 
-/** What an error of Stripe's says, as far as the table needs it. */
+/** The parts of a Stripe error that the table needs. */
 export interface StripeFailure {
-  /** Stripe's `type`, such as `card_error`; null where there was no answer, or one that cannot be read. */
+  /** Stripe's `type`, such as `card_error`. Null without an answer, or with an unreadable one. */
   type: string | null;
   status: number | null;
   code: string | null;
   declineCode: string | null;
   param: string | null;
-  /** The status of the payment intent that the error carries. */
+  /** The status of the payment intent in the error. */
   intentStatus: string | null;
-  /** Set when there was no answer. */
+  /** Set if there was no answer. */
   transport: Pick<StripeTransportError, 'sent' | 'timedOut'> | null;
 }
 
 /**
- * What follows from an error. `look` means that the object is not in the state that the call needs, perhaps because an
- * earlier try of this very call has put it there: what Stripe has on record decides between approved and declined.
+ * What follows from an error. `look`: the object is not in the state that the call needs, perhaps because an earlier try
+ * of the same call changed it. What Stripe has on record decides between approved and declined.
  */
 export type StripeVerdict = 'declined' | 'unavailable' | 'unknown' | 'look';
 
-export interface StripeErrorRow {
+interface StripeErrorRow {
   name: string;
   when: (failure: StripeFailure) => boolean;
   verdict: StripeVerdict;
-  /** Set where a person has to act, or should know. */
+  /** Set if a person has to act, or should know. */
   log?: 'error' | 'warn';
-  /** For `declined`: our code, where it is not the card's. */
+  /** For `declined`: our code, unless the card's decline code decides. */
   code?: DeclineCode;
 }
 
-/** A payment intent that moves money, or may yet. */
+/** A payment intent that has moved money, or still may. */
 const LIVE_INTENT: ReadonlySet<string> = new Set(['succeeded', 'processing', 'requires_capture']);
 
 const STATE_CODES: ReadonlySet<string> = new Set([
@@ -62,7 +62,7 @@ const PAYMENT_METHOD_CODES: ReadonlySet<string> = new Set([
   'expired_payment_method',
 ]);
 
-/** The customer would have to be present, and ours is a service without a page. */
+/** The customer would have to be present, but this service has no page to show. */
 const AUTHENTICATION_CODES: ReadonlySet<string> = new Set([
   'authentication_required',
   'authentication_not_handled',
@@ -79,73 +79,73 @@ const REFUND_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The one table from Stripe's errors to outcomes. The first row that fits decides. The rule behind it: `unavailable`
- * and `declined` say that no money moved, so they need a reason to be sure; whatever has none is `unknown`.
+ * The one table from Stripe's errors to outcomes. The first row that matches decides. The rule behind it: `unavailable`
+ * and `declined` say that no money moved, so they need proof. Everything without proof is `unknown`.
  */
 export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
   {
-    // Refused, not found, unreachable, no trusted certificate, or out of time before the connection stood: no byte of
-    // the request has left.
+    // Refused, not found, unreachable, no trusted certificate, or out of time before the connection was ready: no byte
+    // of the request was sent.
     name: 'connection failed before the request was sent',
     when: ({ transport }) => transport?.sent === false,
     verdict: 'unavailable',
   },
   {
-    // Stripe goes on with a request whose client has gone.
+    // Stripe carries on with a request after its client is gone.
     name: 'no answer in time',
     when: ({ transport }) => transport?.timedOut === true,
     verdict: 'unknown',
   },
   {
-    // A reset, or an answer that broke off. Sent may mean received, and received may mean done.
+    // A reset, or a truncated answer. Sent may mean received, and received may mean done.
     name: 'connection lost after the request was sent',
     when: ({ transport }) => transport !== null,
     verdict: 'unknown',
   },
   {
-    // 409: another request with our key is being worked on, such as the try that we gave up. It will have an outcome.
+    // 409: another request with our key is in progress, such as a try that we gave up. It will have an outcome.
     name: 'our key is in use by another request',
     when: ({ code }) => code === 'idempotency_key_in_use',
     verdict: 'unknown',
   },
   {
-    // The key was used with other parameters: there is a first request, and we do not know what became of it. It is
-    // also a fault of ours (or somebody else's use of the account), since our keys are never used twice.
+    // The key was used with other parameters: there was a first request, and we do not know what became of it. Our keys
+    // are never used twice, so it is also our fault, or somebody else's use of the account.
     name: 'our key was used with other parameters',
     when: ({ type }) => type === 'idempotency_error',
     verdict: 'unknown',
     log: 'error',
   },
   {
-    // 429 as well, but said by the endpoint rather than in front of it: it was at work when it met the lock. The same
-    // key finds out what is left of that.
+    // Also 429, but from the endpoint and not from a limiter in front: it was already working when it met the lock. A
+    // retry with the same key shows what came of that.
     name: 'the object is locked by another request',
     when: ({ code }) => code === 'lock_timeout',
     verdict: 'unknown',
   },
   {
-    // Stripe's rate limiters stand in front of its idempotency layer: nothing ran, and the key is as good as new.
+    // Stripe's rate limiters stand in front of its idempotency layer: nothing ran, and the key is still unused.
     name: 'too many requests',
     when: ({ status, code }) => status === 429 || code === 'rate_limit',
     verdict: 'unavailable',
     log: 'warn',
   },
   {
-    // A wrong, expired or revoked key: nothing ran. The operator's to mend, and no reason to burn the client's key.
+    // A wrong, expired or revoked API key: nothing ran. The operator has to fix it. It must not burn the client's key.
     name: 'authentication failed',
     when: ({ status }) => status === 401,
     verdict: 'unavailable',
     log: 'error',
   },
   {
-    // A restricted key, or an account that may not do this: nothing ran. The operator's as well.
+    // A restricted API key, or an account that may not do this: nothing ran. Also for the operator to fix.
     name: 'permission denied',
     when: ({ status }) => status === 403,
     verdict: 'unavailable',
     log: 'error',
   },
   {
-    // A card error beside an intent that has the money, or may get it, is no decline of that intent.
+    // If the intent has the money or may still get it, a card error beside it does not decline it.
     name: 'card error of a payment that is alive',
     when: ({ type, intentStatus }) =>
       type === 'card_error' && intentStatus !== null && LIVE_INTENT.has(intentStatus),
@@ -153,19 +153,19 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     log: 'error',
   },
   {
-    // The issuer, Stripe's fraud checks or the card's own data said no. Final for this intent: nobody confirms it again.
+    // The issuer, Stripe's fraud checks or the card's data said no. Final: this service never confirms an intent again.
     name: 'card declined',
     when: ({ type, code }) => type === 'card_error' || (code !== null && AUTHENTICATION_CODES.has(code)),
     verdict: 'declined',
   },
   {
-    // Not in the state that the call needs. Ours, if an earlier try has done it; otherwise a final no.
+    // Not in the state that the call needs. Approved if an earlier try of ours did it, otherwise a final no.
     name: 'the payment is in another state',
     when: ({ code }) => code !== null && STATE_CODES.has(code),
     verdict: 'look',
   },
   {
-    // Checked before anything is done. Stripe's limits depend on the account, so only it can tell.
+    // Checked before anything is done. Stripe's limits depend on the account, so only Stripe knows them.
     name: 'amount or currency not accepted',
     when: ({ code, param }) =>
       (code !== null && AMOUNT_CODES.has(code)) ||
@@ -176,7 +176,7 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     code: 'amount_not_accepted',
   },
   {
-    // No such token, used up, detached, or not a card. Nothing was charged, and only another token helps.
+    // Not a token, used up, detached, or not a card. Nothing was charged, and only another token helps.
     name: 'payment method not usable',
     when: ({ code, param, type }) =>
       type === 'invalid_request_error' &&
@@ -186,8 +186,8 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     code: 'invalid_payment_method',
   },
   {
-    // A dispute, or an account without the balance: refused before anything is done. Declined rather than unavailable
-    // since Stripe would repeat this answer to the same key for a day; another refund has another key.
+    // A dispute, or too little balance on the account: refused before anything is done. Declined and not unavailable,
+    // because Stripe would repeat this answer to the same key for a day. Another refund has another key.
     name: 'refund refused',
     when: ({ code }) => code !== null && REFUND_CODES.has(code),
     verdict: 'declined',
@@ -195,22 +195,22 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     code: 'refund_declined',
   },
   {
-    // Every other 4xx: our request or the account's settings are wrong (also a reference that Stripe does not know,
-    // which is a key of another account or mode). Refused before anything is done; not the client's fault.
+    // Every other 4xx: our request or the account's settings are wrong. An unknown reference means an API key of another
+    // account or mode. Refused before anything is done, and not the client's fault.
     name: 'request refused',
     when: ({ status }) => status !== null && [400, 402, 404].includes(status),
     verdict: 'unavailable',
     log: 'error',
   },
   {
-    // Stripe: "treat the result of a 500 request as indeterminate". It is even stored under our key.
+    // Stripe: "treat the result of a 500 request as indeterminate". Stripe even stores it under our key.
     name: 'server error',
     when: ({ status }) => status !== null && status >= 500,
     verdict: 'unknown',
     log: 'warn',
   },
   {
-    // Other statuses, other types, an answer that is no JSON. Not understood, so not trusted.
+    // Other statuses, other types, an answer that is not JSON. Not understood, so not trusted.
     name: 'anything else',
     when: () => true,
     verdict: 'unknown',
@@ -218,14 +218,14 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
   },
 ];
 
-/** The row that an error belongs to. */
+/** The first row that matches. */
 export function stripeErrorRow(failure: StripeFailure): StripeErrorRow {
   const row = STRIPE_ERRORS.find(({ when }) => when(failure));
   if (row === undefined) throw new Error('the last row fits everything');
   return row;
 }
 
-/** @returns null for an error that is not of the SDK's: a fault in our code. */
+/** @returns null if the error is not the SDK's but a fault in our code. */
 export function toStripeFailure(error: unknown): StripeFailure | null {
   if (!(error instanceof Stripe.errors.StripeError)) return null;
   return {
@@ -247,7 +247,7 @@ function transportOf(error: Stripe.errors.StripeError): StripeFailure['transport
 
 /**
  * Stripe's decline codes (docs.stripe.com/declines/codes) and card error codes that say more than "declined". All
- * others, and those to come, are `card_declined`: the customer is not to learn that a card counts as stolen.
+ * others, and all future ones, are `card_declined`: the customer must not learn that a card is reported stolen.
  */
 const DECLINE_CODES_OF_CARDS: Readonly<Record<string, DeclineCode>> = {
   insufficient_funds: 'insufficient_funds',
@@ -276,7 +276,7 @@ export const AUTHENTICATION_REQUIRED: PaymentFailure = {
   message: "The card's issuer requires the customer to authenticate, which this payment cannot do.",
 };
 
-/** The decline of a failure whose row says so, in our words. */
+/** The decline for a failure, in our words. */
 export function declineOf(
   { code, declineCode }: Pick<StripeFailure, 'code' | 'declineCode'>,
   kind: GatewayCallKind,

@@ -29,16 +29,17 @@ import {
 import { AUTHENTICATION_REQUIRED, declineOf, stripeErrorRow, toStripeFailure } from './stripe.errors.js';
 
 /**
- * Stripe forgets an idempotency key when it is at least 24 hours old, and would then charge again. An hour is for
- * clocks that differ, and for a request that is long on its way.
+ * Stripe may forget an idempotency key that is 24 hours old, and would then charge again. The hour in between is for
+ * clocks that differ and for slow requests.
  */
 const KEY_LIFETIME_MS = 23 * 3_600_000;
+
 /**
- * Stripe's payment intents behind the port. Cards and card wallets only: other methods end days later, or on a page of
- * somebody else's.
+ * Stripe's payment intents behind the port. Cards and card wallets only: other methods end days later, or on somebody
+ * else's page.
  *
- * Our idempotency key is Stripe's, for as long as Stripe keeps it: to send the same call again is the surest way to
- * learn what became of it. A call that is older than that is looked up first and sent only where Stripe has no trace.
+ * The gateway key is Stripe's idempotency key. While Stripe keeps it, sending the same call again is the surest way to
+ * learn what became of it. An older call is looked up first, and sent only if Stripe has no trace of it.
  */
 export class StripeGateway extends Gateway {
   readonly name = 'stripe';
@@ -52,7 +53,7 @@ export class StripeGateway extends Gateway {
     now: () => number = Date.now,
   ) {
     super();
-    // Retries are the service's: it knows the deadline, and counts them.
+    // The service retries itself: it knows the deadline, and counts retries.
     this.stripe = createStripe(access, client, 0);
     this.lookups = new StripeLookups(this.stripe, now);
   }
@@ -82,7 +83,7 @@ export class StripeGateway extends Gateway {
         },
         { idempotencyKey: gatewayKey },
       );
-      return this.afterActing(() => this.settledCharge(intent, gatewayKey));
+      return this.afterActing(() => this.confirmedCharge(intent, gatewayKey));
     });
   }
 
@@ -125,7 +126,7 @@ export class StripeGateway extends Gateway {
         { idempotencyKey: gatewayKey },
       );
       const outcome = refundOutcome(refund);
-      // Stripe may have repeated an answer of hours ago: what the refund is by now says more.
+      // Stripe may have repeated an answer from hours ago. The refund's present state says more.
       return outcome.kind === 'unknown'
         ? this.afterActing(async () => refundOutcome(await this.stripe.refunds.retrieve(refund.id)))
         : outcome;
@@ -133,15 +134,14 @@ export class StripeGateway extends Gateway {
   }
 
   /**
-   * `absent` is said only where Stripe's record is complete, and an hour after the call was last sent, when it cannot
-   * be executed any more. For a charge without a reference that is when neither the search nor the list of the latest
-   * hour has it.
+   * `absent` only if Stripe's record is complete and the call was last sent more than an hour ago, so that it cannot be
+   * executed any more. For a charge without a reference: only if neither the search nor the list of the last hour has it.
    */
   inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
     return this.lookUp(signal, () => this.lookups.inquire(inquiry));
   }
 
-  /** For our own decisions about a call under a key that Stripe would recognise again. */
+  /** For our own decisions about a call, under a key that Stripe would recognise. */
   private onRecord(inquiry: StripeInquiry, signal: AbortSignal): Promise<Finding> {
     return this.lookUp(signal, () => this.lookups.onRecord(inquiry));
   }
@@ -157,8 +157,8 @@ export class StripeGateway extends Gateway {
   }
 
   /**
-   * Sends a call that creates something, unless its idempotency key may be too old for Stripe to know: then Stripe
-   * would do it a second time, so it is looked up first. The age is that of our id, which is older than any try.
+   * Sends a call that creates something. If Stripe may have forgotten its key, Stripe would act a second time, so the
+   * call is looked up first. The age is that of our id, which is older than any try.
    */
   private async sendOnce(
     inquiry: StripeInquiry,
@@ -169,11 +169,11 @@ export class StripeGateway extends Gateway {
     if (this.lookups.ageMs(id) < KEY_LIFETIME_MS) return this.ask(inquiry, signal, send);
     const finding = await this.onRecord(inquiry, signal);
     if (finding.kind === 'absent') return this.ask(inquiry, signal, send);
-    // That it could not be looked up does not mean that it had no effect.
+    // A failed lookup does not mean that the call had no effect.
     return finding.kind === 'unavailable' ? UNKNOWN : finding;
   }
 
-  /** Sends a call, and reads an error by the table. */
+  /** Sends a call, and turns an error into an outcome by the table. */
   private ask(inquiry: StripeInquiry, signal: AbortSignal, send: () => Promise<Outcome>): Promise<Outcome> {
     return this.client.within(signal, async () => {
       try {
@@ -184,7 +184,7 @@ export class StripeGateway extends Gateway {
     });
   }
 
-  /** Stripe has taken the call: what goes wrong with a question after it does not mean that it had no effect. */
+  /** Stripe has taken the call, so an error of a later question does not mean that it had no effect. */
   private async afterActing(ask: () => Promise<Outcome>): Promise<Outcome> {
     try {
       return await ask();
@@ -214,7 +214,7 @@ export class StripeGateway extends Gateway {
     }
   }
 
-  /** What Stripe has on record, after it refused a call for the state of its object. */
+  /** What Stripe has on record, after it refused a call because of its object's state. */
   private async standing(inquiry: StripeInquiry, signal: AbortSignal): Promise<Outcome> {
     const finding = await this.onRecord(inquiry, signal);
     switch (finding.kind) {
@@ -232,16 +232,16 @@ export class StripeGateway extends Gateway {
     }
   }
 
-  /** The outcome of a confirmed intent; one that waits for its customer is given up first. */
-  private async settledCharge(intent: Stripe.PaymentIntent, gatewayKey: string): Promise<Outcome> {
+  /** The outcome of a confirmed intent. One that waits for its customer is canceled first. */
+  private async confirmedCharge(intent: Stripe.PaymentIntent, gatewayKey: string): Promise<Outcome> {
     const outcome = chargeOutcome(intent);
     if (outcome.kind !== 'unknown') return outcome;
-    // Stripe may have repeated an answer of hours ago: what the intent is by now says more.
+    // Stripe may have repeated an answer from hours ago. The intent's present state says more.
     const current = await this.stripe.paymentIntents.retrieve(intent.id);
     if (current.status !== 'requires_action') return chargeOutcome(current);
     /*
-     * `error_on_requires_action` should have made this an error. A declined payment must not be able to succeed later,
-     * and this intent still could, so it is declined only once it is canceled; the key makes the cancel repeatable.
+     * `error_on_requires_action` should have made this an error. A declined payment must never succeed later, and this
+     * intent still could. So it counts as declined only once it is canceled. The key makes the cancel repeatable.
      */
     const canceled = await this.stripe.paymentIntents.cancel(
       intent.id,
@@ -251,7 +251,7 @@ export class StripeGateway extends Gateway {
     return canceled.status === 'canceled' ? { kind: 'declined', failure: AUTHENTICATION_REQUIRED } : UNKNOWN;
   }
 
-  /** `unavailable` when Stripe could not be asked, which says nothing about the call that was asked about. */
+  /** `unavailable`: Stripe could not be asked, which says nothing about the call in question. */
   private cannotLookUp(error: unknown): Finding {
     const failed = toStripeFailure(error);
     if (failed === null) throw error;
@@ -260,7 +260,7 @@ export class StripeGateway extends Gateway {
     return { kind: 'unavailable' };
   }
 
-  /** Never the message of an error: Stripe repeats parameters in it, and a part of a wrong key. */
+  /** Never logs an error's message: Stripe repeats parameters in it, and part of a wrong key. */
   private log(level: 'error' | 'warn' | undefined, what: string, error: unknown): void {
     if (level === undefined || !(error instanceof Stripe.errors.StripeError)) return;
     const { type, code, param, statusCode, requestId } = error;
