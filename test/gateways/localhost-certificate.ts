@@ -1,4 +1,4 @@
-/** Made for these tests and for nothing else: a certificate for this machine that nobody trusts unless told to. */
+/** A certificate for localhost, made for these tests only. Nothing trusts it by default. */
 export const LOCALHOST_CERTIFICATE = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOxjEeVcgqRrudxF1

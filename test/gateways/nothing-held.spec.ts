@@ -11,23 +11,23 @@ import {
 import { ServiceProcess } from '../support/service-process.js';
 
 const CALLS = 200;
-/** Far fewer than calls: whatever a call held would be seen at once, and starve the others. */
+/** Far fewer than calls: if a call held a connection, the others would starve at once. */
 const POOL_SIZE = 3;
 const SAMPLE_EVERY_MS = 20;
 /**
- * What a call held, it would hold for the 3 s that the gateway takes. A transaction whose statements leave together may
- * look idle for the moment between two packets, and is long gone by then.
+ * A call that held anything would hold it for the 3 s that the gateway takes. A pipelined transaction may look idle for
+ * the moment between two packets, but is gone long before this.
  */
 const HELD_FOR = '500 milliseconds';
 
 interface Sample {
   idle_in_transaction: number;
   transactions: number;
-  /** Connections that do nothing, and keep others from something. */
+  /** Idle connections that block others. */
   idle_with_locks: number;
 }
 
-describe('while the gateway takes its time', () => {
+describe('while the gateway is slow, the service', () => {
   let database: TestDatabase;
   let folder: TemporaryFolder;
   let service: ServiceProcess;
@@ -69,7 +69,7 @@ describe('while the gateway takes its time', () => {
     return Number(/^hapax_gateway_in_flight\{gateway="sandbox"\} (\d+)$/m.exec(metrics)?.[1]);
   }
 
-  it('holds no transaction, no lock and no connection, and others get on', async () => {
+  it('holds no transaction, no lock and no connection, and serves others', async () => {
     const answered = new AbortController();
     const charges = Promise.all(
       Array.from({ length: CALLS }, () => charge(service, newKey(), { body: SLOW })),
@@ -84,7 +84,7 @@ describe('while the gateway takes its time', () => {
 
     await eventually('all calls are at the gateway', async () => (await inFlight()) === CALLS);
     expect((await charge(service, newKey())).status).toBe(201);
-    // The fast one was answered before any of the slow ones.
+    // The fast one was answered before all of the slow ones.
     expect(await inFlight()).toBe(CALLS);
 
     expect((await charges).map(({ status }) => status)).toEqual(Array.from({ length: CALLS }, () => 201));
@@ -94,7 +94,7 @@ describe('while the gateway takes its time', () => {
     expect(held).toEqual([]);
   });
 
-  it('would have been seen to hold one', async () => {
+  it('control: a held transaction and lock are noticed', async () => {
     const holder = new Client({ connectionString: database.url });
     await holder.connect();
     await holder.query('BEGIN');

@@ -32,7 +32,7 @@ const QUERY: GatewayInquiry = {
 
 type Step = Outcome | ((signal: AbortSignal) => Promise<Outcome>);
 
-/** Answers one step after the other, and the last one for ever. */
+/** Plays one step per call, and repeats the last. */
 class ScriptedGateway extends Gateway {
   readonly name = 'scripted';
   readonly keys: string[] = [];
@@ -66,7 +66,7 @@ class ScriptedGateway extends Gateway {
   }
 }
 
-/** Never answers. One that is polite says `outcome` when it is told to stop. */
+/** Never answers, or answers `outcome` when its signal aborts. */
 function silence(outcome?: Outcome): Step {
   return (signal) =>
     new Promise((resolve) => {
@@ -117,7 +117,7 @@ describe('the outcome of several tries', () => {
     expect(inner.keys).toEqual(Array.from({ length: calls }, () => REQUEST.gatewayKey));
   });
 
-  it('counts what throws as unknown, since it may have thrown after the money moved', async () => {
+  it('is unknown if the gateway throws, because the money may have moved before that', async () => {
     const { charge } = guard([() => Promise.reject(new TypeError('a bug')), UNAVAILABLE]);
     expect(await charge()).toEqual(UNKNOWN);
   });
@@ -130,23 +130,23 @@ describe('time limits', () => {
     expect(inner.calls).toBe(2);
   });
 
-  it('believes a try that says at its end that nothing was sent', async () => {
+  it('believes a try that reports at its end that nothing was sent', async () => {
     const { charge } = guard([silence(UNAVAILABLE)], { tryTimeoutMs: 60, maxTries: 1 });
     expect(await charge()).toEqual(UNAVAILABLE);
   });
 
-  it('stops to listen to a gateway that ignores its signal', async () => {
+  it('stops listening to a gateway that ignores its signal', async () => {
     const { charge } = guard([silence()], { tryTimeoutMs: 60, maxTries: 1 });
     expect(await charge()).toEqual(UNKNOWN);
   });
 
-  it('begins no try that has no time left', async () => {
+  it('begins no try without enough time', async () => {
     const { charge, inner } = guard([silence(UNKNOWN), APPROVED], { tryTimeoutMs: 200, timeoutMs: 200 });
     expect(await charge()).toEqual(UNKNOWN);
     expect(inner.calls).toBe(1);
   });
 
-  it("ends with the operation's deadline, in a try or between two", async () => {
+  it("ends at the operation's deadline, during a try or between two", async () => {
     for (const [step, outcome] of [
       [silence(UNKNOWN), UNKNOWN],
       [UNAVAILABLE, UNAVAILABLE],
@@ -159,7 +159,7 @@ describe('time limits', () => {
     }
   });
 
-  it('lets nothing out after the deadline', async () => {
+  it('sends nothing after the deadline', async () => {
     const { charge, deadline, inner } = guard([APPROVED]);
     deadline.abort();
     expect(await charge()).toEqual(UNAVAILABLE);
@@ -168,12 +168,12 @@ describe('time limits', () => {
 });
 
 describe('the circuit breaker', () => {
-  /** Enough failures to open it. */
+  /** Enough failures to open the breaker. */
   async function open(guarded: ReturnType<typeof guard>): Promise<void> {
     for (let calls = 0; calls < 20; calls += 1) await guarded.charge();
   }
 
-  it('answers "no effect" without a call while it is open, probes with one call, and closes when that succeeds', async () => {
+  it('answers "no effect" without a call while open, probes with one call, and closes when that succeeds', async () => {
     const guarded = guard([UNAVAILABLE], { maxTries: 1 });
     await open(guarded);
     expect(await guarded.metric('hapax_gateway_breaker_state{gateway="scripted",state="open"}')).toBe(1);
@@ -187,7 +187,7 @@ describe('the circuit breaker', () => {
       void guarded.charge();
       await sleep(50);
     }
-    // Others do not wait for the probe's result.
+    // Other calls do not wait for the probe's result.
     expect(await guarded.charge()).toEqual(UNAVAILABLE);
     expect(guarded.inner.calls).toBe(21);
     guarded.inner.play(APPROVED);
@@ -197,25 +197,25 @@ describe('the circuit breaker', () => {
     expect(await guarded.metric('hapax_gateway_breaker_state{gateway="scripted",state="closed"}')).toBe(1);
   });
 
-  it('never makes an open outcome into "no effect"', async () => {
+  it('never turns an open outcome into "no effect"', async () => {
     const guarded = guard([UNKNOWN], { maxTries: 3 });
     for (let calls = 0; calls < 6; calls += 1) await guarded.charge();
     expect(guarded.inner.calls).toBe(18);
-    // This call's own second try is the failure that opens the breaker; its third one is held back.
+    // This call's second try opens the breaker, so its third is held back.
     expect(await guarded.charge()).toEqual(UNKNOWN);
     expect(guarded.inner.calls).toBe(20);
-    // The next one is never let out, so it has surely had no effect.
+    // The next call is never sent, so it surely had no effect.
     expect(await guarded.charge()).toEqual(UNAVAILABLE);
     expect(guarded.inner.calls).toBe(20);
   });
 
-  it('takes declines for a healthy gateway', async () => {
+  it('counts declines as healthy', async () => {
     const guarded = guard([DECLINED]);
     for (let calls = 0; calls < 100; calls += 1) expect(await guarded.charge()).toEqual(DECLINED);
     expect(guarded.inner.calls).toBe(100);
   });
 
-  it('keeps lookups from a gateway that is down, and calls them unknown', async () => {
+  it('sends no inquiry to a gateway that is down, and answers unknown', async () => {
     const guarded = guard([UNAVAILABLE], { maxTries: 1 });
     await open(guarded);
     expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
@@ -223,7 +223,7 @@ describe('the circuit breaker', () => {
 });
 
 describe('the bulkhead', () => {
-  it('refuses what neither runs nor fits into the queue, and runs the others as there is room', async () => {
+  it('refuses calls beyond its slots and its queue, and runs the queued ones as slots free up', async () => {
     const answers: ((outcome: Outcome) => void)[] = [];
     const guarded = guard([() => new Promise((resolve) => answers.push(resolve))], {
       maxConcurrent: 2,
@@ -243,7 +243,7 @@ describe('the bulkhead', () => {
     expect(await guarded.metric('hapax_gateway_in_flight{gateway="scripted"}')).toBe(0);
   });
 
-  it('says "no effect" at once when the deadline comes while a call waits its turn', async () => {
+  it('answers "no effect" at once when the deadline passes while a call is queued', async () => {
     const guarded = guard([silence()], { maxConcurrent: 1, tryTimeoutMs: 60_000, timeoutMs: 60_000 });
     const first = new AbortController();
     const runs = guarded.gateway.charge(REQUEST, first.signal);
@@ -257,15 +257,15 @@ describe('the bulkhead', () => {
   });
 });
 
-describe('a lookup', () => {
+describe('an inquiry', () => {
   test.each<[Finding, Finding]>([
     [APPROVED, APPROVED],
     [DECLINED, DECLINED],
     [{ kind: 'absent' }, { kind: 'absent' }],
     [UNKNOWN, UNKNOWN],
-    // That the question had no effect does not say that the call had none.
+    // An inquiry without effect does not mean that the call had none.
     [UNAVAILABLE, UNKNOWN],
-  ])('%j is handed on as %j', async (inner, outer) => {
+  ])('passes %j on as %j', async (inner, outer) => {
     const guarded = guard([APPROVED]);
     guarded.inner.finding = inner;
     expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(outer);

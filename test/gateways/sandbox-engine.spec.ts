@@ -22,7 +22,7 @@ const UNKNOWN = { kind: 'unknown' };
 const UNAVAILABLE = { kind: 'unavailable' };
 const ABSENT = { kind: 'absent' };
 
-/** What holds behind the port holds whether the provider is in this process or behind HTTP. */
+/** The port behaves the same, whether the provider is in this process or behind HTTP. */
 describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
   let sandbox: SandboxFixture;
   let server: FastifyInstance | null = null;
@@ -49,7 +49,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
       .filter((effect) => effect.transactionId === transactionId)
       .map((effect) => effect.kind);
 
-  it('approves, and the books have the effect as it was asked for', async () => {
+  it('approves, and records the requested effect in its books', async () => {
     const request = chargeRequest();
     const outcome = await gateway.charge(request, patience(1_000));
     expect(outcome).toEqual({ kind: 'approved', reference: expect.stringMatching(/^sbx_[0-9a-f]{8}_\d+$/) });
@@ -94,7 +94,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
-  it('declines a refund to a card that takes none, and anything on a charge that it does not know', async () => {
+  it('declines a refund to a card without refunds, and any call on a charge that it does not know', async () => {
     const request = chargeRequest('pm_card_refund_declined');
     const reference = await approved(gateway.charge(request, patience(1_000)));
     expect(await gateway.refund(refundRequest(request, reference), patience(1_000))).toMatchObject({
@@ -109,7 +109,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(effectsOf(request.transactionId)).toEqual(['charge']);
   });
 
-  it('answers pm_gateway_slow after three seconds, and unknown to who does not wait', async () => {
+  it('answers pm_gateway_slow after three seconds, and unknown to a client that waits less', async () => {
     const patient = chargeRequest('pm_gateway_slow');
     const hasty = chargeRequest('pm_gateway_slow');
     const startedAt = performance.now();
@@ -123,7 +123,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(effectsOf(hasty.transactionId)).toEqual(['charge']);
   });
 
-  it('refuses pm_gateway_unavailable always and pm_gateway_flaky once, before any effect', async () => {
+  it('always refuses pm_gateway_unavailable, and pm_gateway_flaky once, before any effect', async () => {
     const unavailable = chargeRequest('pm_gateway_unavailable');
     const flaky = chargeRequest('pm_gateway_flaky');
     expect(await gateway.charge(unavailable, patience(1_000))).toEqual(UNAVAILABLE);
@@ -136,7 +136,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
   });
 
   it.each(['pm_gateway_timeout_after_charge', 'pm_gateway_error_after_charge'])(
-    '%s takes the money once and does not say so; a lookup does',
+    'takes the money once for %s without saying so, and an inquiry finds it',
     async (method) => {
       const request = chargeRequest(method);
       expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
@@ -146,14 +146,14 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     },
   );
 
-  it('pm_gateway_timeout_before_charge took nothing and never answers; a lookup says absent', async () => {
+  it('takes nothing for pm_gateway_timeout_before_charge and never answers, and an inquiry says absent', async () => {
     const request = chargeRequest('pm_gateway_timeout_before_charge');
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
     expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
-  it('acts once for any number of calls under one key, at once or later', async () => {
+  it('acts once for any number of calls under one key, concurrent or later', async () => {
     const request = chargeRequest();
     const outcomes = await Promise.all(
       Array.from({ length: 20 }, () => gateway.charge(request, patience(2_000))),
@@ -182,7 +182,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     },
   );
 
-  it('refuses the first call with a key that it has said to be absent', async () => {
+  it('refuses the first call with a key that it reported absent', async () => {
     const request = chargeRequest();
     expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
     expect(await gateway.charge(request, patience(1_000))).toEqual(UNAVAILABLE);
@@ -190,7 +190,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
-  it('keeps absent true for a call that was held up on its way while it was said', async () => {
+  it('refuses a delayed call that arrives after it was reported absent', async () => {
     sandbox.engine.play(script({ arrival_ms: 300 }));
     const request = chargeRequest();
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
@@ -199,7 +199,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(effectsOf(request.transactionId)).toEqual([]);
   });
 
-  it('lets a call arrive that its client has given up', async () => {
+  it('still acts on a call that its client has given up', async () => {
     sandbox.engine.play(script({ arrival_ms: 300 }));
     const request = chargeRequest();
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
@@ -216,7 +216,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     ['silence_after', UNKNOWN, true],
     ['reset_before', UNKNOWN, false],
     ['reset_after', UNKNOWN, true],
-  ])('plays the fault %s on captures, voids and refunds as well', async (fault, expected, hasEffect) => {
+  ])('also plays the fault %s on captures, voids and refunds', async (fault, expected, hasEffect) => {
     const request = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
     const reference = await approved(gateway.charge(request, patience(1_000)));
     sandbox.engine.play(script({ calls: ['capture', 'void', 'refund'], faults: { [fault]: 1 } }));
@@ -231,7 +231,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
   });
 
   it.each(['refuse', 'error', 'silence', 'reset'])(
-    'says unknown, never absent, when a lookup meets %s',
+    'says unknown, never absent, when an inquiry meets %s',
     async (fault) => {
       const request = chargeRequest();
       const outcome = await gateway.charge(request, patience(1_000));
@@ -242,7 +242,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     },
   );
 
-  it('does not act for a caller that has given up before it asked', async () => {
+  it('does not act for a caller that gave up before it asked', async () => {
     const request = chargeRequest();
     expect(await gateway.charge(request, AbortSignal.abort())).toEqual(UNAVAILABLE);
     expect(effectsOf(request.transactionId)).toEqual([]);
@@ -250,7 +250,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
 });
 
 describe('the books', () => {
-  it('let one of two processes act for a key', async () => {
+  it('let only one of two processes act for a key', async () => {
     const sandbox = await createSandbox();
     const other = sandbox.reopen();
     const { captureMethod: _, ...rest } = chargeRequest();
@@ -267,7 +267,7 @@ describe('the books', () => {
   });
 });
 
-/** What a network does, told apart by whether anything can have been sent. */
+/** Network faults, divided by whether anything can have been sent. */
 describe('the HTTP client of the sandbox gateway', () => {
   let server: Server;
   let gateway: SandboxHttpGateway;
@@ -293,7 +293,7 @@ describe('the HTTP client of the sandbox gateway', () => {
       );
   };
 
-  it('says unavailable where the connection is refused: nothing was sent', async () => {
+  it('says unavailable if the connection is refused, because nothing was sent', async () => {
     const free = createServer().listen(0, '127.0.0.1');
     await once(free, 'listening');
     const { port } = free.address() as AddressInfo;
@@ -304,17 +304,17 @@ describe('the HTTP client of the sandbox gateway', () => {
     expect(await nobody.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
   });
 
-  it('says unknown where the connection is reset after the request was sent', async () => {
+  it('says unknown if the connection is reset after the request was sent', async () => {
     respond = (socket) => socket.resetAndDestroy();
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
   });
 
-  it('says unknown where it is closed in the middle of the answer', async () => {
+  it('says unknown if the connection closes in the middle of the answer', async () => {
     respond = (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"reference":');
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
   });
 
-  it('says unknown where nothing comes in time', async () => {
+  it('says unknown if no answer comes in time', async () => {
     respond = () => undefined;
     expect(await gateway.charge(chargeRequest(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
     expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(PATIENCE_MS))).toEqual(UNKNOWN);
@@ -328,18 +328,18 @@ describe('the HTTP client of the sandbox gateway', () => {
     ['200 OK', '{}'],
     ['200 OK', 'null'],
     ['404 Not Found', '<html>'],
-  ])('says unknown to %s %s: nobody has promised that nothing happened', async (status, body) => {
+  ])('says unknown to %s %s, because that promises nothing', async (status, body) => {
     answers(status, body);
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
     expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
   });
 
-  it('says unavailable where the gateway itself promises that there was no effect', async () => {
+  it('says unavailable if the gateway itself promises that there was no effect', async () => {
     answers('503 Service Unavailable', '{"error":{"code":"unavailable","effect":"none"}}');
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNAVAILABLE);
   });
 
-  it('takes a decline for a reason of its own as a decline', async () => {
+  it('accepts a decline for a reason that we do not know', async () => {
     answers('402 Payment Required', '{"status":"declined","failure":{"code":"lost_card","message":"Lost."}}');
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual({
       kind: 'declined',
@@ -347,7 +347,7 @@ describe('the HTTP client of the sandbox gateway', () => {
     });
   });
 
-  it('throws where the gateway does not understand us', async () => {
+  it('throws if the gateway does not understand us', async () => {
     answers('400 Bad Request', '{"error":{"code":"invalid_request","message":"no amount"}}');
     await expect(gateway.charge(chargeRequest(), patience(1_000))).rejects.toThrow('no amount');
   });

@@ -13,7 +13,7 @@ import { createTemporaryFolder } from '../support/postgres.js';
 
 export interface SandboxFixture {
   engine: SandboxEngine;
-  /** The same books as another process would open them. */
+  /** The same books, opened as another process would. */
   reopen(): SandboxBooks;
   remove(): Promise<void>;
 }
@@ -67,7 +67,7 @@ export function inquiryOf(charge: ChargeRequest): GatewayInquiry {
   };
 }
 
-/** A client that has this much patience. */
+/** A client that waits this long. */
 export function patience(ms: number): AbortSignal {
   return AbortSignal.timeout(ms);
 }

@@ -63,7 +63,7 @@ describe("the sandbox gateway's notifications", () => {
     const giveUpAt = Date.now() + 5_000;
     while (received.length < count && Date.now() < giveUpAt)
       await new Promise((resolve) => setTimeout(resolve, 10));
-    // One too many would come soon.
+    // An extra one would come soon.
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(received).toHaveLength(count);
     return events();
@@ -75,7 +75,7 @@ describe("the sandbox gateway's notifications", () => {
     return { key: request.gatewayKey, reference: 'reference' in verdict ? verdict.reference : '' };
   }
 
-  it('tell of every answered call, signed so that the official library accepts them', async () => {
+  it('report every answered call, signed so that the official library accepts them', async () => {
     const request = chargeRequest();
     const { verdict } = await engine.charge(request);
     const reference = 'reference' in verdict ? verdict.reference : '';
@@ -118,14 +118,14 @@ describe("the sandbox gateway's notifications", () => {
     expect(failed).toMatchObject({ type: 'charge.failed', data: { failure: { code: 'card_declined' } } });
   });
 
-  it('come once for a key that is sent again', async () => {
+  it('come once for a key that is sent twice', async () => {
     const request = chargeRequest();
     await engine.charge(request);
     await engine.charge(request);
     expect(await receive(1)).toMatchObject([{ data: { idempotency_key: request.gatewayKey } }]);
   });
 
-  it('come of a charge whose answer was lost', async () => {
+  it('come for a charge whose answer was lost', async () => {
     await charge('pm_gateway_timeout_after_charge');
     expect(await receive(1)).toMatchObject([{ type: 'charge.completed' }]);
   });
@@ -158,7 +158,7 @@ describe("the sandbox gateway's notifications", () => {
     expect((await receive(2)).map(({ data }) => data.reference)).toEqual([next.reference, held.reference]);
   });
 
-  it('come from the next process when one ends before it sent them', async () => {
+  it('come from the next process if one ends before it has sent them', async () => {
     engine.play(script({ notifications: { late: 1, late_ms: 200 } }));
     const { key } = await charge();
     await engine.close();
@@ -167,7 +167,7 @@ describe("the sandbox gateway's notifications", () => {
     expect(await receive(1)).toMatchObject([{ data: { idempotency_key: key } }]);
   });
 
-  it('cost a charge nothing but a column when there are none', async () => {
+  it('cost a charge only a column when there are none', async () => {
     await engine.close();
     const books = new SandboxBooks(join(folder.path, 'books.sqlite'));
     engine = new SandboxEngine(books);

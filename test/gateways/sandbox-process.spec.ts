@@ -53,7 +53,7 @@ describe('the process of the sandbox gateway', () => {
     return ((await (await fetch(`${url}/books`)).json()) as { data: [] }).data;
   }
 
-  it('keeps every effect that it has acknowledged through a kill -9 under load', async () => {
+  it('keeps every acknowledged effect through a kill -9 under load', async () => {
     const url = await start();
     const gateway = new SandboxHttpGateway(url);
     const acknowledged = new Map<string, string>();
@@ -76,7 +76,7 @@ describe('the process of the sandbox gateway', () => {
     expect(kept.size).toBeGreaterThanOrEqual(acknowledged.size);
   });
 
-  it('remembers after a kill -9 what it has answered and what it has closed', async () => {
+  it('remembers its answers and its closed keys after a kill -9', async () => {
     const first = new SandboxHttpGateway(await start());
     const [charged, declined, absent] = [chargeRequest(), chargeRequest('pm_card_declined'), chargeRequest()];
     const outcome = await first.charge(charged, patience(2_000));
@@ -92,7 +92,7 @@ describe('the process of the sandbox gateway', () => {
     expect(await booksAt(url)).toHaveLength(1);
   });
 
-  it('plays the script that it is started with, and stops on SIGTERM while a call waits', async () => {
+  it('plays the script that it was started with, and stops on SIGTERM while a call waits', async () => {
     const url = await start({ SANDBOX_GATEWAY_SCRIPT: '{"faults":{"silence_after":1}}' });
     const waiting = new SandboxHttpGateway(url).charge(chargeRequest(), patience(5_000));
     while ((await booksAt(url)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10));

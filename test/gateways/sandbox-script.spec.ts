@@ -22,12 +22,12 @@ function play(json: object, length = 200): unknown[] {
 }
 
 describe('a script', () => {
-  it('is the same from the same seed, and another from another', () => {
+  it('repeats itself with the same seed, and differs with another', () => {
     expect(play(EVERYTHING)).toEqual(play(EVERYTHING));
     expect(play(EVERYTHING)).not.toEqual(play({ ...EVERYTHING, seed: 8 }));
   });
 
-  it('meets its faults as often as it says', () => {
+  it('causes each fault as often as it says', () => {
     const run = new SandboxScriptRun(parseSandboxScript(EVERYTHING));
     const faults = Array.from({ length: MANY }, () => run.nextCall('charge')?.fault ?? 'none');
     const share = (fault: string): number => faults.filter((seen) => seen === fault).length / MANY;
@@ -37,7 +37,7 @@ describe('a script', () => {
     expect(share('error_before')).toBe(0);
   });
 
-  it('does not move one thing when another is added', () => {
+  it('does not change one fault when another is added', () => {
     const faultsOf = (json: object): unknown[] => {
       const run = new SandboxScriptRun(parseSandboxScript(json));
       return Array.from({ length: 100 }, () => run.nextCall('charge')?.fault);
@@ -47,7 +47,7 @@ describe('a script', () => {
     );
   });
 
-  it('is about the calls that it names, and for as many as it says', () => {
+  it('applies to the calls that it names, and to as many as it says', () => {
     const run = new SandboxScriptRun(
       parseSandboxScript({ calls: ['refund'], next: 2, faults: { refuse: 1 } }),
     );
@@ -57,7 +57,7 @@ describe('a script', () => {
     expect(run.nextCall('refund')).toBeNull();
   });
 
-  it('is read with every wrong field named', () => {
+  it('is rejected with every wrong field named', () => {
     const wrong = {
       seed: -1,
       calls: ['steal'],

@@ -36,7 +36,7 @@ describe("the sandbox gateway's own wire", () => {
       { 'idempotency-key': key, ...headers },
     );
 
-  it('lists every effect, and nothing that was none', async () => {
+  it('lists every effect and nothing else', async () => {
     const first = (await charge('k1', { capture_method: 'manual' })).json<{ reference: string }>();
     await charge('k2', { payment_method: 'pm_card_declined' });
     await charge('k3', { payment_method: 'pm_gateway_unavailable' });
@@ -108,7 +108,7 @@ describe("the sandbox gateway's own wire", () => {
     expect((await server.inject('/books?limit=0')).statusCode).toBe(400);
   });
 
-  it('answers a second different request under one key as providers do, and the first one as before', async () => {
+  it('refuses a different request under a used key, and still repeats the first answer', async () => {
     const first = await charge('k1');
     expect(first.statusCode).toBe(200);
     const second = await charge('k1', { amount: 2_000 });
@@ -133,14 +133,14 @@ describe("the sandbox gateway's own wire", () => {
     expect((await charge('k2')).statusCode).toBe(200);
   });
 
-  it('refuses for good the key that it has resolved as absent', async () => {
+  it('refuses a key for good after resolving it as absent', async () => {
     expect((await post('/calls/k1/resolve', {})).json()).toEqual({ status: 'absent' });
     const late = await charge('k1');
     expect(late.statusCode).toBe(410);
     expect(late.json()).toMatchObject({ error: { code: 'key_closed', effect: 'none' } });
   });
 
-  it('plays a script for all calls, or for the one that brings it', async () => {
+  it('plays a script for all calls, or for the one call that carries it', async () => {
     const own = { 'sandbox-script': JSON.stringify({ faults: { error_after: 1 } }) };
     expect((await charge('k1', {}, own)).statusCode).toBe(500);
     expect((await charge('k1')).statusCode).toBe(200);

@@ -6,7 +6,7 @@ export type Form = { [name: string]: string | Form };
 export interface ApiAnswer {
   status: number;
   body: object;
-  /** False for what is refused before the endpoint starts, which Stripe does not keep under the idempotency key. */
+  /** False if refused before the endpoint starts: Stripe does not keep that under the idempotency key. */
   kept: boolean;
 }
 
@@ -48,7 +48,7 @@ interface ChargeObject {
   status: string;
 }
 
-/** Stripe's own test tokens, and what becomes of them. */
+/** Stripe's own test tokens and their outcomes. */
 const DECLINES: Readonly<Record<string, { code: string; decline_code?: string }>> = {
   pm_card_visa_chargeDeclined: { code: 'card_declined', decline_code: 'generic_decline' },
   pm_card_visa_chargeDeclinedInsufficientFunds: { code: 'card_declined', decline_code: 'insufficient_funds' },
@@ -75,12 +75,12 @@ const CREATE_PARAMETERS = new Set([
 const CANCELABLE = new Set(['requires_payment_method', 'requires_capture', 'requires_action', 'processing']);
 const MIN_AMOUNT = 50;
 
-/** What Stripe keeps, and its endpoints without HTTP. */
+/** Stripe's objects, and its endpoints without HTTP. */
 export class StripeApi {
   readonly intents = new Map<string, Intent>();
   readonly refunds = new Map<string, RefundObject>();
   private readonly charges = new Map<string, ChargeObject>();
-  /** Ids that the search knows: new ones only once somebody indexes them, or at once. */
+  /** Ids that the search knows. A new one is added at once, or only when the test indexes it. */
   private readonly indexed = new Set<string>();
   indexAtOnce = true;
 
@@ -249,7 +249,7 @@ export class StripeApi {
     );
   }
 
-  /** The charge instead of its id, where the request says so. */
+  /** The charge instead of its id, if the request expands it. */
   private expanded(intent: Intent, form: Form, path: string): Omit<Intent, 'latest_charge'> {
     const charge = this.charges.get(intent.latest_charge ?? '');
     const expanded = { ...intent, latest_charge: charge };
@@ -288,7 +288,7 @@ export class StripeApi {
   }
 }
 
-/** Thrown for an object that is not there. */
+/** Thrown for a missing object. */
 export class Missing extends Error {
   constructor(readonly answer: ApiAnswer) {
     super('resource_missing');
@@ -326,7 +326,7 @@ function missing(param: string, id: string): ApiAnswer {
   return failed(404, { code: 'resource_missing', param, message: `No such ${param}: '${id}'` });
 }
 
-/** Newest first, in pages, as all of Stripe's lists. */
+/** Newest first, in pages, like all of Stripe's lists. */
 function list(all: readonly { id: string }[], form: Form): ApiAnswer {
   const newestFirst = all.toReversed();
   const limit = Number(form['limit'] ?? 10);
@@ -345,7 +345,7 @@ function isExpanded(form: Form, path: string): boolean {
   return Object.values((form['expand'] ?? {}) as Form).includes(path);
 }
 
-/** A leaf; a branch where one belongs is no value at all. */
+/** A leaf. A branch in its place counts as no value. */
 function text(value: string | Form | null | undefined): string {
   return typeof value === 'string' ? value : '';
 }

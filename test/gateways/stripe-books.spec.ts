@@ -8,7 +8,7 @@ import { SECRET_KEY, StripeServer } from './stripe-server.js';
 
 const ALL: TimeRange = { from: null, to: null };
 
-/** What Stripe has, as effects: through its lists and through lookups alike. */
+/** Stripe's records as effects, through its lists and through lookups. */
 describe('the books of Stripe', () => {
   let server: StripeServer;
   let gateway: StripeGateway;
@@ -33,7 +33,7 @@ describe('the books of Stripe', () => {
     return effects;
   }
 
-  /** The effects of one payment, which both ways to them have to tell alike. */
+  /** The effects of one payment. Lists and lookups have to agree on them. */
   async function effectsOf(transactionId: string, reference: string): Promise<GatewayEffect[]> {
     const effects = (await listed()).filter((effect) => effect.transactionId === transactionId);
     expect(await books.effectsOf([{ transactionId, chargeReferences: [reference] }])).toEqual(effects);
@@ -48,7 +48,7 @@ describe('the books of Stripe', () => {
 
   const authorized = () => charged(chargeRequest('pm_card_visa', { captureMethod: 'manual' }));
 
-  it('tell a charge with our ids and key', async () => {
+  it('report a charge with our ids and key', async () => {
     const { request, reference } = await charged();
     expect(await effectsOf(request.transactionId, reference)).toEqual([
       {
@@ -65,7 +65,7 @@ describe('the books of Stripe', () => {
     ]);
   });
 
-  it('tell an authorization, its capture in part and its refund', async () => {
+  it('report an authorization, its partial capture and its refund', async () => {
     const { request, reference } = await authorized();
     const capture = { ...captureRequest(request, reference), amountMinor: 1_500n };
     await gateway.capture(capture, within());
@@ -78,7 +78,7 @@ describe('the books of Stripe', () => {
     ]);
   });
 
-  it('tell a void, but none of an intent that never held any money', async () => {
+  it('report a void, but not for an intent that never reserved money', async () => {
     const { request, reference } = await authorized();
     await gateway.cancel(captureRequest(request, reference), within());
     expect(await effectsOf(request.transactionId, reference)).toMatchObject([
@@ -90,7 +90,7 @@ describe('the books of Stripe', () => {
     expect((await listed()).map(({ transactionId }) => transactionId)).not.toContain(waiting.transactionId);
   });
 
-  it('tell nothing of what was declined, is underway, or is somebody else’s', async () => {
+  it('report nothing that was declined, is under way, or belongs to somebody else', async () => {
     await gateway.charge(chargeRequest('pm_card_visa_chargeDeclined'), within());
     await gateway.charge(chargeRequest('pm_processing'), within());
     const pending = await charged(chargeRequest('pm_card_pendingRefund'));
@@ -100,7 +100,7 @@ describe('the books of Stripe', () => {
     expect(await listed()).toMatchObject([{ kind: 'charge', transactionId: pending.request.transactionId }]);
   });
 
-  it('tell a refund that somebody made by hand, but no release of what was never captured', async () => {
+  it('report a refund that was made by hand, but not the freeing of an uncaptured amount', async () => {
     const { request, reference } = await charged();
     server.api.handle('POST', '/v1/refunds', { payment_intent: reference, amount: '300' });
     expect(await effectsOf(request.transactionId, reference)).toMatchObject([
@@ -117,7 +117,7 @@ describe('the books of Stripe', () => {
     ]);
   });
 
-  it('are read page by page, and only within a range of time', async () => {
+  it('are read page by page, and only within a time range', async () => {
     for (let n = 0; n < 120; n += 1) {
       server.api.handle('POST', '/v1/payment_intents', {
         amount: '1000',
@@ -137,7 +137,7 @@ describe('the books of Stripe', () => {
     );
   });
 
-  it('are asked again after a lost answer, and say in one sentence when they cannot be asked', async () => {
+  it('are asked again after a lost answer, and say in one sentence why they cannot be asked', async () => {
     await charged();
     server.next(/payment_intents/, { kind: 'reset_before' });
     server.next(/refunds/, { kind: 'error_before' });

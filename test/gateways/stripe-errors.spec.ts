@@ -18,7 +18,7 @@ const NOTHING: StripeFailure = {
 const INVALID = { type: 'invalid_request_error', status: 400 };
 const CARD = { type: 'card_error', status: 402, intentStatus: 'requires_payment_method' };
 
-/** For every row what Stripe sends. A row without an example, or an example without a row, fails the test. */
+/** What Stripe sends, for every row. A row without an example, or an example without a row, fails the test. */
 const EXAMPLES: Readonly<Record<string, { verdict: StripeVerdict; failures: Partial<StripeFailure>[] }>> = {
   'connection failed before the request was sent': {
     verdict: 'unavailable',
@@ -132,12 +132,12 @@ test.each(STRIPE_ERRORS.map((row) => [row.name, row] as const))('%s', (name, row
     expect(stripeErrorRow({ ...NOTHING, ...failure }).name).toBe(name);
 });
 
-it('has an example for rows that exist only', () => {
+it('has no example without a row', () => {
   expect(Object.keys(EXAMPLES).toSorted()).toEqual(STRIPE_ERRORS.map(({ name }) => name).toSorted());
 });
 
-it('says that nothing moved only for reasons that it names', () => {
-  // Whatever the table does not know, and whatever came after the request was sent, stays open.
+it('says that no money moved only for a listed reason', () => {
+  // Everything that the table does not know, and every loss after the request was sent, stays open.
   expect(STRIPE_ERRORS.at(-1)).toMatchObject({ name: 'anything else', verdict: 'unknown' });
   for (const status of [500, 502, 503, 504, 529, 418, 409]) {
     expect(stripeErrorRow({ ...NOTHING, type: 'api_error', status }).verdict).toBe('unknown');
@@ -160,12 +160,12 @@ describe('decline codes', () => {
     expect(declineOf({ code, declineCode }, 'charge').code).toBe(ours);
   });
 
-  it('says so when the customer would have to authenticate', () => {
+  it('say when the customer would have to authenticate', () => {
     const decline = declineOf({ code: 'authentication_required', declineCode: null }, 'charge');
     expect(decline.message).toMatch(/authenticate/);
   });
 
-  it('calls a refund that the card refuses a refused refund', () => {
+  it('call a refund that the card refuses a declined refund', () => {
     expect(declineOf({ code: 'card_declined', declineCode: null }, 'refund').code).toBe('refund_declined');
   });
 });

@@ -6,10 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorBody, Missing, StripeApi, type ApiAnswer, type Form } from './stripe-api.js';
 
 export const SECRET_KEY = 'sk_test_localServer1234';
-/** A key that exists and may do nothing. */
+/** An API key that exists but has no permissions. */
 export const RESTRICTED_KEY = 'rk_test_localServer1234';
 
-/** What goes wrong with one request. `before` and `after` say whether Stripe has acted by then. */
+/** What goes wrong with one request: `before` Stripe has acted, or `after`. */
 export type Fault =
   | { kind: 'reset_before' | 'reset_after' | 'silent_before' | 'silent_after' | 'cut_after' }
   | { kind: 'error_before' | 'error_after' | 'rate_limit' | 'lock_timeout' | 'not_json' }
@@ -31,7 +31,7 @@ interface KeptAnswer {
 
 /**
  * Speaks Stripe's wire format: form bodies, bearer keys, its error objects, and its idempotency. Faults are scripted
- * for the next requests to a path. Written from Stripe's documentation; no more of it than the service uses.
+ * for the next requests to a path. Written from Stripe's documentation, for the parts that the service uses.
  */
 export class StripeServer {
   readonly api = new StripeApi();
@@ -66,12 +66,12 @@ export class StripeServer {
     return (this.server.address() as AddressInfo).port;
   }
 
-  /** The next request whose method and path fit meets this fault; call it again for the one after. */
+  /** The next request with a matching method and path meets this fault. Each call scripts one more. */
   next(path: RegExp, fault: Fault): void {
     this.faults.push({ path, fault });
   }
 
-  /** As after a day. */
+  /** What happens after a day. */
   forgetKeys(): void {
     this.kept.clear();
   }
@@ -127,7 +127,7 @@ export class StripeServer {
     if (earlier !== undefined) return this.replay(earlier, fingerprint, requestId, response);
     const record: KeptAnswer = { request: fingerprint, answer: null, requestId };
     if (key !== undefined) this.kept.set(key, record);
-    // The key is taken meanwhile.
+    // The key is in use meanwhile.
     if (fault?.kind === 'delay') await sleep(fault.ms);
     let answer = this.act(method, path, form, fault);
     if (fault?.kind === 'error_after') answer = serverError();

@@ -13,7 +13,7 @@ import { SECRET_KEY, StripeServer } from './stripe-server.js';
 
 const CREATE = /^POST \/v1\/payment_intents$/;
 
-/** The service as it is shipped, in a process of its own, with GATEWAY=stripe. */
+/** The shipped service in its own process, with GATEWAY=stripe. */
 describe('a service on Stripe', () => {
   let stripe: StripeServer;
   let database: TestDatabase;
@@ -75,7 +75,7 @@ describe('a service on Stripe', () => {
     expect(sent[0]?.form['metadata']).toMatchObject({ transaction_id: first.json['transaction_id'] });
   });
 
-  it('answers a decline with 402, once and for all', async () => {
+  it('answers a decline with 402 for good', async () => {
     const key = newKey();
     const declined = body({ payment_method: 'pm_card_visa_chargeDeclinedInsufficientFunds' });
     for (let tries = 1; tries <= 2; tries += 1) {
@@ -93,7 +93,7 @@ describe('a service on Stripe', () => {
     expect(stripe.requests).toHaveLength(before);
   });
 
-  it('captures a part of an authorization, and refunds a part of that', async () => {
+  it('captures part of an authorization, and refunds part of that', async () => {
     const authorized = await charge(service, newKey(), { body: body({ capture_method: 'manual' }) });
     expect(authorized.json['status']).toBe('authorized');
     const path = `/v1/payments/${String(authorized.json['transaction_id'])}`;
@@ -108,7 +108,7 @@ describe('a service on Stripe', () => {
     expect(stripe.api.intents.get(made?.payment_intent ?? '')).toMatchObject({ amount_received: 1_500 });
   });
 
-  it('tries again by itself, under the same key, what may or may not have happened', async () => {
+  it('retries by itself, under the same key, a call that may have happened', async () => {
     const before = stripe.api.intents.size;
     stripe.next(CREATE, { kind: 'reset_after' });
     expect((await charge(service, newKey(), { body: body() })).status).toBe(201);
@@ -132,7 +132,7 @@ describe('a service on Stripe', () => {
     expect(stripe.api.intents.size).toBe(before + 1);
   });
 
-  it('answers 503 without effect while Stripe lets nobody in, and charges later with the same key', async () => {
+  it('answers 503 without effect while Stripe refuses everybody, and charges later with the same key', async () => {
     const before = stripe.api.intents.size;
     for (let tries = 1; tries <= 3; tries += 1) stripe.next(CREATE, { kind: 'rate_limit' });
     const key = newKey();
@@ -146,7 +146,7 @@ describe('a service on Stripe', () => {
     expect((await charge(service, key, { body: body() })).status).toBe(201);
   });
 
-  it('has the same books as Stripe after all that, and sees what somebody does in the dashboard', async () => {
+  it('has the same books as Stripe after all this, and notices changes made in the dashboard', async () => {
     const env = {
       DATABASE_URL: database.url,
       DATA_DIR: folder.path,
@@ -158,7 +158,7 @@ describe('a service on Stripe', () => {
     const options = { from: null, to: null, merchantId: null, openAfterMs: 0, shown: 10, repair: false };
     const agreed = await reconcile(env, options);
     expect(found(agreed)).toEqual([]);
-    // All but the declined one, and of one a capture and a refund.
+    // All but the declined one. One of them also has a capture and a refund.
     expect(agreed.compared).toMatchObject({ effects: stripe.api.intents.size + 1 });
     expect(agreed.report.agrees).toBe(true);
 
@@ -173,7 +173,7 @@ describe('a service on Stripe', () => {
     ]);
   });
 
-  it('shows in its metrics how Stripe does, and in its log no secret', async () => {
+  it('shows the state of Stripe in its metrics, and no secret in its log', async () => {
     const text = await (await fetch(`${service.baseUrl}/metrics`)).text();
     expect(text).toMatch(
       /hapax_gateway_call_duration_seconds_count\{gateway="stripe",kind="refund",outcome="approved"\} 1/,

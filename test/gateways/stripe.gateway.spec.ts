@@ -87,7 +87,7 @@ function intentOf(reference: string): Intent {
   return intent;
 }
 
-/** An authorized or a completed payment, and what a later call says of it. */
+/** An authorized or completed payment, and the request of a later call on it. */
 async function paid(captureMethod: ChargeRequest['captureMethod'], changes: Partial<ChargeRequest> = {}) {
   const request = chargeRequest({ captureMethod, ...changes });
   const reference = referenceOf(await charge(request));
@@ -164,7 +164,7 @@ describe('on the wire', () => {
 });
 
 describe('the life of a payment', () => {
-  it('authorizes, captures a part, and refunds it in two parts', async () => {
+  it('authorizes, captures a part, and refunds that in two parts', async () => {
     const { reference, later, refund } = await paid('manual');
     expect(intentOf(reference)).toMatchObject({ status: 'requires_capture', amount_received: 0 });
     const captured = await gateway().capture({ ...later, amountMinor: 1_500n }, within());
@@ -193,7 +193,7 @@ describe('the life of a payment', () => {
     expect(capture).toMatchObject({ kind: 'declined', failure: { code: 'card_declined' } });
   });
 
-  it('acts once for a key, whatever the call', async () => {
+  it('acts once per key, whatever the call', async () => {
     const { request, reference, later, refund } = await paid('manual');
     const on = gateway();
     for (let tries = 1; tries <= 2; tries += 1) {
@@ -214,7 +214,7 @@ describe('the life of a payment', () => {
     ['pm_card_chargeDeclinedProcessingError', 'card_declined'],
     ['pm_card_authenticationRequired', 'card_declined'],
     ['tok_of_another_kind', 'invalid_payment_method'],
-  ])('declines %s as %s, and says the same when asked again', async (paymentMethod, code) => {
+  ])('declines %s as %s, and says the same to an inquiry', async (paymentMethod, code) => {
     const request = chargeRequest({ paymentMethod });
     const first = await charge(request);
     expect(first).toMatchObject({ kind: 'declined', failure: { code } });
@@ -228,7 +228,7 @@ describe('the life of a payment', () => {
     });
   });
 
-  it('cancels a payment that waits for its customer before it calls it declined', async () => {
+  it('cancels a payment that waits for its customer before it says declined', async () => {
     const request = chargeRequest({ paymentMethod: 'pm_requires_action' });
     server.next(/cancel$/, { kind: 'reset_before' });
     expect(await charge(request)).toEqual(UNKNOWN);
@@ -242,7 +242,7 @@ describe('the life of a payment', () => {
     expect(await charge(request)).toMatchObject({ kind: 'declined' });
   });
 
-  it('leaves a payment open that Stripe is processing, and sees its end behind the stored answer', async () => {
+  it('leaves a payment open while Stripe processes it, and finds its end despite the stored answer', async () => {
     const request = chargeRequest({ paymentMethod: 'pm_processing' });
     expect(await charge(request)).toEqual(UNKNOWN);
     const [intent] = server.api.intents.values();
@@ -254,18 +254,15 @@ describe('the life of a payment', () => {
     { kind: 'rate_limit' },
     { kind: 'answer', status: 404, error: { type: 'invalid_request_error', code: 'resource_missing' } },
     { kind: 'answer', status: 402, error: { type: 'card_error', code: 'card_declined' } },
-  ])(
-    'takes %j, said of its second question, for no word about the charge or refund itself',
-    async (fault) => {
-      server.next(/^GET /, fault);
-      expect(await charge(chargeRequest({ paymentMethod: 'pm_processing' }))).toEqual(UNKNOWN);
-      const { refund } = await paid('automatic', { paymentMethod: 'pm_card_pendingRefund' });
-      server.next(/^GET /, fault);
-      expect(await gateway().refund(refund, within())).toEqual(UNKNOWN);
-    },
-  );
+  ])('does not apply %j, the error of its second request, to the charge or refund itself', async (fault) => {
+    server.next(/^GET /, fault);
+    expect(await charge(chargeRequest({ paymentMethod: 'pm_processing' }))).toEqual(UNKNOWN);
+    const { refund } = await paid('automatic', { paymentMethod: 'pm_card_pendingRefund' });
+    server.next(/^GET /, fault);
+    expect(await gateway().refund(refund, within())).toEqual(UNKNOWN);
+  });
 
-  it('leaves a pending refund open, and sees its end behind the stored answer', async () => {
+  it('leaves a pending refund open, and finds its end despite the stored answer', async () => {
     const { refund } = await paid('automatic', { paymentMethod: 'pm_card_pendingRefund' });
     expect(await gateway().refund(refund, within())).toEqual(UNKNOWN);
     const [made] = server.api.refunds.values();
@@ -297,12 +294,12 @@ describe('errors, each as Stripe or the network sends it', () => {
     server.next(CREATE, fault);
     expect(await charge(chargeRequest(), gateway(), 300)).toEqual(outcome);
     expect(server.api.intents.size).toBe(acted);
-    // The SDK's own retries are off, the one after a reset connection included.
+    // The SDK's own retries are off, even the one after a reset connection.
     expect(server.seen(CREATE)).toHaveLength(1);
   });
 
   it.each<Fault['kind']>(['reset_before', 'reset_after', 'cut_after', 'silent_after'])(
-    'finds out by the same key what became of a charge after %s',
+    'learns by the same key what became of a charge after %s',
     async (kind) => {
       const request = chargeRequest();
       server.next(CREATE, { kind } as Fault);
@@ -312,7 +309,7 @@ describe('errors, each as Stripe or the network sends it', () => {
     },
   );
 
-  it('finds out by a lookup what became of a charge that Stripe answers 500 under its key for a day', async () => {
+  it('learns by an inquiry what became of a charge that Stripe answers with 500 for a day', async () => {
     const request = chargeRequest();
     server.next(CREATE, { kind: 'error_after' });
     expect(await charge(request)).toEqual(UNKNOWN);
@@ -324,7 +321,7 @@ describe('errors, each as Stripe or the network sends it', () => {
     });
   });
 
-  it('leaves a charge open while another request with its key is under way', async () => {
+  it('leaves a charge open while another request with its key is in progress', async () => {
     const request = chargeRequest();
     server.next(CREATE, { kind: 'delay', ms: 200 });
     const first = charge(request);
@@ -333,7 +330,7 @@ describe('errors, each as Stripe or the network sends it', () => {
     expect((await first).kind).toBe('approved');
   });
 
-  it('leaves a charge open whose key had other parameters, and tells the operator', async () => {
+  it('leaves a charge open if its key had other parameters, and logs an error', async () => {
     const request = chargeRequest();
     await charge(request);
     expect(await charge({ ...request, amountMinor: 5_000n })).toEqual(UNKNOWN);
@@ -344,14 +341,14 @@ describe('errors, each as Stripe or the network sends it', () => {
   it.each([
     ['a wrong key', 'sk_test_someOtherKey99'],
     ['a key that may not', RESTRICTED_KEY],
-  ])('had no effect with %s, and tells the operator without the key', async (_name, secretKey) => {
+  ])('says unavailable with %s, and logs an error without the key', async (_name, secretKey) => {
     expect(await charge(chargeRequest(), gateway({ secretKey }))).toEqual(UNAVAILABLE);
     expect(logged).toHaveLength(1);
     expect(logged.join()).not.toContain(secretKey);
     expect(logged.join()).not.toContain('sk_test');
   });
 
-  it('does not take a card error for a decline of a payment that has the money', async () => {
+  it('does not decline a payment that has the money because of a card error', async () => {
     const error = {
       type: 'card_error',
       code: 'card_declined',
@@ -361,14 +358,14 @@ describe('errors, each as Stripe or the network sends it', () => {
     expect(await charge()).toEqual(UNKNOWN);
   });
 
-  it('had no effect on a payment that this account does not know', async () => {
+  it('says unavailable for a payment that this account does not know', async () => {
     const { later } = await paid('manual');
     expect(await gateway().capture({ ...later, reference: 'pi_elsewhere' }, within())).toEqual(UNAVAILABLE);
   });
 });
 
-describe('connections that never stand', () => {
-  /** Listens, and says nothing: no encryption comes about. */
+describe('connections that are never established', () => {
+  /** Listens and says nothing, so that there is no TLS handshake. */
   async function deafServer(): Promise<string> {
     const deaf = createServer((socket) => {
       socket.on('error', () => undefined);
@@ -386,19 +383,19 @@ describe('connections that never stand', () => {
     cleanUps = [];
   });
 
-  it('had no effect when nobody listens', async () => {
+  it('have no effect if nothing listens', async () => {
     const other = await StripeServer.start();
     const { url } = other;
     await other.close();
     expect(await charge(chargeRequest(), gateway({ apiBase: url }))).toEqual(UNAVAILABLE);
   });
 
-  it('had no effect when the name does not exist', async () => {
+  it('have no effect if the name does not exist', async () => {
     const apiBase = 'https://stripe.invalid';
     expect(await charge(chargeRequest(), gateway({ apiBase }))).toEqual(UNAVAILABLE);
   });
 
-  it('had no effect when the certificate is not trusted, and works when it is', async () => {
+  it('have no effect if the certificate is not trusted, and work if it is', async () => {
     const secure = await StripeServer.start(LOCALHOST_CERTIFICATE);
     cleanUps.push(() => secure.close());
     expect(await charge(chargeRequest(), gateway({ apiBase: secure.url }))).toEqual(UNAVAILABLE);
@@ -409,23 +406,23 @@ describe('connections that never stand', () => {
     expect(await charge(chargeRequest(), trusting)).toEqual(UNKNOWN);
   });
 
-  it('had no effect when the other side does not encrypt', async () => {
+  it('have no effect if the server does not encrypt', async () => {
     const apiBase = server.url.replace('http:', 'https:');
     expect(await charge(chargeRequest(), gateway({ apiBase }))).toEqual(UNAVAILABLE);
     expect(server.requests).toEqual([]);
   });
 
-  it('had no effect when the time is up before the connection stands', async () => {
+  it('have no effect if the time is up before the connection is ready', async () => {
     const apiBase = await deafServer();
     expect(await charge(chargeRequest(), gateway({ apiBase }), 200)).toEqual(UNAVAILABLE);
   });
 });
 
 describe('after Stripe has forgotten a key', () => {
-  it('charges no second time: the payment is looked up first', async () => {
+  it('looks the payment up first, and does not charge it twice', async () => {
     const request = chargeRequest({ transactionId: ageOf(25) });
     server.next(CREATE, { kind: 'reset_after' });
-    // Its first try was young, as it then was.
+    // The charge was young at its first try.
     expect(await charge(request, gateway({ now: () => Date.now() - 25 * HOUR_MS }))).toEqual(UNKNOWN);
     server.forgetKeys();
     expect((await charge(request)).kind).toBe('approved');
@@ -433,7 +430,7 @@ describe('after Stripe has forgotten a key', () => {
     expect(server.seen(CREATE)).toHaveLength(1);
   });
 
-  it('sends a charge that Stripe has no trace of, and none that may be there', async () => {
+  it('sends a charge that Stripe has no trace of, but not one that Stripe may have', async () => {
     const request = chargeRequest({ transactionId: ageOf(25) });
     server.next(/search$/, { kind: 'error_before' });
     expect(await charge(request)).toEqual(UNKNOWN);
@@ -442,7 +439,7 @@ describe('after Stripe has forgotten a key', () => {
     expect(server.seen(CREATE)).toHaveLength(1);
   });
 
-  it('refunds no second time', async () => {
+  it('does not refund twice', async () => {
     const { refund } = await paid('automatic');
     const old = { ...refund, refundId: ageOf(25), amountMinor: 100n };
     const first = await gateway().refund(old, within());
@@ -451,7 +448,7 @@ describe('after Stripe has forgotten a key', () => {
     expect(server.api.refunds.size).toBe(1);
   });
 
-  it('knows its own capture and cancel by what they left behind', async () => {
+  it('recognizes its own capture and cancel by what they left behind', async () => {
     const captured = await paid('manual');
     const canceled = await paid('manual');
     for (let tries = 1; tries <= 2; tries += 1) {
@@ -465,8 +462,8 @@ describe('after Stripe has forgotten a key', () => {
   });
 });
 
-describe('lookups', () => {
-  it('finds captures, cancels and refunds by their payment, and says when there is none', async () => {
+describe('inquiries', () => {
+  it('find captures, cancels and refunds by their payment, and say if there is none', async () => {
     const { request, reference, later, refund } = await paid('manual');
     const ask = (kind: GatewayInquiry['kind'], gatewayKey: string, refundId: string | null = null) =>
       gateway().inquire(inquiryOf(request, { kind, gatewayKey, reference, refundId }), within());
@@ -481,7 +478,7 @@ describe('lookups', () => {
     expect(await ask('refund', 'a key', refund.refundId)).toEqual(refunded);
   });
 
-  it('finds a charge that the search does not know yet in the list', async () => {
+  it('find a charge in the list that the search does not know yet', async () => {
     server.api.indexAtOnce = false;
     const request = chargeRequest();
     const reference = referenceOf(await charge(request));
@@ -491,7 +488,7 @@ describe('lookups', () => {
     expect(server.seen(/^GET \/v1\/payment_intents$/)).toHaveLength(2);
   });
 
-  it('finds a decline', async () => {
+  it('find a decline', async () => {
     const request = chargeRequest({ paymentMethod: 'pm_card_visa_chargeDeclinedInsufficientFunds' });
     await charge(request);
     expect(await gateway().inquire(inquiryOf(request), within())).toMatchObject({
@@ -500,14 +497,14 @@ describe('lookups', () => {
     });
   });
 
-  it('calls nothing absent that was sent within the last hour, however old the payment is', async () => {
+  it('never say absent within an hour of the last send, however old the payment is', async () => {
     const query = inquiryOf(chargeRequest({ transactionId: ageOf(30) }));
     const sent = (hoursAgo: number): Date => new Date(Date.now() - hoursAgo * HOUR_MS);
     expect(await gateway().inquire({ ...query, unknownSince: sent(0.9) }, within())).toEqual(UNKNOWN);
     expect(await gateway().inquire({ ...query, unknownSince: sent(1.1) }, within())).toEqual(ABSENT);
   });
 
-  it('calls no young charge absent, since its request may still be on its way', async () => {
+  it('never say absent for a young charge, because its request may still be on its way', async () => {
     expect(
       await gateway().inquire(inquiryOf(chargeRequest({ transactionId: ageOf(0.9) })), within()),
     ).toEqual(UNKNOWN);
@@ -516,7 +513,7 @@ describe('lookups', () => {
     ).toEqual(ABSENT);
   });
 
-  it('calls no charge absent that may be further back in the list than it reads', async () => {
+  it('never say absent for a charge that may be on a later page of the list than they read', async () => {
     for (let others = 0; others < 1_001; others += 1)
       server.api.intents.set(`pi_${others}`, anotherIntent(others));
     expect(await gateway().inquire(inquiryOf(chargeRequest({ transactionId: ageOf(5) })), within())).toEqual(
@@ -524,7 +521,7 @@ describe('lookups', () => {
     );
   });
 
-  it('says that it could not ask', async () => {
+  it('say when Stripe could not be asked', async () => {
     const request = chargeRequest();
     await charge(request);
     server.next(/search$/, { kind: 'reset_before' });

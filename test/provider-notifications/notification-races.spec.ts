@@ -39,7 +39,7 @@ describe('a notification and the claim that it is about', () => {
     return claim!;
   }
 
-  /** The three statements by which notifications are taken in. */
+  /** The three statements that take notifications in. */
   const issueReceive = (tx: Transaction, told: ReturnType<typeof about>) =>
     [
       db.openClaims.lockResources(tx, [told.resourceId]),
@@ -47,13 +47,13 @@ describe('a notification and the claim that it is about', () => {
       db.openClaims.hasten(tx, [told]),
     ] as const;
 
-  /** Whether it was new, and whether it made a claim due. */
+  /** @returns whether it was new, and whether it made a claim due. */
   async function receive(told: ReturnType<typeof about>, guards: Guards = asItIs) {
     const [, fresh, hastened] = await db.transactions.run((tx) => issueReceive(guards(tx), told));
     return { fresh: fresh.size === 1, hastened: hastened.has(told.resourceId) };
   }
 
-  /** The end of a call that is unknown. @returns whether the claim is due at once. */
+  /** Ends a call with an unknown outcome. @returns whether the claim is due at once. */
   async function endUnknown(claim: Claim, guards: Guards = asItIs): Promise<boolean> {
     const [, due] = await db.transactions.run((plain) => {
       const tx = guards(plain);
@@ -65,13 +65,13 @@ describe('a notification and the claim that it is about', () => {
     return due;
   }
 
-  /** As recovery takes what is due, this claim among others. */
+  /** Takes over what is due, like recovery, and returns this claim of it. */
   async function takeOver({ claimId }: Claim): Promise<Claim> {
     const taken = await db.openClaims.takeExpired(LONG_LEASE_MS, 100);
     return taken.find((claim) => claim.claimId === claimId)!;
   }
 
-  it('meet once: a copy makes nothing due any more', async () => {
+  it('meet once: a copy makes nothing due', async () => {
     const claim = await newClaim();
     await endUnknown(claim);
     const told = about(claim);
@@ -102,7 +102,7 @@ describe('a notification and the claim that it is about', () => {
     expect(await receive(told)).toEqual({ fresh: true, hastened: true });
   });
 
-  it('leave a claim alone that is being worked on, and every other claim', async () => {
+  it('do not meet while the claim is in progress, and other claims stay as they are', async () => {
     const [running, other] = [await newClaim(), await newClaim()];
     await endUnknown(other);
     const before = await db.query('SELECT k::text FROM idempotency_keys k ORDER BY 1');
@@ -110,17 +110,17 @@ describe('a notification and the claim that it is about', () => {
     expect(await db.query('SELECT k::text FROM idempotency_keys k ORDER BY 1')).toEqual(before);
   });
 
-  it('that came during the call makes the claim due at its end', async () => {
+  it('meet at the end of the call, if the notification came during the call', async () => {
     const claim = await newClaim();
     expect(await receive(about(claim))).toEqual({ fresh: true, hastened: false });
     expect(await endUnknown(claim)).toBe(true);
     const again = await takeOver(claim);
     expect(again.attempt).toBe(2);
-    // It came before this attempt, which could already see what it was about.
+    // The notification is older than this attempt, which could already see what it reports.
     expect(await endUnknown(again)).toBe(false);
   });
 
-  it('control: if older ones counted, a call that stays unknown would be due for ever', async () => {
+  it('control: if older notifications counted, a call that stays unknown would always be due', async () => {
     const claim = await newClaim();
     await receive(about(claim));
     await endUnknown(claim);
@@ -128,7 +128,7 @@ describe('a notification and the claim that it is about', () => {
     expect(await endUnknown(await takeOver(claim), unguarded)).toBe(true);
   });
 
-  /** The notification's transaction has run its statements and is not committed; meanwhile the call ends. */
+  /** The call ends after the notification's transaction has run its statements and before it commits. */
   async function race(guards: Guards): Promise<{ hastened: boolean; due: boolean }> {
     const claim = await newClaim();
     const told = about(claim);
@@ -160,7 +160,7 @@ describe('a notification and the claim that it is about', () => {
     return waiting.length > 0;
   }
 
-  it('take turns when they come at the same moment, so that neither misses the other', async () => {
+  it('take turns if they come at the same moment, so that neither misses the other', async () => {
     expect(await race(asItIs)).toEqual({ hastened: false, due: true });
   });
 
@@ -169,7 +169,7 @@ describe('a notification and the claim that it is about', () => {
     expect(await race(unguarded)).toEqual({ hastened: false, due: false });
   });
 
-  it('find each other by their keys, however many there are', async () => {
+  it('find each other by index, however many there are', async () => {
     const plans: string[] = [];
     const explain: Transaction = {
       query: async ({ text, values }) => {

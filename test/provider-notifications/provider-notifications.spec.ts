@@ -30,7 +30,7 @@ describe("the payment provider's notifications", () => {
       RATE_LIMIT: '1000/s',
     });
     baseUrl = (await service.app.getUrl()).replace('[::1]', '127.0.0.1');
-    // Whatever is recovered from here on is recovered because of a notification.
+    // From here on, only a notification makes recovery run.
     await service.app.get(RecoveryWorker)['rounds'].stop();
   });
   afterEach(() => engine().play(null));
@@ -40,7 +40,7 @@ describe("the payment provider's notifications", () => {
   const send = (told: Notification, headers?: Record<string, string>) =>
     sendNotification(baseUrl, told, headers);
 
-  /** A charge of which we do not know what became. */
+  /** A charge with an unknown outcome. */
   async function unknownCharge(body = AFTER): Promise<{ key: string; payment: PaymentRow }> {
     const key = newKey();
     expect(await charge({ baseUrl }, key, { body })).toMatchObject({ status: 202 });
@@ -52,7 +52,7 @@ describe("the payment provider's notifications", () => {
     return payment!;
   }
 
-  /** As the provider names a call: by our ids and by the key that it was sent with. */
+  /** A notification that names a call like the provider: by our ids and the gateway key. */
   const about = ({ transaction_id, claim_id }: PaymentRow): Notification =>
     notification({ transaction_id, idempotency_key: claim_id });
 
@@ -62,7 +62,7 @@ describe("the payment provider's notifications", () => {
   const rows = ({ id }: Notification) =>
     service.evidence.query('SELECT type FROM gateway_notifications WHERE event_id = $1', [id]);
 
-  it('resolve a call whose outcome is unknown at once, and nobody else does', async () => {
+  it('resolve a call with an unknown outcome at once, and without one it stays unknown', async () => {
     const [told, other, refused] = await Promise.all([
       unknownCharge(),
       unknownCharge(),
@@ -78,7 +78,7 @@ describe("the payment provider's notifications", () => {
   });
 
   it('act once, however often and however concurrently each is sent', async () => {
-    // The provider cannot be asked, so the outcome stays unknown, and acting again would be seen.
+    // The provider cannot be asked, so the outcome stays unknown, and a second action would be noticed.
     engine().play(script({ lookups: { faults: { error: 1 } } }));
     const { key, payment } = await unknownCharge();
     const told = about(payment);
@@ -99,7 +99,7 @@ describe("the payment provider's notifications", () => {
     await eventually('it has acted again', async () => (await attempts(key)) === 3);
   });
 
-  /** Nobody works on it any more. */
+  /** Whether the lease is over. */
   async function isWaiting(key: string): Promise<boolean> {
     const [claim] = await service.evidence.query<{ waiting: boolean }>(
       `SELECT lease_expires_at <= clock_timestamp() AS waiting
@@ -109,7 +109,7 @@ describe("the payment provider's notifications", () => {
     return claim?.waiting === true;
   }
 
-  it('that come before our own call has returned are not lost when it ends unknown', async () => {
+  it('are not lost if they come before our own call ends unknown', async () => {
     const key = newKey();
     const calling = charge({ baseUrl }, key, { body: AFTER });
     await eventually('the money has moved', async () => (await service.evidence.effects(key)).length > 0);
@@ -118,7 +118,7 @@ describe("the payment provider's notifications", () => {
     expect(await calling).toMatchObject({ status: 202, json: { status: 'pending' } });
     await ended(key);
     await expectChargedOnce(service.evidence, key);
-    // Which is the order that this is about.
+    // The order that this test needs.
     expect(
       await service.evidence.query(
         `SELECT n.received_at < k.unknown_since AS earlier FROM gateway_notifications n, idempotency_keys k
@@ -129,7 +129,7 @@ describe("the payment provider's notifications", () => {
     expect(await attempts(key)).toBe(2);
   });
 
-  it('that come before our own call has returned change nothing when it returns', async () => {
+  it('change nothing if they come before our own call ends well', async () => {
     engine().play(script({ latency_ms: 300 }));
     const key = newKey();
     const calling = charge({ baseUrl }, key);
@@ -140,7 +140,7 @@ describe("the payment provider's notifications", () => {
     expect(await attempts(key)).toBe(1);
   });
 
-  it('that are older than an attempt do not make it ask again and again', async () => {
+  it('do not cause more inquiries if they are older than the attempt', async () => {
     engine().play(script({ lookups: { faults: { error: 1 } } }));
     const { key, payment } = await unknownCharge();
     await send(about(payment));
@@ -149,7 +149,7 @@ describe("the payment provider's notifications", () => {
     expect(await attempts(key)).toBe(2);
   });
 
-  it('are right out of order, and what they claim is not believed', async () => {
+  it('work out of order, and what they claim is not believed', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_timeout_after_charge', capture_method: 'manual' });
     await charge({ baseUrl }, key, { body });
@@ -168,7 +168,7 @@ describe("the payment provider's notifications", () => {
   });
 
   it('resolve many at once, more than recovery takes over in one go', async () => {
-    // Without many that end well, the circuit breaker would keep the others back.
+    // Without many successful charges, the circuit breaker would hold the others back.
     await Promise.all(Array.from({ length: 80 }, () => charge({ baseUrl }, newKey())));
     const charges = await Promise.all(Array.from({ length: 30 }, () => unknownCharge()));
     await Promise.all(charges.map(({ payment }) => send(about(payment))));
@@ -179,10 +179,10 @@ describe("the payment provider's notifications", () => {
   it.each<[string, object]>([
     ['a payment that is not ours', { transaction_id: '019b2f6e-0000-7000-8000-000000000000' }],
     ['a refund that is not ours', { refund_id: '019b2f6e-0000-7000-8000-000000000001' }],
-    ['an id that is none', { transaction_id: 'order-1' }],
+    ['an invalid id', { transaction_id: 'order-1' }],
     ['an id of another type', { transaction_id: 17, refund_id: ['x'] }],
     ['nothing', {}],
-  ])('about %s are taken in, and nothing happens', async (_what, data) => {
+  ])('about %s are accepted and change nothing', async (_what, data) => {
     const before = await state();
     expect(await send(notification(data))).toMatchObject({ status: 204 });
     expect(await state()).toEqual(before);
@@ -239,12 +239,12 @@ describe("the payment provider's notifications", () => {
       expect([answer.status, answer.code]).toEqual([status, code]);
     });
 
-    it('with an event id that no column holds, though it is signed', async () => {
+    it('with an event id that fits no column, even if it is signed', async () => {
       const told = { ...valid(), id: 'x'.repeat(256) };
       expect(await send(told)).toMatchObject({ status: 400, code: 'malformed_body' });
     });
 
-    it('with bytes that are not UTF-8, whatever they would be decoded to', async () => {
+    it('with bytes that are not UTF-8, even if they decode to the signed text', async () => {
       const told = valid();
       const text = told.body.replace('}', ',"x":"\ufffd"}');
       const bytes = Buffer.from(text).toString('latin1').replace('\xef\xbf\xbd', '\xff');
@@ -275,7 +275,7 @@ describe("the payment provider's notifications", () => {
       expect([answer.status, answer.code]).toEqual([404, 'not_found']);
     });
 
-    it('without limiting those that are not, nor the API, however many are forged', async () => {
+    it('without rate-limiting valid ones or the API, however many are forged', async () => {
       const forged = valid();
       for (let n = 0; n < 120; n += 1) await send(forged, {});
       expect(await send(valid())).toMatchObject({ status: 204 });
@@ -285,7 +285,7 @@ describe("the payment provider's notifications", () => {
     });
   });
 
-  it('are forgotten when no provider sends them again, and not before', async () => {
+  it('are deleted when no provider resends them any more, and not before', async () => {
     const insert = (age: string) =>
       service.evidence.query(
         `INSERT INTO gateway_notifications (gateway, event_id, type, resource_id, received_at)

@@ -28,7 +28,7 @@ describe('the service with the sandbox gateway in its process, as it starts by d
     return rows.map(({ type }) => type);
   };
 
-  it('is told of a charge whose answer was lost, and knows its end before it would have asked', async () => {
+  it('is notified of a charge whose answer was lost, and knows its end before it would have inquired', async () => {
     const key = newKey();
     expect(await charge(service, key, { body: LOST })).toMatchObject({ status: 202 });
     await eventually('it is known', async () => {
@@ -45,7 +45,7 @@ describe('the service with the sandbox gateway in its process, as it starts by d
     expect(claim).toEqual({ early: true });
   });
 
-  it('is not told of an ordinary charge, which would only make it slower', async () => {
+  it('is not notified of an ordinary charge, which would only slow it down', async () => {
     const key = newKey();
     expect(await charge(service, key)).toMatchObject({ status: 201 });
     await new Promise((resolve) => setTimeout(resolve, MOMENT_MS));

@@ -40,9 +40,9 @@ describe("Stripe's notifications", () => {
       STRIPE_WEBHOOK_SECRET: SECRET,
     });
     baseUrl = (await service.app.getUrl()).replace('[::1]', '127.0.0.1');
-    // Whatever is recovered from here on is recovered because of a notification.
+    // From here on, only a notification makes recovery run.
     await service.app.get(RecoveryWorker)['rounds'].stop();
-    // A first connection that takes too long has sent nothing, which is no unknown outcome.
+    // A first connection that takes too long has sent nothing, so its outcome would not be unknown.
     await charge();
   });
   afterAll(async () => {
@@ -105,7 +105,7 @@ describe("Stripe's notifications", () => {
     await becomes(`/v1/refunds/${String(refund.json['refund_id'])}`, 'completed');
   });
 
-  it('resolve nothing by what they say, only by what Stripe has on record', async () => {
+  it('resolve a call by what Stripe has on record, and never by what they say', async () => {
     stripe.next(/^POST \/v1\/payment_intents$/, { kind: 'silent_before' });
     const pending = await charge();
     const id = String(pending.json['transaction_id']);
@@ -117,7 +117,7 @@ describe("Stripe's notifications", () => {
     };
     const told = event('payment_intent.succeeded', lie);
     expect(await send(told)).toMatchObject({ status: 204 });
-    // Stripe has no trace of it, which a minute later it might: that is unknown, and no charge.
+    // Stripe has no trace of it but might a minute later, so the outcome stays unknown and nothing is charged.
     await eventually('it was asked', async () => {
       const [claim] = await service.evidence.query<{ attempt: number; ended: boolean }>(
         `SELECT attempt, lease_expires_at <= clock_timestamp() AS ended FROM idempotency_keys WHERE resource_id = $1`,
@@ -145,7 +145,7 @@ describe("Stripe's notifications", () => {
       'payment_intent.succeeded',
       { object: 'payment_intent', metadata: { transaction_id: '17' } },
     ],
-  ])('about %s are taken in, and nothing is kept', async (_what, type, object) => {
+  ])('about %s are accepted and not kept', async (_what, type, object) => {
     const told = event(type, object);
     expect(await send(told)).toMatchObject({ status: 204 });
     expect(
@@ -180,14 +180,14 @@ describe("Stripe's notifications", () => {
   });
 
   it.each(['', '{"id":', 'null', '[]', '{"object":"event"}', '{"id":"evt_1","type":"\\u0000"}'])(
-    'are refused when what is signed is %j',
+    'are refused if the signed body is %j',
     async (body) => {
       const answer = await send({ id: '', body });
       expect([answer.status, answer.code]).toEqual([400, 'malformed_body']);
     },
   );
 
-  it('are not listened to without a secret, nor are those of a gateway that is not in use', async () => {
+  it('are not accepted without a secret, nor from a gateway that is not in use', async () => {
     const told = event('ping', {});
     const path = '/v1/gateways/sandbox/notifications';
     expect(await sendNotification(baseUrl, told, {}, path)).toMatchObject({ status: 404, code: 'not_found' });

@@ -148,7 +148,7 @@ export class SandboxEngine {
   }
 
   /**
-   * What became of a key. `absent` is final: the answer closes the key, and a call that arrives with it later is refused.
+   * What became of a key. `absent` is final: it closes the key, and a call that arrives with it later is refused.
    * Otherwise "absent" would only mean "not yet".
    */
   resolve(gatewayKey: string, own?: SandboxScript): SandboxLookupReply {

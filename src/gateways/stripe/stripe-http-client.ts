@@ -25,9 +25,9 @@ export class StripeTransportError extends Error {
 }
 
 /**
- * Replaces the SDK's own HTTP client, for three reasons. It ends a request when our signal aborts; the SDK can only limit
- * how long a socket is idle. It knows whether a failed request was sent, which decides between "surely no effect" and
- * "maybe one". And the SDK repeats a request once after a reset connection, even with its retries switched off: it
+ * Replaces the SDK's own HTTP client, for three reasons. It ends a request when our signal aborts; the SDK can only
+ * limit how long a socket is idle. It knows whether a failed request was sent, which decides between "surely no effect"
+ * and "maybe one". And the SDK repeats a request once after a reset connection, even with its retries switched off: it
  * recognizes those by a `code`, which the errors of this client do not have.
  */
 export class StripeHttpClient implements Stripe.HttpClient {

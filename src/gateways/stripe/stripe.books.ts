@@ -28,8 +28,8 @@ const NOT_OURS = '';
 type IntentOf = Stripe.PaymentIntent | null;
 
 /**
- * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else on
- * the same account. It is left out, and so are its refunds. A refund of our intent counts even if it was made by hand.
+ * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else
+ * on the same account. It is left out, and so are its refunds. A refund of our intent counts even if made by hand.
  */
 export class StripeBooks extends GatewayBooks {
   readonly name = 'stripe';

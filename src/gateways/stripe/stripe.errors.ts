@@ -19,8 +19,8 @@ export interface StripeFailure {
 }
 
 /**
- * What follows from an error. `look`: the object is not in the state that the call needs, perhaps because an earlier try
- * of the same call changed it. What Stripe has on record decides between approved and declined.
+ * What follows from an error. `look`: the object is not in the state that the call needs, perhaps because an earlier
+ * try of the same call changed it. What Stripe has on record decides between approved and declined.
  */
 export type StripeVerdict = 'declined' | 'unavailable' | 'unknown' | 'look';
 
@@ -195,8 +195,8 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     code: 'refund_declined',
   },
   {
-    // Every other 4xx: our request or the account's settings are wrong. An unknown reference means an API key of another
-    // account or mode. Refused before anything is done, and not the client's fault.
+    // Every other 4xx: our request or the account's settings are wrong. An unknown reference means an API key of
+    // another account or mode. Refused before anything is done, and not the client's fault.
     name: 'request refused',
     when: ({ status }) => status !== null && [400, 402, 404].includes(status),
     verdict: 'unavailable',

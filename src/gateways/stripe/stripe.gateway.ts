@@ -135,7 +135,7 @@ export class StripeGateway extends Gateway {
 
   /**
    * `absent` only if Stripe's record is complete and the call was last sent more than an hour ago, so that it cannot be
-   * executed any more. For a charge without a reference: only if neither the search nor the list of the last hour has it.
+   * executed any more. A charge without a reference is absent if neither the search nor the last hour's list has it.
    */
   inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
     return this.lookUp(signal, () => this.lookups.inquire(inquiry));
