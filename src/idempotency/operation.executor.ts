@@ -38,7 +38,7 @@ export interface Execution {
 }
 
 /** What came of asking; `too late` where no time was left to ask. */
-type Asked<Answer> = Ended<Answer> | { kind: 'too late' };
+type Asked<Result> = Ended<Result> | { kind: 'too late' };
 
 /** Carries a claim from its reservation to its answer: call, then settle. The claim must be ours. */
 @Injectable()

@@ -1,4 +1,4 @@
-import { loadConfig } from '../../src/config/config.js';
+import { loadConfig } from '../../src/config/load-config.js';
 import { codes, readPage, tableRows } from './pages.js';
 
 describe('docs/configuration.md', () => {
