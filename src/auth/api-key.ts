@@ -9,7 +9,7 @@ const CHECKSUM_LENGTH = 6;
 /** `hpx_live_` and four characters of the secret, so that a person can tell keys apart; 166 bits stay unknown. */
 const SHOWN_LENGTH = 13;
 
-export interface NewApiKey {
+interface NewApiKey {
   /** The key itself, which nobody sees again. */
   apiKey: string;
   keyHash: Buffer;

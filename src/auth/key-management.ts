@@ -10,7 +10,7 @@ export interface IssuedKey extends ApiKeyRecord {
   apiKey: string;
 }
 
-export interface RotatedKey extends IssuedKey {
+interface RotatedKey extends IssuedKey {
   replaces: string;
   /** When the old key stops to work. */
   oldExpiresAt: Date;

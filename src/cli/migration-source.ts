@@ -1,4 +1,4 @@
-export interface SqlStatement {
+interface SqlStatement {
   readonly query: string;
   readonly parameters?: readonly unknown[] | undefined;
 }

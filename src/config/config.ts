@@ -1,10 +1,10 @@
 import type { SandboxScript } from './sandbox-script.js';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
+type LogLevel = (typeof LOG_LEVELS)[number];
 
 export const MISSING_KEY_POLICIES = ['reject', 'derive'] as const;
-export type MissingKeyPolicy = (typeof MISSING_KEY_POLICIES)[number];
+type MissingKeyPolicy = (typeof MISSING_KEY_POLICIES)[number];
 
 export const GATEWAY_NAMES = ['sandbox', 'stripe'] as const;
 export type GatewayName = (typeof GATEWAY_NAMES)[number];

@@ -1,6 +1,6 @@
 /** A script says how the sandbox provider misbehaves on purpose. Here is what one may say, and how we read it. */
 
-export const SANDBOX_CALLS = ['charge', 'capture', 'void', 'refund'] as const;
+const SANDBOX_CALLS = ['charge', 'capture', 'void', 'refund'] as const;
 export type SandboxCallName = (typeof SANDBOX_CALLS)[number];
 
 /**

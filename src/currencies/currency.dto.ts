@@ -1,7 +1,7 @@
 import { ApiProperty, ApiSchema } from '@nestjs/swagger';
 import type { Currency } from './currencies.js';
 
-export class CurrencyDto implements Currency {
+class CurrencyDto implements Currency {
   @ApiProperty({ example: 'KWD', pattern: '^[A-Z]{3}$', description: 'ISO 4217.' })
   code: string;
 

@@ -5,12 +5,12 @@ export class LivenessDto {
   status: 'ok';
 }
 
-export class ReadinessChecksDto {
+class ReadinessChecksDto {
   @ApiProperty({ enum: ['up', 'down'] })
   database: 'up' | 'down';
 }
 
-export class UnknownOutcomesDto {
+class UnknownOutcomesDto {
   @ApiProperty({ type: 'integer', example: 0, description: 'Calls that the gateway has not answered.' })
   count: number;
 
@@ -18,7 +18,7 @@ export class UnknownOutcomesDto {
   oldest_seconds: number;
 }
 
-export class WaitingEventsDto {
+class WaitingEventsDto {
   @ApiProperty({ example: 'nats' })
   sink: string;
 

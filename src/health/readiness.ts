@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { ReadinessDto } from './health.dto.js';
 
-export type ReadinessReport = Pick<ReadinessDto, 'status' | 'checks'>;
+type ReadinessReport = Pick<ReadinessDto, 'status' | 'checks'>;
 
 /** A database that takes longer than this for nothing at all is down as far as payments are concerned. */
 const DATABASE_TIMEOUT_MS = 1_000;

@@ -21,7 +21,7 @@ export const REQUEST_ID_HEADER = {
   },
 } as const;
 
-export const REPLAYED_HEADER = {
+const REPLAYED_HEADER = {
   'Idempotent-Replayed': {
     description:
       'Whether this is the first answer given again (`true`), or the first answer itself (`false`).',
@@ -29,14 +29,14 @@ export const REPLAYED_HEADER = {
   },
 } as const;
 
-export const PREFERENCE_HEADER = {
+const PREFERENCE_HEADER = {
   'Preference-Applied': {
     description: 'The wait that was granted, where `Prefer` asked for one.',
     schema: { ...STRING, example: 'wait=10' },
   },
 } as const;
 
-export const DERIVED_KEY_HEADER = {
+const DERIVED_KEY_HEADER = {
   'Idempotency-Key': {
     description: 'The key that was derived for a request that brought none, where the service does that.',
     schema: { ...STRING, example: 'bb3bb3fa86c3a0a1d2d2ac1d0f9c9d0e7e6d2b6d1d5f0d8c7f0a6a9d6f1e4c52' },
@@ -62,7 +62,7 @@ export const LOCATION_HEADER = {
   },
 } as const;
 
-export const RETRY_AFTER_HEADER = {
+const RETRY_AFTER_HEADER = {
   'Retry-After': {
     description: 'Seconds to wait before the next try.',
     schema: { type: 'integer', minimum: 0, example: 1 },

@@ -7,10 +7,10 @@ export type Retry = 'same_key' | 'new_key' | 'none';
 /** Whether money moved. `unknown` is said whenever it is not certain that nothing did. */
 export type Effect = 'none' | 'applied' | 'unknown';
 
-export type RefusalOf<Code extends RefusalCode> = Refusal & { code: Code };
+type RefusalOf<Code extends RefusalCode> = Refusal & { code: Code };
 
 /** What the wire says of one code. */
-export interface ProblemKind<Code extends RefusalCode = RefusalCode> {
+interface ProblemKind<Code extends RefusalCode = RefusalCode> {
   status: number;
   title: string;
   retry: Retry;
@@ -299,7 +299,7 @@ export function problemKind(code: RefusalCode): ProblemKind {
   return PROBLEMS[code];
 }
 
-export interface RenderedProblem {
+interface RenderedProblem {
   status: number;
   headers: Record<string, string>;
   body: string;

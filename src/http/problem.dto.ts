@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { PROBLEM_CODES } from './problem-table.js';
 
 /** One field that is wrong. */
-export class FieldErrorDto {
+class FieldErrorDto {
   @ApiProperty({ example: 'amount' })
   field: string;
 

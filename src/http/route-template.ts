@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 
 /** Stands for every address that no route matches, so that nobody can make up labels. */
-export const UNMATCHED_ROUTE = 'unmatched';
+const UNMATCHED_ROUTE = 'unmatched';
 
 /** The route as it was declared, such as `/v1/payments/:transactionId`: what logs and metrics may name. */
 export function routeTemplate(request: FastifyRequest): string {
