@@ -9,7 +9,7 @@ const READY_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 12_000;
 const POLL_MS = 25;
 const RESTART_MS = 250;
-/** Below the ports that systems use for outgoing connections, so that nobody takes a port while its process is down. */
+/** Below the ports that systems use for outgoing connections, so that no other program takes one while its process is down. */
 const FIRST_PORT = 20_000;
 const LAST_PORT = 29_999;
 

@@ -20,9 +20,9 @@ ${arrows.join('\n')}
 ${ends.map((status) => `    ${status} --> [*]`).join('\n')}
 \`\`\`
 
-- \`pending\`: our intent is written, and the gateway's word is not known yet. No timer ends it.
+- \`pending\`: our intent is written, but the gateway's outcome is not known yet. No timer ends it.
 - \`authorized\`: the money is set aside, and one capture or one cancel may end that.
-- \`completed\`: the money was taken. How much of it went back is \`amount_refunded\`, which is no state.
+- \`completed\`: the money was taken. The refunded part is in \`amount_refunded\`, and is not a state.
 - \`failed\` and \`canceled\` are final.
 `;
 
