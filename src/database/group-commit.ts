@@ -12,7 +12,7 @@ interface Waiting<Item, Result> {
   reject: (error: unknown) => void;
 }
 
-export interface GroupCommitOptions<Item> {
+interface GroupCommitOptions<Item> {
   /** Called with the size of each group that is committed. */
   onGroup?: (size: number) => void;
   /** Items with the same subject never share a group: one statement would change their common row only once. */
