@@ -214,7 +214,7 @@ describe('the life of a payment', () => {
     ['pm_card_chargeDeclinedProcessingError', 'card_declined'],
     ['pm_card_authenticationRequired', 'card_declined'],
     ['tok_of_another_kind', 'invalid_payment_method'],
-  ])('declines %s as %s, and says the same to an inquiry', async (paymentMethod, code) => {
+  ])('declines %s as %s, and repeats that under the same key', async (paymentMethod, code) => {
     const request = chargeRequest({ paymentMethod });
     const first = await charge(request);
     expect(first).toMatchObject({ kind: 'declined', failure: { code } });
