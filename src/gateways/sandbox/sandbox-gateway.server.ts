@@ -1,19 +1,20 @@
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  fastify,
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
+import { fastify, type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
 import {
   parseSandboxScript,
   parseSandboxScriptText,
-  SandboxScriptError,
   type SandboxScript,
 } from '../../config/sandbox-script.js';
-import type { SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
+import type { SandboxEngine } from './sandbox-engine.js';
+import {
+  BadCallError,
+  sendError,
+  sendProblem,
+  sendReply,
+  sendUnknown,
+  sendVerdict,
+} from './sandbox-gateway.replies.js';
 import {
   callToWire,
   effectToWire,
@@ -21,15 +22,14 @@ import {
   SCRIPT_HEADER,
   type WireCapture,
   type WireCharge,
-  type WireError,
   type WireRefund,
   type WireVoid,
 } from './sandbox-wire.js';
 
-/** Whoever reaches it may move the sandbox's money, so that nobody from outside does. */
+/** Only this machine: everybody who reaches the server may move the sandbox's money. */
 export const SANDBOX_GATEWAY_HOST = '127.0.0.1';
 const MAX_BODY_BYTES = 64 * 1_024;
-/** A key in a path, with each of its characters percent-encoded. */
+/** A key in a path, with every character percent-encoded. */
 const MAX_PARAM_LENGTH = 3 * 255;
 const MAX_PAGE_SIZE = 10_000;
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
@@ -53,17 +53,12 @@ const captureBody = body({ transaction_id: id, amount, currency });
 const voidBody = body({ transaction_id: id });
 const refundBody = body({ transaction_id: id, refund_id: id, amount, currency });
 
-/** Refused by the server itself, before the provider was asked. */
-class BadCallError extends Error {
-  readonly statusCode = 400;
-}
-
-/** The sandbox provider's HTTP server: the same engine as in the service's process, reached as a provider is. */
+/** The sandbox provider's HTTP server: the engine of the service's process, behind a network. */
 export function createSandboxGatewayServer(engine: SandboxEngine): FastifyInstance {
   const server = fastify({
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    // A call that is never answered would keep it from stopping.
+    // A call without an answer would keep the server from stopping.
     forceCloseConnections: true,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
   });
@@ -88,12 +83,12 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
       amountMinor: BigInt(rest.amount),
       currency: rest.currency,
     };
-    return answer(reply, engine.charge(call, scriptOf(request)));
+    return sendReply(reply, engine.charge(call, scriptOf(request)));
   });
   server.post<{ Body: WireCapture; Params: { reference: string } }>(
     '/charges/:reference/capture',
     { schema: { body: captureBody } },
-    (request, reply) => answer(reply, engine.capture(moneyOf(request), scriptOf(request))),
+    (request, reply) => sendReply(reply, engine.capture(moneyOf(request), scriptOf(request))),
   );
   server.post<{ Body: WireVoid; Params: { reference: string } }>(
     '/charges/:reference/void',
@@ -104,7 +99,7 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
         transactionId: request.body.transaction_id,
         reference: request.params.reference,
       };
-      return answer(reply, engine.void(call, scriptOf(request)));
+      return sendReply(reply, engine.void(call, scriptOf(request)));
     },
   );
   server.post<{ Body: WireRefund; Params: { reference: string } }>(
@@ -112,7 +107,7 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
     { schema: { body: refundBody } },
     (request, reply) => {
       const call = { ...moneyOf(request), refundId: request.body.refund_id };
-      return answer(reply, engine.refund(call, scriptOf(request)));
+      return sendReply(reply, engine.refund(call, scriptOf(request)));
     },
   );
 }
@@ -129,7 +124,7 @@ function addLookups(server: FastifyInstance, engine: SandboxEngine): void {
     if (typeof transactionId !== 'string') throw new BadCallError('transaction_id is missing');
     return reply.send({ data: books.findByTransaction(transactionId).map(callToWire) });
   });
-  // A look that changes nothing, so its 404 only says "not yet".
+  // This lookup closes no key, so its 404 only says "not yet".
   server.get<{ Params: { key: string } }>('/calls/:key', (request, reply) => {
     const call = books.findByKey(request.params.key);
     return call === null ? sendUnknown(reply) : reply.send(callToWire(call));
@@ -165,7 +160,7 @@ function addLookups(server: FastifyInstance, engine: SandboxEngine): void {
   });
 }
 
-/** All effects as one JSON document, written as it is read, so that any number of them fits into memory. */
+/** All effects as one JSON document, streamed as it is read, so that any number of them fits into memory. */
 function* allOf({ books }: SandboxEngine, after: number): Generator<string> {
   let separator = '';
   yield '{"data":[';
@@ -193,75 +188,14 @@ function addScript(server: FastifyInstance, engine: SandboxEngine): void {
 }
 
 function scriptToWire({ arrivalMs, latencyMs, lookups, notifications, ...script }: SandboxScript): object {
-  const { lateMs, ...told } = notifications;
+  const { lateMs, ...chances } = notifications;
   return {
     ...script,
     arrival_ms: arrivalMs,
     latency_ms: latencyMs,
     lookups: { latency_ms: lookups.latencyMs, faults: lookups.faults },
-    notifications: { ...told, late_ms: lateMs },
+    notifications: { ...chances, late_ms: lateMs },
   };
-}
-
-async function answer(
-  reply: FastifyReply,
-  replying: SandboxReply | Promise<SandboxReply>,
-): Promise<FastifyReply> {
-  const { verdict, delayMs } = await replying;
-  if (delayMs > 0) await sleep(delayMs);
-  return sendVerdict(reply, verdict);
-}
-
-function sendVerdict(reply: FastifyReply, verdict: SandboxVerdict): FastifyReply {
-  switch (verdict.kind) {
-    case 'approved':
-      return reply.send({ reference: verdict.reference, status: 'approved' });
-    case 'declined': {
-      const { reference, failure } = verdict;
-      return reply.code(402).send({ reference, status: 'declined', failure });
-    }
-    case 'unavailable':
-      return sendProblem(reply, 503, 'unavailable', 'Try again later.');
-    case 'closed':
-      return sendProblem(
-        reply,
-        410,
-        'key_closed',
-        'This key was said to be absent, and is refused for good.',
-      );
-    case 'reused':
-      return sendProblem(reply, 422, 'key_reused', 'This key has answered another request.');
-    case 'error':
-      return sendProblem(reply, 500, 'internal_error', 'Something went wrong.', 'unknown');
-    case 'silence':
-      // The connection stays open until the client has had enough.
-      return reply.hijack();
-    case 'reset':
-      reply.raw.socket?.resetAndDestroy();
-      return reply.hijack();
-  }
-}
-
-function sendProblem(
-  reply: FastifyReply,
-  status: number,
-  code: string,
-  message: string,
-  effect: WireError['error']['effect'] = 'none',
-): FastifyReply {
-  const problem: WireError = { error: { code, message, effect } };
-  return reply.code(status).send(problem);
-}
-
-function sendUnknown(reply: FastifyReply): FastifyReply {
-  return sendProblem(reply, 404, 'not_found', 'The books know nothing of it so far.');
-}
-
-function sendError(error: FastifyError, _request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error instanceof SandboxScriptError) return sendProblem(reply, 400, 'invalid_script', error.message);
-  const status = error.statusCode ?? 500;
-  if (status < 500) return sendProblem(reply, status, 'invalid_request', error.message);
-  return sendProblem(reply, 500, 'internal_error', 'Something went wrong.', 'unknown');
 }
 
 function keyOf(request: FastifyRequest): string {
