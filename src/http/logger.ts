@@ -46,7 +46,7 @@ export function serializeError(error: unknown, causesLeft = MAX_LOGGED_CAUSES): 
   return {
     type: error.name,
     message: error.message,
-    stack: error.stack,
+    ...(error.stack !== undefined && { stack: error.stack }),
     ...('code' in error && { code: error.code }),
     ...(error.cause !== undefined &&
       causesLeft > 0 && { cause: serializeError(error.cause, causesLeft - 1) }),
