@@ -3,108 +3,12 @@ import { Body, Controller, Headers, Injectable, Module, Post, ValidationPipe } f
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
-import {
-  Column,
-  CreateDateColumn,
-  DataSource,
-  Entity,
-  PrimaryGeneratedColumn,
-  Repository,
-  Unique,
-  UpdateDateColumn,
-} from 'typeorm';
+import { DataSource, Repository } from 'typeorm';
 import { CreatePaymentDto } from '../../src/payments/payment.dto.js';
 import { announce } from './announce.js';
+import { LedgerEntry, Payment, PaymentEvent } from './find-then-save.entity.js';
 
 const MERCHANT_ID = '00000000-0000-7000-8000-000000000001';
-
-@Entity('payments')
-@Unique(['merchantId', 'idempotencyKey'])
-class Payment {
-  @PrimaryGeneratedColumn('uuid')
-  transactionId: string;
-
-  @Column('uuid')
-  merchantId: string;
-
-  @Column('text')
-  idempotencyKey: string;
-
-  @Column('uuid', { nullable: true })
-  userId: string | null;
-
-  @Column('bigint')
-  amount: number;
-
-  @Column('bigint', { default: 0 })
-  amountCaptured: number;
-
-  @Column('text')
-  currency: string;
-
-  @Column('text')
-  status: 'pending' | 'completed';
-
-  @Column('text')
-  paymentMethod: string;
-
-  @Column('text')
-  captureMethod: string;
-
-  @Column('text', { nullable: true })
-  description: string | null;
-
-  @Column('jsonb')
-  metadata: Record<string, string>;
-
-  @Column('text', { nullable: true })
-  gatewayReference: string | null;
-
-  @CreateDateColumn({ type: 'timestamptz' })
-  createdAt: Date;
-
-  @UpdateDateColumn({ type: 'timestamptz' })
-  updatedAt: Date;
-}
-
-@Entity('ledger_entries')
-class LedgerEntry {
-  @PrimaryGeneratedColumn('uuid')
-  ledgerEntryId: string;
-
-  @Column('uuid')
-  transactionId: string;
-
-  @Column('text')
-  account: string;
-
-  @Column('text')
-  currency: string;
-
-  @Column('bigint')
-  amount: number;
-
-  @CreateDateColumn({ type: 'timestamptz' })
-  createdAt: Date;
-}
-
-@Entity('events')
-class PaymentEvent {
-  @PrimaryGeneratedColumn('uuid')
-  eventId: string;
-
-  @Column('uuid')
-  transactionId: string;
-
-  @Column('text')
-  type: string;
-
-  @Column('jsonb')
-  resource: unknown;
-
-  @CreateDateColumn({ type: 'timestamptz' })
-  createdAt: Date;
-}
 
 /**
  * What tutorials on idempotency with Nest and TypeORM teach: look for the key, save if it is not there, and save again

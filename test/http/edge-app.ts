@@ -1,69 +1,21 @@
 import { Body, Controller, Get, Module, Param, Post, Query } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { IsIn, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import type { Logger } from 'pino';
 import { QueryFailedError } from 'typeorm';
 import type { Config } from '../../src/config/config.js';
 import { ConfigModule } from '../../src/config/config.module.js';
 import { loadConfig } from '../../src/config/load-config.js';
-import { IsCurrencyCode } from '../../src/currencies/currency-code.validator.js';
 import { type Refusal, RefusedError } from '../../src/domain/errors.js';
 import { ApiIdempotencyKey, ApiProblems } from '../../src/http/api-docs.js';
 import { createFastifyAdapter } from '../../src/http/fastify.js';
-import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../../src/http/field-validators.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
 import { NestLogger } from '../../src/http/nest-logger.js';
 import { setupOpenApi } from '../../src/http/openapi.js';
 import { Public } from '../../src/http/public.decorator.js';
 import { MetricsModule } from '../../src/metrics/metrics.module.js';
-
-/** Shaped like the body of a payment, so that what holds here holds there. */
-export class ThingDto {
-  @IsAmount()
-  amount: number;
-
-  @IsCurrencyCode()
-  currency: string;
-
-  @IsPaymentMethodToken()
-  payment_method: string;
-
-  @IsOptional()
-  @IsUUID()
-  user_id?: string;
-
-  @IsOptional()
-  @IsIn(['automatic', 'manual'])
-  capture_method?: string;
-
-  @IsOptional()
-  @IsSafeText(1, 20)
-  description?: string;
-
-  @IsOptional()
-  @IsStringMap(2, 5, 10)
-  metadata?: Record<string, string>;
-}
-
-/** Shaped like the body of a capture: nothing has to be said. */
-export class CloseThingDto {
-  @IsOptional()
-  @IsAmount()
-  amount?: number;
-}
-
-export class ThingsQueryDto {
-  @IsOptional()
-  @Min(1)
-  @Max(100)
-  limit?: number;
-
-  @IsOptional()
-  @IsSafeText(1, 10)
-  status?: string;
-}
+import { CloseThingDto, ThingDto, ThingsQueryDto } from './edge-app.dto.js';
 
 /** What {@link ThingsController.fail} throws next. */
 export const failure: { next: unknown } = { next: undefined };
