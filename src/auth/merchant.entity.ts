@@ -4,11 +4,11 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 @Entity({ name: 'merchants' })
 export class MerchantEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'merchants_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @Column('text')
-  name: string;
+  name!: string;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
-  createdAt: Date;
+  createdAt!: Date;
 }

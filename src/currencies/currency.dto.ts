@@ -3,7 +3,7 @@ import type { Currency } from './currencies.js';
 
 class CurrencyDto implements Currency {
   @ApiProperty({ example: 'KWD', pattern: '^[A-Z]{3}$', description: 'ISO 4217.' })
-  code: string;
+  code!: string;
 
   @ApiProperty({
     type: 'integer',
@@ -11,10 +11,10 @@ class CurrencyDto implements Currency {
     example: 3,
     description: 'The decimal digits of the minor unit: with 3, an amount of 1999 is 1.999.',
   })
-  exponent: number;
+  exponent!: number;
 
   @ApiProperty({ example: 'Kuwaiti Dinar' })
-  name: string;
+  name!: string;
 }
 
 export class CurrencyListDto {
@@ -26,7 +26,7 @@ export class CurrencyListDto {
       { code: 'KWD', exponent: 3, name: 'Kuwaiti Dinar' },
     ],
   })
-  data: CurrencyDto[];
+  data!: CurrencyDto[];
 }
 
 /** The query of the list of currencies: no parameter is known, so each is a 400. */

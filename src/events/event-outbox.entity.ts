@@ -5,29 +5,29 @@ import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 @Unique('event_outbox_sequence', ['sink', 'merchantId', 'transactionId', 'sequence'])
 export class EventOutboxEntity {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'event_outbox_pkey' })
-  sink: string;
+  sink!: string;
 
   @PrimaryColumn('uuid', { name: 'event_id', primaryKeyConstraintName: 'event_outbox_pkey' })
-  eventId: string;
+  eventId!: string;
 
   @Column('uuid', { name: 'merchant_id' })
-  merchantId: string;
+  merchantId!: string;
 
   @Column('uuid', { name: 'transaction_id' })
-  transactionId: string;
+  transactionId!: string;
 
   @Column('integer')
-  sequence: number;
+  sequence!: number;
 
   /** How often the sink refused it. */
   @Column('integer', { default: 0 })
-  attempts: number;
+  attempts!: number;
 
   /** The batch that it was last leased with: the fence. */
   @Column('uuid', { name: 'lease_id', nullable: true })
-  leaseId: string | null;
+  leaseId!: string | null;
 
   /** Nobody else takes it before this time: it is being handed on, or it was refused and waits. */
   @Column('timestamptz', { name: 'lease_until', nullable: true })
-  leaseUntil: Date | null;
+  leaseUntil!: Date | null;
 }

@@ -10,13 +10,13 @@ const EXAMPLE_TRANSACTION_ID = '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e';
 /** An event on the wire. */
 export class EventDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_EVENT_ID, description: 'A UUIDv7 that never changes.' })
-  event_id: string;
+  event_id!: string;
 
   @ApiProperty({ enum: EVENT_TYPES, example: 'payment.completed' })
-  type: EventType;
+  type!: EventType;
 
   @ApiProperty({ format: 'uuid', example: EXAMPLE_TRANSACTION_ID, description: 'The payment that it is of.' })
-  transaction_id: string;
+  transaction_id!: string;
 
   @ApiProperty({
     type: 'integer',
@@ -24,10 +24,10 @@ export class EventDto {
     example: 1,
     description: "Counts the payment's events, without gaps: this is their order.",
   })
-  sequence: number;
+  sequence!: number;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.012Z' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({
     type: 'object',
@@ -36,7 +36,7 @@ export class EventDto {
     oneOf: [{ $ref: getSchemaPath('PaymentDto') }, { $ref: getSchemaPath('RefundDto') }],
     description: 'The payment, or for `refund.…` the refund, as it was then.',
   })
-  data: object;
+  data!: object;
 }
 
 export function eventToWire(event: EventEntity): EventDto {
@@ -52,7 +52,7 @@ export function eventToWire(event: EventEntity): EventDto {
 
 export class EventPageDto extends PageAnswerDto {
   @ApiProperty({ type: [EventDto] })
-  data: EventDto[];
+  data!: EventDto[];
 }
 
 /** The query of the list of events. */

@@ -7,23 +7,23 @@ import type { EventType } from './event.js';
 @Unique('events_sequence', ['merchantId', 'transactionId', 'sequence'])
 export class EventEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'events_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'event_id', primaryKeyConstraintName: 'events_pkey' })
-  eventId: string;
+  eventId!: string;
 
   @Column('text')
-  type: EventType;
+  type!: EventType;
 
   @Column('uuid', { name: 'transaction_id' })
-  transactionId: string;
+  transactionId!: string;
 
   @Column('integer')
-  sequence: number;
+  sequence!: number;
 
   @Column('json')
-  resource: object;
+  resource!: object;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 }

@@ -2,39 +2,39 @@ import { ApiProperty } from '@nestjs/swagger';
 
 export class LivenessDto {
   @ApiProperty({ enum: ['ok'] })
-  status: 'ok';
+  status!: 'ok';
 }
 
 class ReadinessChecksDto {
   @ApiProperty({ enum: ['up', 'down'] })
-  database: 'up' | 'down';
+  database!: 'up' | 'down';
 }
 
 class UnknownOutcomesDto {
   @ApiProperty({ type: 'integer', example: 0, description: 'Calls that the gateway has not answered.' })
-  count: number;
+  count!: number;
 
   @ApiProperty({ example: 0, description: 'Age of the oldest of them.' })
-  oldest_seconds: number;
+  oldest_seconds!: number;
 }
 
 class WaitingEventsDto {
   @ApiProperty({ example: 'nats' })
-  sink: string;
+  sink!: string;
 
   @ApiProperty({ type: 'integer', example: 0, description: 'Events that the sink has not taken yet.' })
-  count: number;
+  count!: number;
 
   @ApiProperty({ example: 0, description: 'Age of the oldest of them.' })
-  oldest_seconds: number;
+  oldest_seconds!: number;
 }
 
 export class ReadinessDto {
   @ApiProperty({ enum: ['ok', 'unavailable', 'stopping'] })
-  status: 'ok' | 'unavailable' | 'stopping';
+  status!: 'ok' | 'unavailable' | 'stopping';
 
   @ApiProperty()
-  checks: ReadinessChecksDto;
+  checks!: ReadinessChecksDto;
 
   @ApiProperty({
     type: UnknownOutcomesDto,
@@ -42,12 +42,12 @@ export class ReadinessDto {
     description:
       'They are worth a look when they grow old, and no reason to take no payments. Null if not known.',
   })
-  unknown_outcomes: UnknownOutcomesDto | null;
+  unknown_outcomes!: UnknownOutcomesDto | null;
 
   @ApiProperty({
     type: [WaitingEventsDto],
     nullable: true,
     description: 'What is still to be handed on to each sink. Null if not known.',
   })
-  waiting_events: WaitingEventsDto[] | null;
+  waiting_events!: WaitingEventsDto[] | null;
 }

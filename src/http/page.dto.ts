@@ -42,5 +42,5 @@ export class PageAnswerDto {
     example: null,
     description: 'Leads to the next page; null on the last.',
   })
-  next_cursor: string | null;
+  next_cursor!: string | null;
 }

@@ -12,62 +12,62 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Index('idempotency_keys_expiry', ['expiresAt'], { where: `status <> 'in_progress'` })
 export class ClaimEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'idempotency_keys_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('text', { name: 'idempotency_key', primaryKeyConstraintName: 'idempotency_keys_pkey' })
-  idempotencyKey: string;
+  idempotencyKey!: string;
 
   @Column('uuid', { name: 'claim_id' })
-  claimId: string;
+  claimId!: string;
 
   @Column('text')
-  operation: string;
+  operation!: string;
 
   @Column('text')
-  fingerprint: string;
+  fingerprint!: string;
 
   @Column('uuid', { name: 'resource_id' })
-  resourceId: string;
+  resourceId!: string;
 
   @Column('text')
-  status: string;
+  status!: string;
 
   @Column('integer')
-  attempt: number;
+  attempt!: number;
 
   @Column('boolean', { default: false })
-  resumed: boolean;
+  resumed!: boolean;
 
   @Column('timestamptz', { name: 'lease_expires_at' })
-  leaseExpiresAt: Date;
+  leaseExpiresAt!: Date;
 
   /** Since when the gateway may have acted without our knowing. */
   @Column('timestamptz', { name: 'unknown_since', nullable: true })
-  unknownSince: Date | null;
+  unknownSince!: Date | null;
 
   /** Before this time the recovery worker does not ask again; a client's retry may at once. */
   @Column('timestamptz', { name: 'recover_after', nullable: true })
-  recoverAfter: Date | null;
+  recoverAfter!: Date | null;
 
   @Column('smallint', { name: 'response_status', nullable: true })
-  responseStatus: number | null;
+  responseStatus!: number | null;
 
   @Column('text', { name: 'response_content_type', nullable: true })
-  responseContentType: string | null;
+  responseContentType!: string | null;
 
   @Column('text', { name: 'response_location', nullable: true })
-  responseLocation: string | null;
+  responseLocation!: string | null;
 
   @Column('text', { name: 'response_body', nullable: true })
-  responseBody: string | null;
+  responseBody!: string | null;
 
   /** How long the answer is kept; null as configured. */
   @Column('bigint', { name: 'lifetime_ms', nullable: true })
-  lifetimeMs: string | null;
+  lifetimeMs!: string | null;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'expires_at', nullable: true })
-  expiresAt: Date | null;
+  expiresAt!: Date | null;
 }

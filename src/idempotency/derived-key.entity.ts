@@ -5,11 +5,11 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Index('derived_keys_age', ['firstSeenAt'])
 export class DerivedKeyEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'derived_keys_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('text', { primaryKeyConstraintName: 'derived_keys_pkey' })
-  fingerprint: string;
+  fingerprint!: string;
 
   @Column('timestamptz', { name: 'first_seen_at' })
-  firstSeenAt: Date;
+  firstSeenAt!: Date;
 }

@@ -8,11 +8,11 @@ export class LedgerClosingEntity {
     default: true,
     primaryKeyConstraintName: 'ledger_closing_pkey',
   })
-  onlyRow: boolean;
+  onlyRow!: boolean;
 
   @Column('bigint', { name: 'xid_base', default: 0 })
-  xidBase: string;
+  xidBase!: string;
 
   @Column('bigint', { name: 'closed_below', default: 1 })
-  closedBelow: string;
+  closedBelow!: string;
 }

@@ -6,31 +6,31 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Index('ledger_entries_payment', ['merchantId', 'transactionId'])
 export class LedgerEntryEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'ledger_entries_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'ledger_transaction_id', primaryKeyConstraintName: 'ledger_entries_pkey' })
-  ledgerTransactionId: string;
+  ledgerTransactionId!: string;
 
   @PrimaryColumn('smallint', { primaryKeyConstraintName: 'ledger_entries_pkey' })
-  posting: number;
+  posting!: number;
 
   @Column('uuid', { name: 'transaction_id' })
-  transactionId: string;
+  transactionId!: string;
 
   @Column('text')
-  account: string;
+  account!: string;
 
   @Column('text')
-  currency: string;
+  currency!: string;
 
   /** PostgreSQL's bigint arrives as a string. */
   @Column('bigint')
-  amount: string;
+  amount!: string;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 
   /** Where in the order of transactions it was written. The database sets it: see docs/ledger.md. */
   @Column('bigint', { name: 'log_position', default: 0 })
-  logPosition: string;
+  logPosition!: string;
 }

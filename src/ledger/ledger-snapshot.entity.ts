@@ -4,24 +4,24 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 @Entity({ name: 'ledger_snapshots' })
 export class LedgerSnapshotEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'ledger_snapshots_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   /** PostgreSQL's bigint and numeric arrive as strings. */
   @PrimaryColumn('bigint', { primaryKeyConstraintName: 'ledger_snapshots_pkey' })
-  horizon: string;
+  horizon!: string;
 
   @PrimaryColumn('text', { primaryKeyConstraintName: 'ledger_snapshots_pkey' })
-  account: string;
+  account!: string;
 
   @PrimaryColumn('text', { primaryKeyConstraintName: 'ledger_snapshots_pkey' })
-  currency: string;
+  currency!: string;
 
   @Column('numeric')
-  balance: string;
+  balance!: string;
 
   @Column('bigint')
-  entries: string;
+  entries!: string;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 }

@@ -23,17 +23,17 @@ export class BalanceDto {
     description:
       '`gateway_receivable`: what the gateway owes, a debit. `merchant_payable`: what is owed to the merchant, a credit.',
   })
-  account: LedgerAccount;
+  account!: LedgerAccount;
 
   @ApiProperty({ example: 'EUR', pattern: '^[A-Z]{3}$' })
-  currency: string;
+  currency!: string;
 
   @ApiProperty({
     type: 'integer',
     example: 1999,
     description: `The sum of the account's entries, in the currency's minor unit. ${SIGN} It is exact, also beyond 2^53.`,
   })
-  balance: number;
+  balance!: number;
 }
 
 export class BalanceListDto {
@@ -45,7 +45,7 @@ export class BalanceListDto {
       { account: 'merchant_payable', currency: 'EUR', balance: -1999 },
     ],
   })
-  data: BalanceDto[];
+  data!: BalanceDto[];
 }
 
 /** The query of the list of entries. */
@@ -69,34 +69,34 @@ export class ListLedgerEntriesDto extends PeriodQueryDto {
 /** An entry on the wire. */
 export class LedgerEntryDto {
   @ApiProperty({ example: `${EXAMPLE_LEDGER_TRANSACTION_ID}.1`, description: 'Opaque, and never changes.' })
-  ledger_entry_id: string;
+  ledger_entry_id!: string;
 
   @ApiProperty({
     format: 'uuid',
     example: EXAMPLE_LEDGER_TRANSACTION_ID,
     description: 'A UUIDv7. The entries that share it sum to zero.',
   })
-  ledger_transaction_id: string;
+  ledger_transaction_id!: string;
 
   @ApiProperty({ format: 'uuid', description: 'The payment that was booked.' })
-  transaction_id: string;
+  transaction_id!: string;
 
   @ApiProperty({ ...ACCOUNT })
-  account: LedgerAccount;
+  account!: LedgerAccount;
 
   @ApiProperty({ example: 'EUR' })
-  currency: string;
+  currency!: string;
 
   @ApiProperty({ type: 'integer', example: 1999, description: `In the currency's minor unit. ${SIGN}` })
-  amount: number;
+  amount!: number;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.012Z' })
-  created_at: string;
+  created_at!: string;
 }
 
 export class LedgerEntryPageDto extends PageAnswerDto {
   @ApiProperty({ type: [LedgerEntryDto] })
-  data: LedgerEntryDto[];
+  data!: LedgerEntryDto[];
 }
 
 export function balanceToWire({ account, currency, balanceMinor }: Balance): BalanceDto {

@@ -31,15 +31,15 @@ export const AMOUNT = {
 export class CreatePaymentDto {
   @ApiProperty({ ...AMOUNT, example: 1999, description: "In the currency's minor unit: 1999 is 19.99 EUR." })
   @IsAmount()
-  amount: number;
+  amount!: number;
 
   @ApiProperty({ example: 'EUR', pattern: '^[A-Z]{3}$', description: 'ISO 4217, upper case.' })
   @IsCurrencyCode()
-  currency: string;
+  currency!: string;
 
   @ApiProperty({ example: 'pm_card_visa', description: "A payment method's token, never a card number." })
   @IsPaymentMethodToken()
-  payment_method: string;
+  payment_method!: string;
 
   @ApiPropertyOptional({
     format: 'uuid',
@@ -114,28 +114,28 @@ export function toChargeCommand(body: ReturnType<typeof withDefaults>): ChargeCo
 
 export class PaymentFailureDto {
   @ApiProperty({ example: 'card_declined' })
-  code: string;
+  code!: string;
 
   @ApiProperty({ example: 'The card was declined.' })
-  message: string;
+  message!: string;
 }
 
 /** A payment on the wire. */
 export class PaymentDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_TRANSACTION_ID, description: 'A UUIDv7.' })
-  transaction_id: string;
+  transaction_id!: string;
 
   @ApiProperty({ format: 'uuid', example: '00000000-0000-7000-8000-000000000001' })
-  merchant_id: string;
+  merchant_id!: string;
 
   @ApiProperty({ format: 'uuid', type: String, nullable: true, example: EXAMPLE_USER_ID })
-  user_id: string | null;
+  user_id!: string | null;
 
   @ApiProperty({ ...AMOUNT, example: 1999 })
-  amount: number;
+  amount!: number;
 
   @ApiProperty({ type: 'integer', minimum: 0, example: 1999 })
-  amount_captured: number;
+  amount_captured!: number;
 
   @ApiProperty({
     type: 'integer',
@@ -143,25 +143,25 @@ export class PaymentDto {
     example: 0,
     description: 'What was given back, refunds under way included.',
   })
-  amount_refunded: number;
+  amount_refunded!: number;
 
   @ApiProperty({ example: 'EUR' })
-  currency: string;
+  currency!: string;
 
   @ApiProperty({ enum: PAYMENT_STATUSES, example: 'completed' })
-  status: PaymentStatus;
+  status!: PaymentStatus;
 
   @ApiProperty({ example: 'pm_card_visa' })
-  payment_method: string;
+  payment_method!: string;
 
   @ApiProperty({ enum: CAPTURE_METHODS, example: 'automatic' })
-  capture_method: CaptureMethod;
+  capture_method!: CaptureMethod;
 
   @ApiProperty({ type: String, nullable: true, example: 'Order 1001' })
-  description: string | null;
+  description!: string | null;
 
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { order_id: '1001' } })
-  metadata: Readonly<Record<string, string>>;
+  metadata!: Readonly<Record<string, string>>;
 
   @ApiProperty({
     type: PaymentFailureDto,
@@ -169,13 +169,13 @@ export class PaymentDto {
     example: null,
     description: 'Why it failed; null unless it did.',
   })
-  failure: PaymentFailureDto | null;
+  failure!: PaymentFailureDto | null;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.000Z' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.012Z' })
-  updated_at: string;
+  updated_at!: string;
 }
 
 export function paymentToWire(payment: Payment): PaymentDto {
@@ -200,7 +200,7 @@ export function paymentToWire(payment: Payment): PaymentDto {
 
 export class PaymentPageDto extends PageAnswerDto {
   @ApiProperty({ type: [PaymentDto] })
-  data: PaymentDto[];
+  data!: PaymentDto[];
 }
 
 /** The query of the list of payments. */

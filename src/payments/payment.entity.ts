@@ -9,82 +9,82 @@ import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js
 @Index('payments_closed_by', ['merchantId', 'closedByKey'], { where: 'closed_by_key IS NOT NULL' })
 export class PaymentEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'transaction_id', primaryKeyConstraintName: 'payments_pkey' })
-  transactionId: string;
+  transactionId!: string;
 
   @Column('text', { name: 'idempotency_key' })
-  idempotencyKey: string;
+  idempotencyKey!: string;
 
   @Column('uuid', { name: 'claim_id' })
-  claimId: string;
+  claimId!: string;
 
   @Column('text')
-  fingerprint: string;
+  fingerprint!: string;
 
   @Column('uuid', { name: 'user_id', nullable: true })
-  userId: string | null;
+  userId!: string | null;
 
   /** PostgreSQL's bigint arrives as a string. */
   @Column('bigint')
-  amount: string;
+  amount!: string;
 
   @Column('bigint', { name: 'amount_captured', default: 0 })
-  amountCaptured: string;
+  amountCaptured!: string;
 
   @Column('bigint', { name: 'amount_refunded', default: 0 })
-  amountRefunded: string;
+  amountRefunded!: string;
 
   @Column('text')
-  currency: string;
+  currency!: string;
 
   @Column('text')
-  status: PaymentStatus;
+  status!: PaymentStatus;
 
   @Column('text', { name: 'payment_method' })
-  paymentMethod: string;
+  paymentMethod!: string;
 
   @Column('text', { name: 'capture_method' })
-  captureMethod: CaptureMethod;
+  captureMethod!: CaptureMethod;
 
   @Column('text', { nullable: true })
-  description: string | null;
+  description!: string | null;
 
   @Column('jsonb', { default: {} })
-  metadata: Record<string, string>;
+  metadata!: Record<string, string>;
 
   @Column('text', { name: 'failure_code', nullable: true })
-  failureCode: DeclineCode | null;
+  failureCode!: DeclineCode | null;
 
   @Column('text', { name: 'failure_message', nullable: true })
-  failureMessage: string | null;
+  failureMessage!: string | null;
 
   @Column('text', { name: 'gateway_reference', nullable: true })
-  gatewayReference: string | null;
+  gatewayReference!: string | null;
 
   /** The claim of the capture or cancel that is under way. */
   @Column('uuid', { name: 'held_by', nullable: true })
-  heldBy: string | null;
+  heldBy!: string | null;
 
   @Column('bigint', { name: 'held_amount', nullable: true })
-  heldAmount: string | null;
+  heldAmount!: string | null;
 
   /** The key of the capture or cancel that ended the authorization, for ever, and the request that it stood for. */
   @Column('text', { name: 'closed_by_key', nullable: true })
-  closedByKey: string | null;
+  closedByKey!: string | null;
 
   @Column('text', { name: 'closed_by_fingerprint', nullable: true })
-  closedByFingerprint: string | null;
+  closedByFingerprint!: string | null;
 
   @Column('integer', { name: 'event_sequence', default: 0 })
-  eventSequence: number;
+  eventSequence!: number;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'updated_at' })
-  updatedAt: Date;
+  updatedAt!: Date;
 
   toPayment(): Payment {
     return {

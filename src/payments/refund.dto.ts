@@ -28,31 +28,31 @@ export class CreateRefundDto {
 /** A refund on the wire. */
 export class RefundDto {
   @ApiProperty({ format: 'uuid', example: '019b2f6f-01b4-7a5d-8c11-0d4e5f6a7b8c', description: 'A UUIDv7.' })
-  refund_id: string;
+  refund_id!: string;
 
   @ApiProperty({ format: 'uuid', description: 'The payment that is refunded.' })
-  transaction_id: string;
+  transaction_id!: string;
 
   @ApiProperty({ ...AMOUNT, example: 500 })
-  amount: number;
+  amount!: number;
 
   @ApiProperty({ example: 'EUR' })
-  currency: string;
+  currency!: string;
 
   @ApiProperty({ enum: REFUND_STATUSES, example: 'completed' })
-  status: RefundStatus;
+  status!: RefundStatus;
 
   @ApiProperty({ type: String, nullable: true, example: 'damaged' })
-  reason: string | null;
+  reason!: string | null;
 
   @ApiProperty({ type: PaymentFailureDto, nullable: true, example: null })
-  failure: PaymentFailureDto | null;
+  failure!: PaymentFailureDto | null;
 
   @ApiProperty({ format: 'date-time' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({ format: 'date-time' })
-  updated_at: string;
+  updated_at!: string;
 }
 
 export function refundToWire(refund: Refund): RefundDto {
@@ -71,5 +71,5 @@ export function refundToWire(refund: Refund): RefundDto {
 
 export class RefundPageDto extends PageAnswerDto {
   @ApiProperty({ type: [RefundDto] })
-  data: RefundDto[];
+  data!: RefundDto[];
 }

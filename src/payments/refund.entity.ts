@@ -8,50 +8,50 @@ import type { Refund, RefundStatus } from '../domain/refund.js';
 @Index('refunds_payment', ['merchantId', 'transactionId', 'refundId'])
 export class RefundEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'refunds_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'refund_id', primaryKeyConstraintName: 'refunds_pkey' })
-  refundId: string;
+  refundId!: string;
 
   @Column('uuid', { name: 'transaction_id' })
-  transactionId: string;
+  transactionId!: string;
 
   @Column('text', { name: 'idempotency_key' })
-  idempotencyKey: string;
+  idempotencyKey!: string;
 
   @Column('uuid', { name: 'claim_id' })
-  claimId: string;
+  claimId!: string;
 
   @Column('text')
-  fingerprint: string;
+  fingerprint!: string;
 
   /** PostgreSQL's bigint arrives as a string. */
   @Column('bigint')
-  amount: string;
+  amount!: string;
 
   @Column('text')
-  currency: string;
+  currency!: string;
 
   @Column('text')
-  status: RefundStatus;
+  status!: RefundStatus;
 
   @Column('text', { nullable: true })
-  reason: string | null;
+  reason!: string | null;
 
   @Column('text', { name: 'failure_code', nullable: true })
-  failureCode: DeclineCode | null;
+  failureCode!: DeclineCode | null;
 
   @Column('text', { name: 'failure_message', nullable: true })
-  failureMessage: string | null;
+  failureMessage!: string | null;
 
   @Column('text', { name: 'gateway_reference', nullable: true })
-  gatewayReference: string | null;
+  gatewayReference!: string | null;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'updated_at' })
-  updatedAt: Date;
+  updatedAt!: Date;
 
   toRefund(): Refund {
     return {

@@ -17,27 +17,27 @@ export class CreateReversalDto {
     description: 'The key of the payment that shall not have happened, whether it ever arrived or not.',
   })
   @IsIdempotencyKey()
-  idempotency_key: string;
+  idempotency_key!: string;
 }
 
 export class ReversalFailureDto {
   @ApiProperty({ example: 'refund_declined' })
-  code: string;
+  code!: string;
 
   @ApiProperty({ example: 'The card does not take refunds.' })
-  message: string;
+  message!: string;
 }
 
 /** A reversal on the wire. */
 export class ReversalDto {
   @ApiProperty({ format: 'uuid', example: '019b2f70-2b1c-7d10-a3f4-5e6d7c8b9a01', description: 'A UUIDv7.' })
-  reversal_id: string;
+  reversal_id!: string;
 
   @ApiProperty({ example: 'order-1001-charge', description: 'Of the payment that is undone.' })
-  idempotency_key: string;
+  idempotency_key!: string;
 
   @ApiProperty({ enum: REVERSAL_STATUSES, example: 'completed' })
-  status: ReversalStatus;
+  status!: ReversalStatus;
 
   @ApiProperty({
     enum: REVERSAL_OUTCOMES,
@@ -47,7 +47,7 @@ export class ReversalDto {
       'How the payment has not happened: it never arrived and is refused for ever (`prevented`), it had `failed`, its ' +
       'authorization was `canceled`, or its money was `refunded`. Null until the reversal is completed.',
   })
-  outcome: ReversalOutcome | null;
+  outcome!: ReversalOutcome | null;
 
   @ApiProperty({
     type: String,
@@ -55,16 +55,16 @@ export class ReversalDto {
     nullable: true,
     description: 'The payment that was undone; null for none.',
   })
-  transaction_id: string | null;
+  transaction_id!: string | null;
 
   @ApiProperty({ type: ReversalFailureDto, nullable: true, example: null })
-  failure: ReversalFailureDto | null;
+  failure!: ReversalFailureDto | null;
 
   @ApiProperty({ format: 'date-time' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({ format: 'date-time' })
-  updated_at: string;
+  updated_at!: string;
 }
 
 export function reversalToWire(reversal: Reversal): ReversalDto {

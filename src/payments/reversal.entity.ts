@@ -6,45 +6,45 @@ import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from 
 @Unique('reversals_idempotency_key', ['merchantId', 'idempotencyKey'])
 export class ReversalEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'reversals_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'reversal_id', primaryKeyConstraintName: 'reversals_pkey' })
-  reversalId: string;
+  reversalId!: string;
 
   /** Of the reversal itself. */
   @Column('text', { name: 'idempotency_key' })
-  idempotencyKey: string;
+  idempotencyKey!: string;
 
   @Column('uuid', { name: 'claim_id' })
-  claimId: string;
+  claimId!: string;
 
   @Column('text')
-  fingerprint: string;
+  fingerprint!: string;
 
   /** Of the payment that is to be undone. */
   @Column('text', { name: 'reversed_key' })
-  reversedKey: string;
+  reversedKey!: string;
 
   @Column('text')
-  status: ReversalStatus;
+  status!: ReversalStatus;
 
   @Column('text', { nullable: true })
-  outcome: ReversalOutcome | null;
+  outcome!: ReversalOutcome | null;
 
   @Column('uuid', { name: 'transaction_id', nullable: true })
-  transactionId: string | null;
+  transactionId!: string | null;
 
   @Column('text', { name: 'failure_code', nullable: true })
-  failureCode: ReversalFailure['code'] | null;
+  failureCode!: ReversalFailure['code'] | null;
 
   @Column('text', { name: 'failure_message', nullable: true })
-  failureMessage: string | null;
+  failureMessage!: string | null;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'updated_at' })
-  updatedAt: Date;
+  updatedAt!: Date;
 
   toReversal(): Reversal {
     return {

@@ -6,19 +6,19 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 @Index('gateway_notifications_age', ['receivedAt'])
 export class ProviderNotificationEntity {
   @PrimaryColumn('text', { primaryKeyConstraintName: 'gateway_notifications_pkey' })
-  gateway: string;
+  gateway!: string;
 
   /** The provider's own id of the event: the same for every copy. */
   @PrimaryColumn('text', { name: 'event_id', primaryKeyConstraintName: 'gateway_notifications_pkey' })
-  eventId: string;
+  eventId!: string;
 
   @Column('text')
-  type: string;
+  type!: string;
 
   /** The payment or refund that it is about. */
   @Column('uuid', { name: 'resource_id' })
-  resourceId: string;
+  resourceId!: string;
 
   @Column('timestamptz', { name: 'received_at', default: () => 'clock_timestamp()' })
-  receivedAt: Date;
+  receivedAt!: Date;
 }

@@ -5,7 +5,7 @@ export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired', 'r
 /** What a key stands for. */
 export class IdempotencyKeyDto {
   @ApiProperty({ example: 'order-1001-charge' })
-  idempotency_key: string;
+  idempotency_key!: string;
 
   @ApiProperty({
     enum: KEY_STATES,
@@ -15,10 +15,10 @@ export class IdempotencyKeyDto {
       'again. `expired`: the stored answer is gone, and what it created answers in its present state. `reversed`: closed ' +
       'before a request with it had an effect, and refused for ever.',
   })
-  state: (typeof KEY_STATES)[number];
+  state!: (typeof KEY_STATES)[number];
 
   @ApiProperty({ example: 'charge' })
-  operation: string;
+  operation!: string;
 
   @ApiProperty({
     type: String,
@@ -27,13 +27,13 @@ export class IdempotencyKeyDto {
     example: '/v1/payments/019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e',
     description: 'What the key made; null as long as there is nothing.',
   })
-  resource: string | null;
+  resource!: string | null;
 
   @ApiProperty({ type: 'integer', nullable: true, example: 201, description: 'Of the stored answer.' })
-  response_status: number | null;
+  response_status!: number | null;
 
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.000Z' })
-  first_seen_at: string;
+  first_seen_at!: string;
 
   @ApiProperty({
     type: String,
@@ -42,5 +42,5 @@ export class IdempotencyKeyDto {
     example: '2026-02-01T09:30:00.012Z',
     description: 'When the stored answer is deleted.',
   })
-  expires_at: string | null;
+  expires_at!: string | null;
 }

@@ -18,7 +18,7 @@ export class RetryDeliveryDto {}
 export class ResendEventsDto {
   @ApiProperty({ format: 'date-time', description: 'Events that happened at or after this time.' })
   @IsTime()
-  created_gte: string;
+  created_gte!: string;
 
   @ApiPropertyOptional({
     format: 'date-time',
@@ -46,7 +46,7 @@ export class ResentEventsDto {
     example: 42,
     description: 'How many events are on their way again.',
   })
-  scheduled: number;
+  scheduled!: number;
 
   @ApiProperty({
     type: String,
@@ -54,7 +54,7 @@ export class ResentEventsDto {
     example: null,
     description: 'Send the same request with it for the rest of the range; null when that was all.',
   })
-  next_cursor: string | null;
+  next_cursor!: string | null;
 }
 
 export class ListWebhookDeliveriesDto extends PageQueryDto {
@@ -67,10 +67,10 @@ export class ListWebhookDeliveriesDto extends PageQueryDto {
 /** One try, as the log shows it. */
 class WebhookTryDto {
   @ApiProperty({ format: 'date-time' })
-  tried_at: string;
+  tried_at!: string;
 
   @ApiProperty({ type: 'integer', minimum: 0, example: 87 })
-  duration_ms: number;
+  duration_ms!: number;
 
   @ApiProperty({
     type: 'integer',
@@ -78,7 +78,7 @@ class WebhookTryDto {
     example: 204,
     description: 'Null when there was no answer.',
   })
-  response_status: number | null;
+  response_status!: number | null;
 
   @ApiProperty({
     type: String,
@@ -86,7 +86,7 @@ class WebhookTryDto {
     example: '',
     description: 'The first 1024 bytes of the answer.',
   })
-  response_body: string | null;
+  response_body!: string | null;
 
   @ApiProperty({
     type: String,
@@ -95,25 +95,25 @@ class WebhookTryDto {
     description:
       'Why there was no answer: `timeout`, `address_not_allowed`, `ECONNREFUSED`, `CERT_HAS_EXPIRED`, …',
   })
-  error: string | null;
+  error!: string | null;
 }
 
 /** A delivery on the wire, with its log. */
 export class WebhookDeliveryDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_DELIVERY_ID })
-  webhook_delivery_id: string;
+  webhook_delivery_id!: string;
 
   @ApiProperty({ format: 'uuid', example: EXAMPLE_ENDPOINT_ID })
-  webhook_endpoint_id: string;
+  webhook_endpoint_id!: string;
 
   @ApiProperty({ format: 'uuid', description: 'The `webhook-id` of every try.' })
-  event_id: string;
+  event_id!: string;
 
   @ApiProperty({ enum: EVENT_TYPES, example: 'payment.completed' })
-  event_type: EventType;
+  event_type!: EventType;
 
   @ApiProperty({ format: 'uuid', description: 'The payment that the event is of.' })
-  transaction_id: string;
+  transaction_id!: string;
 
   @ApiProperty({
     enum: DELIVERY_STATUSES,
@@ -121,24 +121,24 @@ export class WebhookDeliveryDto {
     description:
       '`failed`: every try of the schedule has. `canceled`: the endpoint was disabled before its turn.',
   })
-  status: DeliveryStatus;
+  status!: DeliveryStatus;
 
   @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  tries_count: number;
+  tries_count!: number;
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
-  next_try_at: string | null;
+  next_try_at!: string | null;
 
   @ApiProperty({ format: 'date-time' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({ type: [WebhookTryDto], description: `The latest ${MAX_LISTED_TRIES}, newest first.` })
-  tries: WebhookTryDto[];
+  tries!: WebhookTryDto[];
 }
 
 export class WebhookDeliveryPageDto extends PageAnswerDto {
   @ApiProperty({ type: [WebhookDeliveryDto] })
-  data: WebhookDeliveryDto[];
+  data!: WebhookDeliveryDto[];
 }
 
 export function deliveryToWire(delivery: Delivery): WebhookDeliveryDto {

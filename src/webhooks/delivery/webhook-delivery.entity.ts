@@ -15,40 +15,40 @@ export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
 @Index('webhook_deliveries_age', ['createdAt'])
 export class WebhookDeliveryEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'webhook_deliveries_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'webhook_delivery_id', primaryKeyConstraintName: 'webhook_deliveries_pkey' })
-  webhookDeliveryId: string;
+  webhookDeliveryId!: string;
 
   @Column('uuid', { name: 'webhook_endpoint_id' })
-  webhookEndpointId: string;
+  webhookEndpointId!: string;
 
   @Column('uuid', { name: 'event_id' })
-  eventId: string;
+  eventId!: string;
 
   @Column('text', { name: 'event_type' })
-  eventType: EventType;
+  eventType!: EventType;
 
   @Column('text', { default: 'pending' })
-  status: DeliveryStatus;
+  status!: DeliveryStatus;
 
   @Column('integer', { default: 0 })
-  tries: number;
+  tries!: number;
 
   /** How many pauses of the schedule it has used. */
   @Column('integer', { default: 0 })
-  pause: number;
+  pause!: number;
 
   /** The only job of the queue that may try it next; null once it has ended. */
   @Column('uuid', { name: 'job_id', nullable: true })
-  jobId: string | null;
+  jobId!: string | null;
 
   @Column('timestamptz', { name: 'next_try_at', nullable: true })
-  nextTryAt: Date | null;
+  nextTryAt!: Date | null;
 
   @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'updated_at', default: () => 'clock_timestamp()' })
-  updatedAt: Date;
+  updatedAt!: Date;
 }

@@ -11,27 +11,27 @@ import { WebhookDeliveryEntity } from './webhook-delivery.entity.js';
 )
 export class WebhookTryEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'webhook_tries_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'webhook_delivery_id', primaryKeyConstraintName: 'webhook_tries_pkey' })
-  webhookDeliveryId: string;
+  webhookDeliveryId!: string;
 
   @PrimaryColumn('uuid', { name: 'webhook_try_id', primaryKeyConstraintName: 'webhook_tries_pkey' })
-  webhookTryId: string;
+  webhookTryId!: string;
 
   @Column('timestamptz', { name: 'tried_at' })
-  triedAt: Date;
+  triedAt!: Date;
 
   @Column('integer', { name: 'duration_ms' })
-  durationMs: number;
+  durationMs!: number;
 
   /** Null when there was no answer; then `error` says why. */
   @Column('smallint', { name: 'response_status', nullable: true })
-  responseStatus: number | null;
+  responseStatus!: number | null;
 
   @Column('text', { name: 'response_body', nullable: true })
-  responseBody: string | null;
+  responseBody!: string | null;
 
   @Column('text', { nullable: true })
-  error: string | null;
+  error!: string | null;
 }

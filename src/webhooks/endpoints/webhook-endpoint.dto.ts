@@ -49,7 +49,7 @@ const DESCRIPTION_FIELD = {
 export class CreateWebhookEndpointDto {
   @ApiProperty(URL_FIELD)
   @IsSafeText(1, MAX_URL_LENGTH)
-  url: string;
+  url!: string;
 
   @ApiPropertyOptional(TYPES_FIELD)
   @IsOptional()
@@ -94,19 +94,19 @@ export class RotateSecretDto {}
 /** An endpoint on the wire. */
 export class WebhookEndpointDto {
   @ApiProperty({ format: 'uuid', example: EXAMPLE_ENDPOINT_ID })
-  webhook_endpoint_id: string;
+  webhook_endpoint_id!: string;
 
   @ApiProperty({ example: EXAMPLE_URL })
-  url: string;
+  url!: string;
 
   @ApiProperty(TYPES_FIELD)
-  event_types: EventType[] | null;
+  event_types!: EventType[] | null;
 
   @ApiProperty(DESCRIPTION_FIELD)
-  description: string | null;
+  description!: string | null;
 
   @ApiProperty({ example: true })
-  enabled: boolean;
+  enabled!: boolean;
 
   @ApiProperty({
     enum: DISABLED_REASONS,
@@ -115,7 +115,7 @@ export class WebhookEndpointDto {
     description:
       '`requested`: by you. `gone`: it answered 410. `failing`: nothing has arrived there for days.',
   })
-  disabled_reason: DisabledReason | null;
+  disabled_reason!: DisabledReason | null;
 
   @ApiProperty({
     type: String,
@@ -124,7 +124,7 @@ export class WebhookEndpointDto {
     example: null,
     description: 'The first failed try since the last success; null when the last try succeeded.',
   })
-  failing_since: string | null;
+  failing_since!: string | null;
 
   @ApiProperty({
     type: String,
@@ -133,13 +133,13 @@ export class WebhookEndpointDto {
     example: null,
     description: 'Until then everything is signed with the secret before as well.',
   })
-  previous_secret_expires_at: string | null;
+  previous_secret_expires_at!: string | null;
 
   @ApiProperty({ format: 'date-time' })
-  created_at: string;
+  created_at!: string;
 
   @ApiProperty({ format: 'date-time' })
-  updated_at: string;
+  updated_at!: string;
 }
 
 /** An endpoint with its secret. */
@@ -151,12 +151,12 @@ export class WebhookEndpointWithSecretDto extends WebhookEndpointDto {
     description:
       'Shown here and nowhere else. Null when the key is used again after its answer has been deleted.',
   })
-  secret: string | null;
+  secret!: string | null;
 }
 
 export class WebhookEndpointPageDto extends PageAnswerDto {
   @ApiProperty({ type: [WebhookEndpointDto] })
-  data: WebhookEndpointDto[];
+  data!: WebhookEndpointDto[];
 }
 
 export function endpointToWire(endpoint: WebhookEndpointEntity): WebhookEndpointDto {

@@ -13,63 +13,63 @@ export type DisabledReason = (typeof DISABLED_REASONS)[number];
 @Unique('webhook_endpoints_idempotency_key', ['merchantId', 'idempotencyKey'])
 export class WebhookEndpointEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'webhook_endpoints_pkey' })
-  merchantId: string;
+  merchantId!: string;
 
   @PrimaryColumn('uuid', { name: 'webhook_endpoint_id', primaryKeyConstraintName: 'webhook_endpoints_pkey' })
-  webhookEndpointId: string;
+  webhookEndpointId!: string;
 
   @Column('text', { name: 'idempotency_key' })
-  idempotencyKey: string;
+  idempotencyKey!: string;
 
   @Column('uuid', { name: 'claim_id' })
-  claimId: string;
+  claimId!: string;
 
   @Column('text')
-  fingerprint: string;
+  fingerprint!: string;
 
   @Column('text')
-  url: string;
+  url!: string;
 
   /** Null means all types, including those that we add later. */
   @Column('text', { name: 'event_types', array: true, nullable: true })
-  eventTypes: EventType[] | null;
+  eventTypes!: EventType[] | null;
 
   @Column('text', { nullable: true })
-  description: string | null;
+  description!: string | null;
 
   @Column('text')
-  secret: string;
+  secret!: string;
 
   @Column('text', { name: 'previous_secret', nullable: true })
-  previousSecret: string | null;
+  previousSecret!: string | null;
 
   @Column('timestamptz', { name: 'previous_secret_expires_at', nullable: true })
-  previousSecretExpiresAt: Date | null;
+  previousSecretExpiresAt!: Date | null;
 
   /** The claim of the rotation that made the current secret. */
   @Column('uuid', { name: 'rotation_claim_id', nullable: true })
-  rotationClaimId: string | null;
+  rotationClaimId!: string | null;
 
   @Column('boolean', { default: true })
-  enabled: boolean;
+  enabled!: boolean;
 
   @Column('text', { name: 'disabled_reason', nullable: true })
-  disabledReason: DisabledReason | null;
+  disabledReason!: DisabledReason | null;
 
   /** When the first try after the last success failed; null while tries succeed. */
   @Column('timestamptz', { name: 'failing_since', nullable: true })
-  failingSince: Date | null;
+  failingSince!: Date | null;
 
   /** No tries before this time: the endpoint asked for it with `Retry-After`. */
   @Column('timestamptz', { name: 'paused_until', nullable: true })
-  pausedUntil: Date | null;
+  pausedUntil!: Date | null;
 
   @Column('timestamptz', { name: 'created_at' })
-  createdAt: Date;
+  createdAt!: Date;
 
   @Column('timestamptz', { name: 'updated_at' })
-  updatedAt: Date;
+  updatedAt!: Date;
 
   @Column('timestamptz', { name: 'deleted_at', nullable: true })
-  deletedAt: Date | null;
+  deletedAt!: Date | null;
 }
