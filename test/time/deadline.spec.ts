@@ -114,19 +114,24 @@ describe('a question with a deadline', () => {
 /** One that the test answers. */
 class Question {
   readonly ended: Promise<Ended<number>>;
-  signal!: AbortSignal;
   isOpen = true;
-  answer!: (answer: number) => void;
-  fail!: (error: Error) => void;
+  readonly answer: (answer: number) => void;
+  readonly fail: (error: Error) => void;
+  private askedWith: AbortSignal | undefined;
 
   constructor(deadline: Deadline) {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.answer = resolve;
     this.fail = reject;
     const ask = (signal: AbortSignal) => {
-      this.signal = signal;
+      this.askedWith = signal;
       return promise;
     };
     this.ended = askInTime(ask, deadline).finally(() => (this.isOpen = false));
+  }
+
+  get signal(): AbortSignal {
+    if (this.askedWith === undefined) throw new Error('the question has not been asked yet');
+    return this.askedWith;
   }
 }
