@@ -15,12 +15,12 @@ export interface CallPlan {
   fault: SandboxFault | null;
 }
 
-export interface LookupPlan {
+interface LookupPlan {
   latencyMs: number;
   fault: LookupFault | null;
 }
 
-export interface NotificationDraw {
+interface NotificationDraw {
   duplicate: boolean;
   lateMs: number;
   reorder: boolean;
