@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerNats } from '@nestjs/microservices';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../config/config.js';
+import { askInTime } from '../time/deadline.js';
 import { CommandDeserializer, CommandSerializer } from './command-codec.js';
 import { natsOptions } from './nats-options.js';
 
@@ -50,13 +51,15 @@ export class CommandServer extends ServerNats {
     this.stopping.abort();
     const { connection } = this;
     if (connection === undefined || connection.isClosed()) return;
-    await atMost(STOP_LIMIT_MS, Promise.all(this.takenFrom().map((subscription) => subscription.drain())));
+    await askInTime(() => Promise.all(this.takenFrom().map((subscription) => subscription.drain())), {
+      limitMs: STOP_LIMIT_MS,
+    });
   }
 
   override async close(): Promise<void> {
     this.stopping.abort();
     // The last answers may still be in the send buffer.
-    await atMost(STOP_LIMIT_MS, this.connection?.flush());
+    await askInTime(async () => this.connection?.flush(), { limitMs: STOP_LIMIT_MS });
     await super.close();
   }
 
@@ -67,12 +70,4 @@ export class CommandServer extends ServerNats {
   private takenFrom(): { drain(): Promise<void> }[] {
     return (this as unknown as { subscriptions: { drain(): Promise<void> }[] }).subscriptions;
   }
-}
-
-/** Waits until the work is done, has failed, or has taken too long. */
-async function atMost(limitMs: number, doing: Promise<unknown> | undefined): Promise<void> {
-  const limit = new AbortController();
-  const late = sleep(limitMs, undefined, { signal: limit.signal }).catch(() => undefined);
-  await Promise.race([doing?.catch(() => undefined), late]);
-  limit.abort();
 }

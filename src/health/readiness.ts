@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { askInTime } from '../time/deadline.js';
 import type { ReadinessDto } from './health.dto.js';
 
 type ReadinessReport = Pick<ReadinessDto, 'status' | 'checks'>;
@@ -22,8 +23,9 @@ export class Readiness {
   }
 
   async check(): Promise<ReadinessReport> {
-    this.question ??= this.askDatabase();
-    const database = await withinTimeout(this.question);
+    const question = (this.question ??= this.askDatabase());
+    const ended = await askInTime(() => question, { limitMs: DATABASE_TIMEOUT_MS });
+    const database = ended.kind === 'answered' ? ended.answer : 'down';
     if (this.stopping) return { status: 'stopping', checks: { database } };
     return { status: database === 'up' ? 'ok' : 'unavailable', checks: { database } };
   }
@@ -37,15 +39,5 @@ export class Readiness {
     } finally {
       this.question = null;
     }
-  }
-}
-
-async function withinTimeout(question: Promise<'up' | 'down'>): Promise<'up' | 'down'> {
-  const timeout = Promise.withResolvers<'down'>();
-  const timer = setTimeout(() => timeout.resolve('down'), DATABASE_TIMEOUT_MS);
-  try {
-    return await Promise.race([question, timeout.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

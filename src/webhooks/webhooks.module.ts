@@ -6,7 +6,10 @@ import { WebhookDeliveriesController } from './delivery/webhook-deliveries.contr
 import { WebhookDeliveryModule } from './delivery/webhook-delivery.module.js';
 import { WebhookEndpointsController } from './endpoints/webhook-endpoints.controller.js';
 
-/** The routes of webhooks, and the two of them that are keyed operations. */
+/**
+ * Webhooks in two halves: `endpoints/` is what a merchant keeps, `delivery/` is how events get there. Delivery imports
+ * endpoints, never the other way.
+ */
 @Module({
   imports: [IdempotencyWireModule, WebhookDeliveryModule],
   controllers: [WebhookEndpointsController, WebhookDeliveriesController],

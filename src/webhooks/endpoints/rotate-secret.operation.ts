@@ -13,7 +13,7 @@ import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-secret.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
-/** A day for whoever has to bring a new secret to many machines. */
+/** A day: a merchant may have to bring the new secret to many machines. */
 const OVERLAP_MS = 24 * 3_600_000;
 
 export interface RotateSecretCommand {
