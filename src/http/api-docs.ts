@@ -4,7 +4,7 @@ import type { RefusalCode } from '../domain/errors.js';
 import { ProblemDto } from './problem.dto.js';
 import { problemKind, PROBLEMS, renderProblem } from './problem-table.js';
 
-/** Stands for the public URL in examples until the document is served; see `openapi.ts`. */
+/** A placeholder for the public URL in examples. `openapi.ts` replaces it when it builds the document. */
 export const EXAMPLE_BASE_URL = 'https://hapax.example';
 const EXAMPLE_REQUEST_ID = '0b0f1c52-6a5e-4f0c-9a55-3b1d8c2f7e11';
 
@@ -13,7 +13,6 @@ export const API_KEY_AUTH = 'api_key';
 
 const STRING = { type: 'string' } as const;
 
-/** What the `headers` of a documented response may hold. */
 export const REQUEST_ID_HEADER = {
   'X-Request-Id': {
     description: "The request's id: the client's own, where it sent a plain one.",
@@ -43,7 +42,7 @@ const DERIVED_KEY_HEADER = {
   },
 } as const;
 
-/** Of every answer of a keyed route that is not a problem. */
+/** The headers of every answer of a keyed route, unless the answer is a problem. */
 export const KEYED_HEADERS = {
   ...REQUEST_ID_HEADER,
   ...REPLAYED_HEADER,
@@ -95,17 +94,17 @@ const CHALLENGE_HEADER = {
   'WWW-Authenticate': { description: 'How to authenticate.', schema: { ...STRING, example: 'Bearer' } },
 } as const;
 
-/** The codes that a route or a controller has been documented with so far. */
+/** Metadata key: the problem codes already documented on a route or a controller. */
 const DOCUMENTED_CODES = Symbol('DocumentedCodes');
-/** On routes whose key was read, answers say whether they are replays. */
+/** Metadata key: the route reads an idempotency key, so its answers say whether they are replays. */
 const KEYED = Symbol('Keyed');
-/** Said before a key is read: by the guard, by the body's parser, and by nobody who knows better. */
+/** The guard and the body parser answer with these before the key is read; a 500 may come before it too. */
 const NEVER_KEYED_STATUSES: ReadonlySet<number> = new Set([401, 413, 415, 500]);
 
 /**
- * Documents problems, one response for each status with an example for each code. The examples are rendered by the
- * function that renders the answers, so they cannot drift apart from them. Several of it on one route add up: Swagger
- * by itself would keep the last response of a status only.
+ * Documents problems: one response per status, with one example per code. The function that renders the answers also
+ * renders the examples, so the two cannot drift apart. You may use it several times on one route and all codes are
+ * kept; Swagger alone would keep only the last response for a status.
  */
 export function ApiProblems(...codes: RefusalCode[]): MethodDecorator & ClassDecorator {
   return (target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
@@ -142,8 +141,8 @@ function problemResponse(
 }
 
 /**
- * Documents the request headers of a keyed route. Its answers carry {@link REPLAYED_HEADER}. The example is the
- * operation's own, so that trying one route out after another does not send two requests under one key.
+ * Documents the request headers of a keyed route. Its answers carry {@link REPLAYED_HEADER}. Each operation has its own
+ * example key, so that trying out one route after another does not send two requests under one key.
  */
 export function ApiIdempotencyKey(operation: string): MethodDecorator {
   return applyDecorators(

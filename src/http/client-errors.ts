@@ -8,12 +8,12 @@ import { renderProblem } from './problem-table.js';
 import { publicUrl } from './public-url.js';
 
 /**
- * Answers what Node's parser refuses, before there is a request: bad HTTP, headers over the limit, a client that is
- * too slow. There is only the socket to write to, and the connection cannot be used any further.
+ * Answers what Node's parser refuses before there is a request: bad HTTP, headers over the limit, a client that is too
+ * slow. We have only the socket to write to, and the connection cannot be used again.
  *
- * Every such answer says that nothing was done, so it must stay true. Nothing is read after it: a body that arrives
- * when its client has been told 408 would otherwise be carried out. What the kernel does not take of the answer at once
- * is lost with the connection, and a client that has heard nothing asks again, which is always safe.
+ * Every such answer says that nothing was done, so we must keep that true. We destroy the socket and read nothing more:
+ * otherwise a body that arrives after its client got a 408 would be carried out. If the kernel does not take the whole
+ * answer at once, the rest is lost. A client that got no answer asks again, which is always safe.
  */
 export function clientErrorHandler(config: Config) {
   return function answerClientError(this: FastifyInstance, error: ConnectionError, socket: Socket): void {
@@ -40,12 +40,12 @@ function refusalOfClientError(error: ConnectionError): Refusal {
 }
 
 /**
- * Whether the next answer on this connection is not ours to give. One that has begun would be corrupted. One to a
- * request that had arrived whole, with more behind it that is refused here, would be taken for that request's: its
- * client would be told that nothing was done while it is being done.
+ * Whether the connection still owes an answer to an earlier request. If that answer has begun, ours would corrupt it.
+ * If that request arrived whole and we refuse what was sent behind it, the client would take our refusal for the answer
+ * to the first request, and believe that nothing was done while we do it.
  */
 function owesAnswer(socket: Socket): boolean {
-  // oxlint-disable-next-line no-underscore-dangle -- Node keeps it there, under this name only
+  // oxlint-disable-next-line no-underscore-dangle -- Node has no public name for it
   const answer = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
   return answer != null && (answer.headersSent || answer.req.complete);
 }

@@ -1,11 +1,11 @@
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { Config } from '../config/config.js';
 
-/** How long a browser may remember what it was allowed: as long as Chromium takes any answer. */
+/** How long a browser may cache a preflight answer. Chromium caps it at this. */
 const PREFLIGHT_MAX_AGE_SECONDS = 7_200;
 
 const ALLOWED_HEADERS = ['Authorization', 'Content-Type', 'Idempotency-Key', 'Prefer', 'X-Request-Id'];
-/** What a client needs in order to retry well, and what a browser would hide from it. */
+/** A client needs these to retry well, and a browser hides them unless we expose them. */
 const EXPOSED_HEADERS = [
   'Idempotency-Key',
   'Idempotent-Replayed',
@@ -19,7 +19,7 @@ const EXPOSED_HEADERS = [
   'X-Request-Id',
 ];
 
-/** Lets the configured web pages call the API. Without any the browsers' own rule holds: nobody else's pages may. */
+/** Allows the configured web pages to call the API. With none configured, browsers allow only our own pages. */
 export function allowOrigins(adapter: FastifyAdapter, { corsOrigins }: Pick<Config, 'corsOrigins'>): void {
   if (corsOrigins.length === 0) return;
   adapter.enableCors({
@@ -28,9 +28,9 @@ export function allowOrigins(adapter: FastifyAdapter, { corsOrigins }: Pick<Conf
     allowedHeaders: ALLOWED_HEADERS,
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: PREFLIGHT_MAX_AGE_SECONDS,
-    // The API key is no cookie: a browser sends nothing by itself.
+    // The API key is not a cookie, so a browser sends no credentials by itself.
     credentials: false,
-    // Otherwise an OPTIONS request that is no preflight is answered in plain text.
+    // With strict preflight, an OPTIONS request that is not a preflight gets an answer in plain text.
     strictPreflight: false,
   });
 }

@@ -1,12 +1,12 @@
 import { validate, version } from 'uuid';
 import { RefusedError } from '../domain/errors.js';
 
-/** A list's position: the id of the last item that was seen, opaque to clients so that it may change. */
+/** A position in a list: the id of the last item on the page before. Opaque to clients, so that we may change it. */
 export function readCursor(cursor: string | undefined): string | undefined {
   return decodeCursor(cursor, (id) => (validate(id) && version(id) === 7 ? id : undefined));
 }
 
-/** A position that is more than an id. `parse` says undefined for what no page can have ended with. */
+/** A position that is more than an id. `parse` returns undefined if no page can have ended there. */
 export function decodeCursor<Place>(
   cursor: string | undefined,
   parse: (text: string) => Place | undefined,
@@ -25,7 +25,7 @@ export function writeCursor(id: string): string {
   return Buffer.from(id, 'latin1').toString('base64url');
 }
 
-/** A page of `limit` items out of up to one more, which only tells that there is a next page. */
+/** Cuts a page out of up to `limit + 1` items. The extra item only shows that there is a next page. */
 export function pageOf<Item>(
   items: Item[],
   limit: number,

@@ -15,33 +15,33 @@ import { refusalOf } from './refusal-of.js';
 import { routeTemplate } from './route-template.js';
 import { type SecurityHeaders, securityHeaders } from './security-headers.js';
 
-/** Twice what a create body needs that uses up every limit in ASCII. */
+/** Twice the size of a create body that uses every field to its limit, in ASCII. */
 export const MAX_BODY_BYTES = 64 * 1_024;
 const MAX_HEADER_BYTES = 16 * 1_024;
 /** An idempotency key in a path: 255 characters, each of them percent-encoded. */
 const MAX_PARAM_LENGTH = 3 * 255;
-/** To send the headers, and to send all of a request. A slow client holds a socket, so it is not waited for longer. */
+/** How long a client may take to send its headers, and its whole request. A slow client holds a socket. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Longer than the 60 s of the usual load balancers, which then never use a connection that we are closing. */
+/** Load balancers usually keep connections for 60 s. We keep them longer, so they never use one that we are closing. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-/** How often Node looks for connections that are past their time. */
+/** How often Node checks connections against these timeouts. */
 const TIMEOUT_CHECK_INTERVAL_MS = 5_000;
 
-/** A request id from outside ends up in our log and in our answers, so only a plain one is taken over. */
+/** A client's request id ends up in our log and in our answers, so we accept only a plain one. */
 const CLIENT_REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** The HTTP server: limits, request ids, one log line a request, JSON bodies only. Create the app with `bodyParser: false`. */
+/** The HTTP server: limits, request ids, one log line per request, JSON only. Create the app with `bodyParser: false`. */
 export function createFastifyAdapter(config: Config, logger: Logger): FastifyAdapter {
   const headersFor = securityHeaders(config);
   const adapter = new FastifyAdapter({
     loggerInstance: logger,
-    // One line when a request is finished says all that Fastify's two lines say; see logFinishedRequest.
+    // logFinishedRequest writes one line that says all that Fastify's two lines say.
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: requestId,
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    // Whose word about the client's address counts. It is what failed authentications are counted by.
+    // Failed authentications are counted by client address, so only trusted proxies may say what it is.
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
@@ -50,16 +50,16 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
       headersTimeout: HEADERS_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     },
-    // A request that still arrives while we drain is served like any other: its money is as real.
+    // A request that arrives while we drain is about real money too, so we serve it.
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendFrameworkError(config, headersFor, error, request, reply),
     clientErrorHandler: clientErrorHandler(config),
-    // Nest's middleware is not used, and matching it costs every request.
+    // We use no Nest middleware, and matching it would cost time on every request.
     skipMiddie: true,
   });
   const instance = adapter.getInstance<FastifyInstance>();
-  // Declared up front, so that all request objects keep one shape.
+  // Declared up front, so that all request objects have the same shape.
   instance.decorateRequest('merchant', null);
   instance.decorateRequest('keyed', null);
   acceptOnlyJson(instance);
@@ -78,8 +78,8 @@ function requestId(request: IncomingMessage): string {
 }
 
 /**
- * Bodies are JSON in UTF-8 and nothing else, and an empty one is no body. The decoder would turn bytes that are not
- * UTF-8 into replacement characters, and two different requests into one.
+ * A body must be JSON in UTF-8, and an empty one counts as no body. We check for UTF-8 ourselves, because the decoder
+ * would replace invalid bytes, and two different requests could become the same.
  */
 function acceptOnlyJson(instance: FastifyInstance): void {
   instance.removeAllContentTypeParsers();
@@ -112,7 +112,7 @@ function logFinishedRequest(request: FastifyRequest, reply: FastifyReply, done: 
   done();
 }
 
-/** Faults that the router finds before there is a route, so that neither hooks nor Nest's filters see them. */
+/** Answers errors that the router finds before it has a route. Neither hooks nor Nest's filters see those. */
 function sendFrameworkError(
   config: Config,
   headersFor: SecurityHeaders,

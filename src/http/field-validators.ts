@@ -7,10 +7,10 @@ const MIN_AMOUNT = Number(MIN_AMOUNT_MINOR);
 const MAX_AMOUNT = Number(MAX_AMOUNT_MINOR);
 
 const PAYMENT_METHOD_TOKEN = /^[A-Za-z][A-Za-z0-9_]{0,127}$/;
-/** A card number has 12 to 19 digits. If a token could hold one, we would store it and show it. */
+/** A card number has 12 to 19 digits. If we accepted one as a token, we would store it and show it. */
 const CARD_NUMBER = /\d{12}/;
 
-/** Checks the field unless it is left out. Unlike `@IsOptional()`, it does not let null through. */
+/** Checks the field unless it is left out. Unlike `@IsOptional()`, it does not accept null. */
 export function IfGiven(): PropertyDecorator {
   return ValidateIf((_dto, value) => value !== undefined);
 }
@@ -82,9 +82,7 @@ function isMapValue(value: unknown, max: number): boolean {
   return typeof value === 'string' && isSafeText(value, 0, max);
 }
 
-/**
- * Makes a decorator from a rule. The message says what is expected and never repeats the value, which may be a secret.
- */
+/** Makes a decorator from a rule. The message says what we expect, never the value, which may be a secret. */
 export function fieldRule(
   name: string,
   rule: { accepts(value: unknown): boolean; expected: string },

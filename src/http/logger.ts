@@ -1,15 +1,15 @@
 import { type Logger, destination, pino, stdTimeFunctions } from 'pino';
 import type { Config } from '../config/config.js';
 
-/** Lines are written together: a write for each of thousands of requests a second costs more than the requests' log. */
+/** We write lines in batches: at thousands of requests a second, a write per line costs more than making the line. */
 const BUFFERED_BYTES = 4_096;
-/** How long a line may wait for others. It is also what a killed process may lose of its log. */
+/** How long a line may wait to be written, and so how much of its log a killed process may lose. */
 const FLUSH_INTERVAL_MS = 100;
-/** A reader that has stopped may make us drop lines, never run out of memory. */
+/** If nothing reads our log any more, we drop lines rather than run out of memory. */
 const MAX_BUFFERED_BYTES = 16 * 1_024 * 1_024;
 const MAX_LOGGED_CAUSES = 5;
 
-/** Structured JSON on standard output. Nothing that a client sent is logged, save method, route and request id. */
+/** Structured JSON on standard output. Of what a client sent, we log only method, route and request id. */
 export function createLogger(config: Pick<Config, 'logLevel'>): Logger {
   return pino(
     {
@@ -38,8 +38,8 @@ interface LoggedError {
 }
 
 /**
- * Only what every error has. A failed statement's own fields (`parameters`, `detail`) hold keys and payment methods, so
- * pino's serializer, which copies every field, is not for us.
+ * Keeps only the fields that every error has. We do not use pino's serializer, because it copies every field, and the
+ * `parameters` and `detail` of a failed statement hold keys and payment methods.
  */
 export function serializeError(error: unknown, causesLeft = MAX_LOGGED_CAUSES): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error) };

@@ -1,7 +1,7 @@
 import type { LoggerService } from '@nestjs/common';
 import type { Logger } from 'pino';
 
-/** Nest's report of every module, route and injection: of use to its developers, noise to everybody else. */
+/** Nest reports every module, route and injection here. Useful to its developers, noise to everybody else. */
 const CHATTY_CONTEXTS: ReadonlySet<string> = new Set([
   'InstanceLoader',
   'NestApplication',
@@ -10,7 +10,7 @@ const CHATTY_CONTEXTS: ReadonlySet<string> = new Set([
   'RoutesResolver',
 ]);
 
-/** Lets Nest log through our logger. Nest passes the context last, and for errors the stack before it. */
+/** Sends Nest's log to our logger. Nest passes the context as the last argument, and for errors the stack before it. */
 export class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 

@@ -32,7 +32,7 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .setDescription(DESCRIPTION)
     .setVersion('1')
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
-    // The order in which the Swagger UI shows them: what people come for is on top.
+    // The Swagger UI shows them in this order: what people need most comes first.
     .addTag('Payments')
     .addTag('Refunds')
     .addTag('Reversals')
@@ -43,7 +43,7 @@ export function openApiDocument(app: INestApplication, config: Config): OpenAPIO
     .addTag('Currencies')
     .addTag('Gateways', 'For payment providers, which sign what they send.')
     .addTag('Service', 'Health, metrics and problem types. No API key is needed.')
-    // The same origin as the page: any other would need CORS.
+    // The page's own origin. Any other would need CORS.
     .addServer('/')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: authDescription(config) }, API_KEY_AUTH)
     .addSecurityRequirements(API_KEY_AUTH);

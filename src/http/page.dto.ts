@@ -6,7 +6,7 @@ const MAX_PAGE_SIZE = 100;
 export const DEFAULT_PAGE_SIZE = 20;
 const LIMIT_RULE = { message: `must be a whole number from 1 to ${MAX_PAGE_SIZE}` };
 
-/** What every list can be asked for. */
+/** The query parameters of every list. */
 export class PageQueryDto {
   @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: MAX_PAGE_SIZE, default: DEFAULT_PAGE_SIZE })
   @IsOptional()
@@ -21,7 +21,7 @@ export class PageQueryDto {
   cursor?: string;
 }
 
-/** A list of what happened in a range of time, with its beginning and without its end. */
+/** Adds a range of time, which includes its start and excludes its end. */
 export class PeriodQueryDto extends PageQueryDto {
   @ApiPropertyOptional({ format: 'date-time', description: 'Created at or after this time.' })
   @IsOptional()
@@ -34,7 +34,7 @@ export class PeriodQueryDto extends PageQueryDto {
   created_lt?: string;
 }
 
-/** What every list answers beside its `data`. */
+/** What every list returns beside its `data`. */
 export class PageAnswerDto {
   @ApiProperty({
     type: String,

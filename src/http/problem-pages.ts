@@ -17,7 +17,6 @@ const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3r
 code{background:#f0f2f5;padding:.1em .3em;border-radius:3px}dt{font-weight:600;margin-top:.8rem}dd{margin:0}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.4rem;border-bottom:1px solid #e2e6eb}a{color:#0b57d0}`;
 
-/** The page of one problem type. */
 export function problemPage(code: RefusalCode): string {
   const { status, title, retry, effect, description } = PROBLEMS[code];
   return page(
@@ -30,7 +29,6 @@ export function problemPage(code: RefusalCode): string {
   );
 }
 
-/** The list of all problem types. */
 export function problemsPage(): string {
   const rows = Object.entries(PROBLEMS).map(
     ([code, { status, title }]) =>
@@ -53,7 +51,7 @@ ${content}
 `;
 }
 
-/** Descriptions mark code with backticks, as OpenAPI's Markdown does. */
+/** Descriptions mark code with backticks, as in OpenAPI's Markdown. */
 function withCode(text: string): string {
   return escapeHtml(text).replace(/`([^`]*)`/g, '<code>$1</code>');
 }

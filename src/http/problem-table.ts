@@ -4,12 +4,12 @@ import { NOT_A_PAYMENT } from '../domain/reversal.js';
 /** Whether a client may send the request again, and with which `Idempotency-Key`. */
 export type Retry = 'same_key' | 'new_key' | 'none';
 
-/** Whether money moved. `unknown` is said whenever it is not certain that nothing did. */
+/** Whether money moved. `none` only when that is certain; if it might have, `unknown`. */
 export type Effect = 'none' | 'applied' | 'unknown';
 
 type RefusalOf<Code extends RefusalCode> = Refusal & { code: Code };
 
-/** What the wire says of one code. */
+/** How one code looks on the wire. */
 interface ProblemKind<Code extends RefusalCode = RefusalCode> {
   status: number;
   title: string;
@@ -258,7 +258,7 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
   },
 };
 
-/** A gateway's "no" is final for its key, so another try, perhaps with another card, is a new intent with a new key. */
+/** A gateway's "no" is final for its key. Another try, maybe with another card, is a new intent and needs a new key. */
 function declined<Code extends DeclineCode>(code: Code, title: string, message: string): ProblemKind<Code> {
   return {
     ...wire(402, title, 'new_key', 'none'),
@@ -293,9 +293,9 @@ export function isProblemCode(code: string): code is RefusalCode {
   return Object.hasOwn(PROBLEMS, code);
 }
 
-/** What the wire says of a code that is known only when we run. */
+/** The entry for a code that is known only at run time. */
 export function problemKind(code: RefusalCode): ProblemKind {
-  // The table maps each code to the kind of that very code, which an index over the union cannot express.
+  // The table maps each code to its own kind. An index over the union cannot express that.
   return PROBLEMS[code];
 }
 
@@ -331,7 +331,7 @@ export function renderProblem(
   return { status: kind.status, headers: problemHeaders(refusal, type), body: JSON.stringify(document) };
 }
 
-/** The URL that names a problem, and that the service answers itself. */
+/** The URL that names a problem. The service serves a page there. */
 export function problemType(code: RefusalCode, publicUrl: string): string {
   return `${publicUrl}/problems/${code}`;
 }

@@ -1,7 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { PROBLEM_CODES } from './problem-table.js';
 
-/** One field that is wrong. */
 class FieldErrorDto {
   @ApiProperty({ example: 'amount' })
   field!: string;

@@ -4,7 +4,7 @@ import { renderProblem } from './problem-table.js';
 import { PublicUrl } from './public-url.js';
 import { refusalOf } from './refusal-of.js';
 
-/** The edge for everything that is thrown: whatever it is, the client gets a problem document. */
+/** Turns whatever was thrown into a problem document. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   constructor(private readonly publicUrl: PublicUrl) {}
@@ -16,7 +16,7 @@ export class ProblemFilter implements ExceptionFilter {
     const refusal = refusalOf(error);
     if (refusal.code === 'internal_error') request.log.error({ err: error }, 'request failed');
     else if (refusal.code === 'service_unavailable') request.log.warn({ err: error }, 'service unavailable');
-    // An answer that has begun cannot become another one; Fastify ends the connection.
+    // An answer that has begun cannot be replaced; Fastify ends the connection.
     if (reply.sent) return;
     const problem = renderProblem(refusal, { requestId: request.id, publicUrl: this.publicUrl.base });
     void reply.code(problem.status).headers(problem.headers).send(problem.body);

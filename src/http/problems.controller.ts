@@ -13,7 +13,7 @@ const DOCUMENT_CONTENT = {
   'application/json': { schema: { type: 'object' } },
 } as const;
 
-/** The pages that a problem's `type` leads to: a web page for people, JSON for who asks for it. */
+/** The pages behind a problem's `type`: HTML for people, or JSON if the client asks for it. */
 @ApiTags('Service')
 @Public()
 @Controller('problems')
@@ -51,7 +51,7 @@ export class ProblemsController {
   }
 }
 
-/** Browsers and `curl` accept anything and get the page; JSON is for who names it and not HTML. */
+/** JSON only if `Accept` names JSON and not HTML. Browsers and `curl` accept anything, so they get the page. */
 function prefersJson(accept: string | undefined, reply: FastifyReply): boolean {
   const json = accept !== undefined && /\bjson\b/i.test(accept) && !/\bhtml\b/i.test(accept);
   void reply

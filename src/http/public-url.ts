@@ -4,12 +4,12 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import { CONFIG, type Config } from '../config/config.js';
 
-/** Addresses that stand for "this machine", and that not every client could use as they are. */
+/** Addresses that mean "this machine". Not every client can use them as they are, so we say `localhost` instead. */
 const LOCAL_ADDRESSES: ReadonlySet<string> = new Set(['0.0.0.0', '::', '127.0.0.1', '::1', 'localhost']);
 
 /**
- * The base of the absolute URLs in answers: `PUBLIC_URL`, or else where the server listens. Nobody has to set it: it
- * asks the server, so it is right for port 0 as well, and before the server listens it is what the configuration says.
+ * The base of the absolute URLs in answers: `PUBLIC_URL`, or else the address where the server listens. We ask the
+ * server for it, so it is right for port 0 too. Before the server listens, we use the configured host and port.
  */
 @Injectable()
 export class PublicUrl {
@@ -30,7 +30,7 @@ export class PublicUrl {
   }
 }
 
-/** The same for those outside the injector: `address` is what `server.address()` says. */
+/** The same for callers outside the injector. `address` comes from `server.address()`. */
 export function publicUrl(config: Config, address: AddressInfo | string | null): string {
   if (config.publicUrl !== null) return config.publicUrl;
   const listening = typeof address === 'object' && address !== null;

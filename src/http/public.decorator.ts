@@ -3,8 +3,8 @@ import { ApiSecurity } from '@nestjs/swagger';
 
 export const PUBLIC = Symbol('Public');
 
-/** Opens a route or a controller to callers without an API key, and says so in the OpenAPI document. */
+/** Opens a route or a controller to callers without an API key, and documents that in OpenAPI. */
 export function Public(): MethodDecorator & ClassDecorator {
-  // OpenAPI's empty requirement: nothing is needed.
+  // In OpenAPI, an empty requirement means that none is needed.
   return applyDecorators(SetMetadata(PUBLIC, true), ApiSecurity({}));
 }

@@ -1,12 +1,12 @@
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The handler gets the bytes as they were sent, for a signature that is over them. */
+    /** The handler gets the bytes as they were sent, to check a signature over them. */
     rawBody?: boolean;
   }
 }
 
 /**
- * For `@RouteConfig()`: the body is not parsed. Nest's own `rawBody` option would keep every route's bytes for the one
- * route that wants them.
+ * For `@RouteConfig()`: do not parse the body. Nest's own `rawBody` option would keep the bytes on every route, and
+ * only one route needs them.
  */
 export const RAW_BODY = { rawBody: true } as const;

@@ -2,14 +2,14 @@ import { HttpException } from '@nestjs/common';
 import { isContention, isDatabaseUnavailable } from '../database/database-errors.js';
 import { type Refusal, RefusedError } from '../domain/errors.js';
 
-/** A database that is back within a second is the common case: a fail-over, or a restart. */
+/** After a fail-over or a restart, the database is usually back within a second. */
 const DATABASE_RETRY_AFTER_SECONDS = 1;
 
-/** What Fastify calls the faults of a request. Its other codes are programming errors. */
+/** Fastify's codes for errors in a request. Its other codes are programming errors. */
 const FASTIFY_REFUSALS: Readonly<Record<string, Refusal>> = {
   FST_ERR_BAD_URL: { code: 'malformed_request', reason: 'The URL is not valid percent-encoded UTF-8.' },
   FST_ERR_INVALID_URL: { code: 'malformed_request', reason: 'The URL is not valid.' },
-  // Longer than any id or key can be, so there is nothing at that address.
+  // The segment is longer than any id or key, so there is nothing at that address.
   FST_ERR_MAX_PARAM_LENGTH: { code: 'not_found', what: 'resource' },
   FST_ERR_NOT_FOUND: { code: 'not_found', what: 'resource' },
   FST_ERR_CTP_BODY_TOO_LARGE: { code: 'payload_too_large' },
@@ -23,7 +23,7 @@ const FASTIFY_REFUSALS: Readonly<Record<string, Refusal>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: { code: 'malformed_body', reason: 'The body is not valid JSON.' },
 };
 
-/** The refusal that an error stands for, whoever threw it: our code, Nest, Fastify, Node or the database. */
+/** Maps any error to a refusal, whether our code, Nest, Fastify, Node or the database threw it. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof RefusedError) return error.refusal;
   if (!(error instanceof Error)) return { code: 'internal_error' };
@@ -42,7 +42,7 @@ function fastifyCode(error: unknown): Refusal | undefined {
   return Object.hasOwn(FASTIFY_REFUSALS, error.code) ? FASTIFY_REFUSALS[error.code] : undefined;
 }
 
-/** Fastify gives what went wrong while it read a body, such as a client that hung up, a `statusCode`. */
+/** When reading a body fails, for example because the client hung up, Fastify sets `statusCode` on the error. */
 function httpStatus(error: Error): number | undefined {
   if (error instanceof HttpException) return error.getStatus();
   return 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : undefined;

@@ -1,8 +1,8 @@
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Whether PostgreSQL can store the text and counts `min` to `max` characters: code points, as `char_length` does. */
+/** Whether PostgreSQL can store the text, and it has `min` to `max` characters (code points, as in `char_length`). */
 export function isSafeText(value: string, min: number, max: number): boolean {
-  // A character is one or two units, so what is far too long need not be looked at.
+  // A character is one or two UTF-16 units, so a string over twice the limit is too long without counting.
   if (value.length > 2 * max || value.includes('\u0000')) return false;
   if (!SURROGATE.test(value)) return min <= value.length && value.length <= max;
   const length = Array.from(value).length;

@@ -1,14 +1,14 @@
 import type { Config } from '../config/config.js';
 
-/** A year, as preload lists and scanners expect it. Subdomains are somebody else's decision. */
+/** A year, as preload lists and scanners expect. We do not include subdomains: that is not ours to decide. */
 const HSTS_SECONDS = 365 * 24 * 3_600;
 
-/** An answer of the API is data: should a browser ever show one as a page, nothing in it runs, loads or is framed. */
+/** For API answers, which are data. If a browser ever shows one as a page, nothing in it runs, loads or is framed. */
 const DATA_POLICY = "default-src 'none'; frame-ancestors 'none'";
 
 /**
- * The Swagger UI and the problem pages bring every file along and speak to their own origin. Styles are inline in
- * both, and the Swagger UI's images are `data:` URLs.
+ * The Swagger UI and the problem pages load every file from their own origin and call only that. Both use inline
+ * styles, and the Swagger UI's images are `data:` URLs.
  */
 const PAGE_POLICY = [
   "default-src 'none'",
@@ -26,21 +26,21 @@ const PAGE = /^\/(docs|problems)(?=$|[/?])/;
 export type SecurityHeaders = (url: string | undefined) => Readonly<Record<string, string>>;
 
 /**
- * What browsers are told, chosen one by one. Left out of what is usual: X-Frame-Options, which `frame-ancestors`
- * replaces; X-XSS-Protection, which browsers have given up; Cross-Origin-* policies, which protect what a browser sends
- * of its own accord, and an API key is not.
+ * The security headers of an answer, each chosen for a reason. We leave out three usual ones: `frame-ancestors`
+ * replaces X-Frame-Options; browsers no longer support X-XSS-Protection; and Cross-Origin-* policies protect
+ * credentials that a browser sends by itself, which it never does with an API key.
  */
 export function securityHeaders(config: Pick<Config, 'publicUrl'>): SecurityHeaders {
   const common = {
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
-    // Means something over TLS only, and this process does not see who ended it.
+    // Only valid over TLS. TLS ends in front of this process, so the public URL has to say it.
     ...(config.publicUrl?.startsWith('https:') === true && {
       'strict-transport-security': `max-age=${HSTS_SECONDS}`,
     }),
   };
   const page = { ...common, 'content-security-policy': PAGE_POLICY };
-  // What is said about money is neither kept by a proxy nor by a browser.
+  // Neither a proxy nor a browser may cache an answer about money.
   const money = { ...common, 'content-security-policy': DATA_POLICY, 'cache-control': 'no-store' };
   const other = { ...common, 'content-security-policy': DATA_POLICY };
   return (url = '') => {

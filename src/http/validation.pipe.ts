@@ -4,23 +4,23 @@ import { type FieldError, RefusedError } from '../domain/errors.js';
 
 type DtoClass = new () => object;
 
-/** What Nest names where no DTO class is declared. */
+/** The types that Nest reports for a parameter that has no DTO class. */
 const NOT_DTOS: ReadonlySet<unknown> = new Set([Object, Array, String, Number, Boolean, Buffer]);
 
-/** A body of 64 KiB can hold thousands of unknown fields: the answer names the first few. */
+/** A body of 64 KiB can hold thousands of unknown fields, so the answer names only the first few. */
 const MAX_ERRORS = 20;
 /** A field's name comes from the client, and the answer repeats it. */
 const MAX_FIELD_NAME_LENGTH = 64;
 
-/** Digits that are a number, and an exact one; anything else stays a string, which the field's rule then refuses. */
+/** At most 15 digits, so that the number is exact. Anything else stays a string, which the field's rule refuses. */
 const QUERY_INTEGER = /^-?\d{1,15}$/;
 
 /**
- * Validates `@Body()` and `@Query()` parameters whose type is a DTO class, and leaves every other parameter alone.
+ * Validates `@Body()` and `@Query()` parameters whose type is a DTO class, and passes on every other parameter.
  *
- * The fields are copied one by one onto a new instance. Nest's own pipe transforms with class-transformer, which walks
- * the whole value before anything is checked: it is several times slower, and nesting of a few thousand levels, which
- * fits into any body limit, overflows its stack. So DTOs here are flat: a nested value is checked by a field's rule.
+ * It copies the fields one by one onto a new instance. Nest's own pipe uses class-transformer, which walks the whole
+ * value before it checks anything. That is several times slower, and a few thousand levels of nesting, which fit into
+ * any body limit, overflow its stack. So our DTOs are flat, and a field's own rule checks a nested value.
  */
 @Injectable()
 export class ValidationPipe implements PipeTransform {
@@ -30,7 +30,7 @@ export class ValidationPipe implements PipeTransform {
     if ((type !== 'body' && type !== 'query') || data !== undefined) return value;
     if (metatype === undefined || NOT_DTOS.has(metatype)) return value;
     const shape = this.shapeOf(metatype as DtoClass);
-    // No body and an empty object are the same request: where every field is optional, both are fine.
+    // No body counts as an empty object. If every field is optional, both are valid.
     const fields = value === undefined ? {} : value;
     if (!isObject(fields)) {
       throw new RefusedError({ code: 'malformed_body', reason: 'The body must be a JSON object.' });
@@ -58,11 +58,11 @@ export class ValidationPipe implements PipeTransform {
 
 interface DtoShape {
   dtoClass: DtoClass;
-  /** Each declared field with its type as the compiler noted it. */
+  /** Each declared field with the type that the compiler recorded. */
   fields: ReadonlyMap<string, unknown>;
 }
 
-/** A field is declared by any class-validator decorator on it, `@IsOptional()` and `@Allow()` included. */
+/** Any class-validator decorator declares a field, `@IsOptional()` and `@Allow()` included. */
 function readShape(dtoClass: DtoClass): DtoShape {
   const rules = getMetadataStorage().getTargetValidationMetadatas(dtoClass, '', false, false);
   const fields = new Map<string, unknown>();
@@ -76,7 +76,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Only declared fields are assigned, so a client's own `constructor` or `__proto__` cannot hide the class. */
+/** Assigns only declared fields, so that a client's `constructor` or `__proto__` cannot hide the class. */
 function copyBody(
   body: Record<string, unknown>,
   shape: DtoShape,
@@ -105,7 +105,7 @@ function copyQuery(
   return errors;
 }
 
-/** A query knows only strings: a field that is declared as a number or a boolean gets one where the text is one. */
+/** A query holds only strings. If the field is a number or a boolean and the text is one too, convert it. */
 function queryValue(value: unknown, fieldType: unknown): unknown {
   if (typeof value !== 'string') return value;
   if (fieldType === Number && QUERY_INTEGER.test(value)) return Number(value);
@@ -119,7 +119,7 @@ function shown(name: string): string {
     : name;
 }
 
-/** class-validator's own messages begin with the field's name, which is told apart here; ours do not. */
+/** class-validator's own messages begin with the field's name. We report the name separately, so cut it off. */
 function fieldError({ property, constraints }: ValidationError, value: Record<string, unknown>): FieldError {
   if (value[property] === undefined) return { field: property, message: 'is required' };
   const message = Object.values(constraints ?? {})[0] ?? 'is not valid';
