@@ -2,7 +2,7 @@ import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, Unique } f
 import { MerchantEntity } from './merchant.entity.js';
 import type { Scope } from './scopes.js';
 
-/** Who may act for a merchant. Only the SHA-256 of a key is kept: it is random, so nothing slower is needed. */
+/** A key that may act for a merchant. We keep only its SHA-256: the key is random, so a slower hash adds nothing. */
 @Entity({ name: 'api_keys' })
 @Unique('api_keys_hash', ['keyHash'])
 @Index('api_keys_of_merchant', ['merchantId', 'apiKeyId'])
@@ -24,7 +24,7 @@ export class ApiKeyEntity {
   @Column('text', { name: 'key_prefix' })
   keyPrefix!: string;
 
-  /** Accepted in the sandbox and nowhere else. */
+  /** The key works in the sandbox only. */
   @Column('boolean', { name: 'sandbox_only', default: false })
   sandboxOnly!: boolean;
 
@@ -45,7 +45,7 @@ export class ApiKeyEntity {
   @Column('timestamptz', { name: 'last_used_at', nullable: true })
   lastUsedAt!: Date | null;
 
-  /** The key that a rotation put in this one's place. */
+  /** The key that replaced this one in a rotation. */
   @Column('uuid', { name: 'replaced_by', nullable: true })
   replacedBy!: string | null;
 

@@ -15,10 +15,10 @@ export const BEARER = /^bearer +([\x21-\x7e]{1,255})$/i;
 
 /**
  * Turns `Authorization: Bearer <api key>` into `request.merchant`, counts the request against the key's rate limit, and
- * asks the key for the scopes that the route needs. All of it happens before any claim, so what is refused here uses no
- * idempotency key up, and a replay is refused like any other request. On a cache hit without a rate limit it answers
- * without a promise, since every request passes here. When the database cannot be asked it lets the error go up: no
- * answer, no entry.
+ * checks that the key has the scopes that the route needs. All of this happens before any claim, so a request that is
+ * refused here uses up no idempotency key, and a replay is refused like any other request. Every request passes here,
+ * so on a cache hit without a rate limit the guard returns without a promise. If the database does not answer, the
+ * guard throws its error and admits no one.
  */
 @Injectable()
 export class ApiKeyGuard implements CanActivate {
@@ -40,11 +40,11 @@ export class ApiKeyGuard implements CanActivate {
     const token = header === undefined ? undefined : BEARER.exec(header)?.[1];
     if (token === undefined) return this.refuse(request, missingToken(header));
     const keyHash = hashApiKey(token);
-    const cacheKey = keyHash.toString('base64');
-    const cached = this.knownKeys.remembered(cacheKey);
+    const hashText = keyHash.toString('base64');
+    const cached = this.knownKeys.remembered(hashText);
     if (cached === null) return this.refuse(request, NOT_VALID);
     if (cached !== undefined) return this.admit(cached, needed, request, reply);
-    return this.authenticate(cacheKey, keyHash, request).then((apiKey) =>
+    return this.authenticate(hashText, keyHash, request).then((apiKey) =>
       this.admit(apiKey, needed, request, reply),
     );
   }
@@ -60,9 +60,9 @@ export class ApiKeyGuard implements CanActivate {
     return this.rateLimits.count(apiKey.apiKeyId, reply).then(() => requireScopes(apiKey, needed));
   }
 
-  private async authenticate(cacheKey: string, keyHash: Buffer, request: FastifyRequest): Promise<ApiKey> {
-    if (!this.knownKeys.isTrusted(cacheKey)) await this.rateLimits.checkFailures(request.ip);
-    return (await this.knownKeys.lookUp(cacheKey, keyHash)) ?? this.refuse(request, NOT_VALID);
+  private async authenticate(hashText: string, keyHash: Buffer, request: FastifyRequest): Promise<ApiKey> {
+    if (!this.knownKeys.isTrusted(hashText)) await this.rateLimits.checkFailures(request.ip);
+    return (await this.knownKeys.lookUp(hashText, keyHash)) ?? this.refuse(request, NOT_VALID);
   }
 
   private async refuse(request: FastifyRequest, reason: string): Promise<never> {
@@ -72,7 +72,7 @@ export class ApiKeyGuard implements CanActivate {
   }
 }
 
-/** One answer for unknown, expired, revoked and out of place: which it was is nobody's business without a key. */
+/** One answer for unknown, expired, revoked and sandbox-only keys: the caller must not learn which. */
 export const NOT_VALID = 'The API key is not valid.';
 
 function missingToken(header: string | undefined): string {

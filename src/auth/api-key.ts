@@ -10,16 +10,16 @@ const CHECKSUM_LENGTH = 6;
 const SHOWN_LENGTH = 13;
 
 interface NewApiKey {
-  /** The key itself, which nobody sees again. */
+  /** The key itself. We do not store it, so it is shown only once. */
   apiKey: string;
   keyHash: Buffer;
   keyPrefix: string;
 }
 
 /**
- * Makes a key such as `hpx_live_` + 32 random characters + 6 of checksum. The prefix says what it is to whoever finds
- * it in a log or a repository, and where it was made; the checksum lets a secret scanner tell a key from what only
- * looks like one. Neither is looked at when a key is used: the database alone decides.
+ * Makes a key such as `hpx_live_` + 32 random characters + 6 of checksum. If someone finds the key in a log or a
+ * repository, the prefix says what it is and where it was made. With the checksum, a secret scanner can distinguish a
+ * key from text that only looks like one. We check neither when a key is used: only the database decides.
  */
 export function createApiKey(sandbox: boolean): NewApiKey {
   const secret = Array.from({ length: SECRET_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('');
@@ -28,12 +28,12 @@ export function createApiKey(sandbox: boolean): NewApiKey {
   return { apiKey, keyHash: hashApiKey(apiKey), keyPrefix: apiKey.slice(0, SHOWN_LENGTH) };
 }
 
-/** What is kept of an API key. A key is long and random, so a plain hash cannot be searched backwards. */
+/** We store only this hash of an API key. A key is long and random, so a plain hash cannot be reversed by search. */
 export function hashApiKey(apiKey: string): Buffer {
   return hash('sha256', apiKey, 'buffer');
 }
 
-/** The CRC-32 of a key's other characters, as digits of base 62. */
+/** The CRC-32 of all the key's other characters, in base 62. */
 export function checksum(body: string): string {
   let rest = crc32(body);
   let digits = '';

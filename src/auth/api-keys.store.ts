@@ -3,7 +3,7 @@ import { DataSource, type EntityManager } from 'typeorm';
 import { batchOf } from '../database/batch.js';
 import type { Scope } from './scopes.js';
 
-/** A key that is valid, as the guard needs it. */
+/** A valid key, with what the guard needs. */
 export interface ApiKey {
   apiKeyId: string;
   merchantId: string;
@@ -34,7 +34,7 @@ export interface NewApiKeyRow {
   keyHash: Buffer;
   keyPrefix: string;
   scopes: readonly Scope[];
-  /** From now on; null for a key that does not expire. */
+  /** Counted from now; null for a key that does not expire. */
   lifetimeMs: number | null;
 }
 
@@ -80,8 +80,8 @@ export class ApiKeysStore {
   }
 
   /**
-   * Notes when keys were last used, each at most once in `intervalMs` however many processes use it.
-   * @param uses ordered by key, so that two processes never wait for each other in a circle.
+   * Writes when keys were last used, each key at most once per `intervalMs`, however many processes use it.
+   * @param uses ordered by key, so that two processes never deadlock.
    */
   async updateLastUsed(uses: readonly ApiKeyUse[], intervalMs: number): Promise<void> {
     await this.dataSource.query(
@@ -141,7 +141,7 @@ export class ApiKeysStore {
     );
   }
 
-  /** A key, which nobody else changes until this transaction ends. */
+  /** Finds a key and locks it, so that no one else changes it until this transaction ends. */
   async lock(db: EntityManager, apiKeyId: string): Promise<ApiKeyRecord | null> {
     const rows = await db.query<ApiKeyRecord[]>(
       `SELECT ${RECORD} FROM api_keys WHERE api_key_id = $1 FOR UPDATE`,
@@ -150,7 +150,7 @@ export class ApiKeysStore {
     return rows[0] ?? null;
   }
 
-  /** Lets a key live on for the overlap at most, and never longer than it would have. Answers when it ends. */
+  /** The key expires after the overlap, or at its own expiry if that comes first. Returns that time. */
   async replace(db: EntityManager, apiKeyId: string, successorId: string, overlapMs: number): Promise<Date> {
     const [[row]] = await db.query<[[{ expiresAt: Date }]]>(
       `UPDATE api_keys
@@ -163,7 +163,7 @@ export class ApiKeysStore {
     return row.expiresAt;
   }
 
-  /** Answers when the key was revoked, which for one that was already is when that happened. */
+  /** Returns when the key was revoked. If it already was, that is the time of the first revocation. */
   async revoke(db: EntityManager, apiKeyId: string): Promise<Date> {
     const [[row]] = await db.query<[[{ revokedAt: Date }]]>(
       `UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp())
@@ -174,12 +174,12 @@ export class ApiKeysStore {
     return row.revokedAt;
   }
 
-  /** Removes every sandbox key but this one, which a changed `SANDBOX_API_KEY` would otherwise leave open. */
+  /** Removes all other sandbox keys. Otherwise the old key would still work after `SANDBOX_API_KEY` changes. */
   async deleteOtherSandboxKeys(db: EntityManager, keyHash: Buffer): Promise<void> {
     await db.query('DELETE FROM api_keys WHERE sandbox_only AND key_hash <> $1', [keyHash]);
   }
 
-  /** A key that exists already is left as it is, above all one that is not a sandbox key. */
+  /** Leaves an existing key as it is, above all one that is not a sandbox key. */
   async insertSandboxKey(db: EntityManager, key: Omit<NewApiKeyRow, 'lifetimeMs'>): Promise<void> {
     await db.query(
       `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes, sandbox_only)

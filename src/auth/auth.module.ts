@@ -7,7 +7,7 @@ import { LastUsed } from './last-used.js';
 import { RateLimits } from './rate-limits.js';
 import { SandboxSeed } from './sandbox-seed.js';
 
-/** Every route asks for an API key, unless it is `@Public()`. Needs the database and the configuration. */
+/** Every route requires an API key, unless it is `@Public()`. Needs the database and the configuration. */
 @Module({
   providers: [
     ApiKeysStore,

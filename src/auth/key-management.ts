@@ -5,25 +5,25 @@ import { type ApiKeyRecord, ApiKeysStore, type NewApiKeyRow } from './api-keys.s
 import { KeyManagementError } from './key-management-error.js';
 import { SCOPES, type Scope } from './scopes.js';
 
-/** A key that was just made. `apiKey` is the key itself: it is shown now and never again. */
+/** A new key. `apiKey` is the key itself, which is shown now and never again. */
 export interface IssuedKey extends ApiKeyRecord {
   apiKey: string;
 }
 
 interface RotatedKey extends IssuedKey {
   replaces: string;
-  /** When the old key stops to work. */
+  /** When the old key stops working. */
   oldExpiresAt: Date;
 }
 
 /**
- * What an operator does with merchants and their keys. Every change reaches all processes at once, by the trigger on
- * `api_keys`.
+ * What an operator can do with merchants and their keys. The trigger on `api_keys` announces every change to all
+ * processes at once.
  */
 export class KeyManagement {
   private readonly apiKeys: ApiKeysStore;
 
-  /** @param sandbox only for the prefix of new keys. */
+  /** @param sandbox only decides the prefix of new keys. */
   constructor(
     private readonly dataSource: DataSource,
     private readonly sandbox: boolean,
@@ -31,7 +31,7 @@ export class KeyManagement {
     this.apiKeys = new ApiKeysStore(dataSource);
   }
 
-  /** A merchant with its first key, which may do everything and does not expire. */
+  /** Creates a merchant and its first key, which has all scopes and does not expire. */
   createMerchant(name: string): Promise<IssuedKey> {
     return this.dataSource.transaction(async (db) => {
       const merchantId = uuidv7();
@@ -59,9 +59,9 @@ export class KeyManagement {
   }
 
   /**
-   * A new key with the rights of an old one, which lives on for the overlap. A key that expires is followed by one
-   * that lives as long as it was meant to.
-   * @throws KeyManagementError when the old key is unknown, no longer valid, rotated already, or the sandbox's own.
+   * Makes a new key with the same scopes as the old one, which keeps working for the overlap. If the old key expires,
+   * the new one gets the lifetime that the old one was created with.
+   * @throws KeyManagementError when the old key is unknown, no longer valid, already rotated, or the sandbox's own.
    */
   rotate(apiKeyId: string, overlapMs: number): Promise<RotatedKey> {
     return this.dataSource.transaction(async (db) => {
@@ -81,7 +81,7 @@ export class KeyManagement {
     });
   }
 
-  /** Ends a key now. Answers when it was revoked, which for one that was already is when that happened. */
+  /** Revokes a key now. Returns when it was revoked; if it already was, that is the time of the first revocation. */
   revoke(apiKeyId: string): Promise<Date> {
     return this.dataSource.transaction(async (db) => {
       await this.findOwn(db, apiKeyId);
@@ -101,7 +101,7 @@ export class KeyManagement {
   private async findOwn(db: EntityManager, apiKeyId: string): Promise<ApiKeyRecord> {
     const key = await this.apiKeys.lock(db, apiKeyId);
     if (key === null) throw new KeyManagementError(`There is no API key ${apiKeyId}.`);
-    // The next start would find it gone or revoked, and the sandbox without a key.
+    // A start leaves an existing key as it is. If this one were revoked, the sandbox would have no key that works.
     if (key.sandboxOnly) {
       throw new KeyManagementError(
         "This is the sandbox's own key: set SANDBOX_API_KEY to another value and start the sandbox again.",

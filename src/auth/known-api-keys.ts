@@ -6,22 +6,22 @@ import { type ApiKey, ApiKeysStore } from './api-keys.store.js';
 import { LastUsed } from './last-used.js';
 
 /**
- * How long a key that has lost its rights may still be accepted while we hear nothing from the database, and so how
- * often a busy key is looked up. Usually a notification is quicker.
+ * How long we may still accept a key that is no longer valid, if we hear nothing from the database. It is also how
+ * often a busy key is looked up. Usually the listener hears of the change sooner.
  */
 const CACHE_TTL_MS = 1_000;
 const MAX_CACHED_KEYS = 10_000;
-/** Apart from the valid keys, so that somebody who guesses keys evicts nobody's. */
+/** Kept apart from the valid keys, so that someone who guesses keys cannot evict those. */
 const MAX_CACHED_UNKNOWN_KEYS = 1_000;
 
-/** Whose an API key is, by its hash, whatever way it came. When the database cannot be asked the error goes up. */
+/** Finds an API key by its hash, for HTTP and broker alike. Throws the database's error if it does not answer. */
 @Injectable()
 export class KnownApiKeys {
   private readonly valid = new LRUCache<string, ApiKey>({ max: MAX_CACHED_KEYS, ttl: CACHE_TTL_MS });
   private readonly unknown = new LRUCache<string, true>({ max: MAX_CACHED_UNKNOWN_KEYS, ttl: CACHE_TTL_MS });
-  /** Keys that were valid when they were last looked up, whose lookups others at their address cannot use up. */
+  /** Keys that were valid at their last lookup. Failures from the same address do not block their next lookup. */
   private readonly trusted = new LRUCache<string, true>({ max: MAX_CACHED_KEYS });
-  /** One lookup a key at a time: when an entry runs out, a hundred requests ask once. */
+  /** One lookup per key at a time: when an entry expires, a hundred requests share one query. */
   private readonly lookups = new Map<string, Promise<ApiKey | null>>();
 
   constructor(
@@ -33,28 +33,28 @@ export class KnownApiKeys {
     listener.on('hapax_api_keys', () => this.forget());
   }
 
-  /** What is remembered of a key: undefined for nothing, null for a key that is not valid. */
-  remembered(cacheKey: string): ApiKey | null | undefined {
-    return this.valid.get(cacheKey) ?? (this.unknown.has(cacheKey) ? null : undefined);
+  /** The cached key: undefined if nothing is cached, null if the key is not valid. */
+  remembered(hashText: string): ApiKey | null | undefined {
+    return this.valid.get(hashText) ?? (this.unknown.has(hashText) ? null : undefined);
   }
 
-  isTrusted(cacheKey: string): boolean {
-    return this.trusted.has(cacheKey);
+  isTrusted(hashText: string): boolean {
+    return this.trusted.has(hashText);
   }
 
-  lookUp(cacheKey: string, keyHash: Buffer): Promise<ApiKey | null> {
-    const running = this.lookups.get(cacheKey);
+  lookUp(hashText: string, keyHash: Buffer): Promise<ApiKey | null> {
+    const running = this.lookups.get(hashText);
     if (running !== undefined) return running;
     const lookup = this.findAccepted(keyHash)
       .then((apiKey) => {
-        // What was read before the keys changed is an answer to those who had asked by then, and to nobody else.
-        if (this.lookups.get(cacheKey) === lookup) this.remember(cacheKey, apiKey);
+        // If the keys changed during this lookup, its answer goes only to those who already wait for it.
+        if (this.lookups.get(hashText) === lookup) this.remember(hashText, apiKey);
         return apiKey;
       })
       .finally(() => {
-        if (this.lookups.get(cacheKey) === lookup) this.lookups.delete(cacheKey);
+        if (this.lookups.get(hashText) === lookup) this.lookups.delete(hashText);
       });
-    this.lookups.set(cacheKey, lookup);
+    this.lookups.set(hashText, lookup);
     return lookup;
   }
 
@@ -63,18 +63,18 @@ export class KnownApiKeys {
     return apiKey?.sandboxOnly && !this.config.sandbox ? null : apiKey;
   }
 
-  private remember(cacheKey: string, apiKey: ApiKey | null): void {
+  private remember(hashText: string, apiKey: ApiKey | null): void {
     if (apiKey === null) {
-      this.unknown.set(cacheKey, true);
-      this.trusted.delete(cacheKey);
+      this.unknown.set(hashText, true);
+      this.trusted.delete(hashText);
       return;
     }
-    this.valid.set(cacheKey, apiKey);
-    this.trusted.set(cacheKey, true);
+    this.valid.set(hashText, apiKey);
+    this.trusted.set(hashText, true);
     this.lastUsed.saw(apiKey);
   }
 
-  /** Some key has changed, and nobody says which. */
+  /** Some key has changed; the listener does not say which. */
   private forget(): void {
     this.valid.clear();
     this.unknown.clear();

@@ -2,15 +2,15 @@ import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@
 import { Worker } from '../time/worker.js';
 import { type ApiKey, ApiKeysStore } from './api-keys.store.js';
 
-/** A key in constant use is written at most this often, by all processes together. */
+/** All processes together write a key's last use at most this often. */
 const WRITE_INTERVAL_MS = 60_000;
-/** A little longer, so that a process does not meet its own last write. */
+/** A little longer than the write interval, so that a process's own last write does not block its next. */
 const FLUSH_INTERVAL_MS = 65_000;
 
 /**
- * Remembers when keys were used, and writes it down for all of them in one statement a minute, and at shutdown. So
- * `last_used_at` is about two minutes old at worst, less what a process that is killed takes with it, and no request
- * ever writes it.
+ * Remembers when keys were used, and writes it for all of them in one statement about once a minute, and at shutdown.
+ * So no request ever writes `last_used_at`. It is about two minutes old at worst; a killed process loses what it has
+ * not written.
  */
 @Injectable()
 export class LastUsed implements OnApplicationBootstrap, OnModuleDestroy {
@@ -25,7 +25,7 @@ export class LastUsed implements OnApplicationBootstrap, OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     await this.worker.stop();
-    // It is no reason to fail a shutdown: the time is for people to look at.
+    // Only people read this time, so failing to write it is no reason to fail a shutdown.
     await this.flush().catch(() => undefined);
   }
 
@@ -33,7 +33,7 @@ export class LastUsed implements OnApplicationBootstrap, OnModuleDestroy {
     this.uses.set(apiKeyId, seenAt);
   }
 
-  /** Writes what was seen since the last time. What cannot be written is kept for the next. */
+  /** Writes the uses since the last flush. If that fails, it keeps them for the next one. */
   async flush(): Promise<void> {
     if (this.uses.size === 0) return;
     const uses = this.uses;

@@ -6,21 +6,21 @@ import { CONFIG, type Config, type RateLimit } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
 
 /**
- * How many requests without a valid key an address may send. A key cannot be guessed at any rate; the limit keeps a
- * client that is set up wrongly, or ill-willed, from asking the database about one unknown key after the other.
+ * How many requests without a valid key an address may send. Keys cannot be guessed at any rate. The limit keeps a
+ * misconfigured or malicious client from making us look up one unknown key after another in the database.
  */
 const FAILED_AUTHENTICATIONS: RateLimit = { requests: 100, windowSeconds: 10 };
 
 /**
- * Counts requests in fixed windows, in this process: several processes let through as many times the limit. A counter
- * that all of them share would be a write to a database for every request, which is what a limit is to prevent.
+ * Counts requests in fixed windows, per process: with n processes, a key gets n times the limit. A shared counter would
+ * cost a database write for every request, and a limit exists to prevent exactly that load.
  *
- * The library is rate-limiter-flexible and not @fastify/rate-limit, because the latter counts in Fastify's hooks, and
- * whose key a request carries is known only later, in Nest's guard.
+ * We use rate-limiter-flexible and not @fastify/rate-limit, because the latter counts in Fastify's hooks, and we know
+ * the API key of a request only later, in Nest's guard.
  */
 @Injectable()
 export class RateLimits {
-  /** Null when there are no limits, so that a guard can pass them by without a promise. */
+  /** Null when there are no limits, so that the guard can skip counting without a promise. */
   readonly limit: RateLimit | null;
   private readonly perKey: RateLimiterMemory | null;
   private readonly failures: RateLimiterMemory | null;
@@ -36,7 +36,7 @@ export class RateLimits {
   }
 
   /**
-   * Counts a request of a key, and says on the answer how many are left.
+   * Counts a request against a key's limit, and says in the answer's headers how many are left.
    * @throws RefusedError `rate_limited`
    */
   async count(apiKeyId: string, reply: FastifyReply): Promise<void> {
@@ -49,7 +49,7 @@ export class RateLimits {
   }
 
   /**
-   * Counts a message of a key, which has no answer to put headers on.
+   * Counts a broker message against a key's limit. There is no HTTP answer to put headers on.
    * @throws RefusedError `rate_limited`
    */
   async countMessage(apiKeyId: string): Promise<void> {
@@ -58,14 +58,14 @@ export class RateLimits {
     if (!allowed) throw rateLimited(state);
   }
 
-  /** Counts a request that was not authenticated. It is refused as it would be anyway. */
+  /** Counts a request that failed authentication. It never throws: the caller refuses the request anyway. */
   countFailure(address: string): void {
-    // `penalty` counts like `consume`, and does not reject what is over the limit.
+    // `penalty` counts like `consume`, but does not reject when the count is over the limit.
     void this.failures?.penalty(networkOf(address));
   }
 
   /**
-   * Whether this address may have another key looked up.
+   * Checks that this address may have another key looked up.
    * @throws RefusedError `rate_limited`
    */
   async checkFailures(address: string): Promise<void> {
@@ -79,7 +79,7 @@ function limiterOf(limit: RateLimit | null): RateLimiterMemory | null {
   return new RateLimiterMemory({ points: limit.requests, duration: limit.windowSeconds, keyPrefix: '' });
 }
 
-/** The library rejects with the counter's state, and not with an error. */
+/** Over the limit, the library rejects with the counter's state instead of an error. */
 async function consume(
   limiter: RateLimiterMemory,
   key: string,
@@ -100,7 +100,7 @@ function secondsLeft({ msBeforeNext }: RateLimiterRes): number {
   return Math.max(0, Math.ceil(msBeforeNext / 1_000));
 }
 
-/** An IPv6 host is free to use any address of its /64, so all of them count as one. */
+/** An IPv6 host can use any address in its /64, so we count the whole /64 as one address. */
 function networkOf(address: string): string {
   if (!isIPv6(address)) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];

@@ -1,4 +1,4 @@
-/** Who sends a request, as its API key says. */
+/** The merchant and API key that a request comes from. */
 export interface RequestMerchant {
   readonly merchantId: string;
   readonly apiKeyId: string;
@@ -6,7 +6,7 @@ export interface RequestMerchant {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the API key guard; null where no key is asked for. */
+    /** Set by the API key guard; null on routes that need no key. */
     merchant: RequestMerchant | null;
   }
 }

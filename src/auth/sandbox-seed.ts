@@ -6,12 +6,12 @@ import { hashApiKey } from './api-key.js';
 import { ApiKeysStore } from './api-keys.store.js';
 import { SCOPES } from './scopes.js';
 
-/** Fixed, so that examples and a re-created database speak of the same merchant. */
+/** Fixed, so that the merchant is the same in examples and after the database is created anew. */
 export const SANDBOX_MERCHANT_ID = '00000000-0000-7000-8000-000000000001';
 const SANDBOX_MERCHANT_NAME = 'Sandbox merchant';
 const MAX_KEY_PREFIX_LENGTH = 8;
 
-/** Gives the sandbox its one merchant and its one key at every start. Outside the sandbox it does nothing. */
+/** Gives the sandbox its merchant and its one key at every start. Does nothing outside the sandbox. */
 @Injectable()
 export class SandboxSeed implements OnApplicationBootstrap {
   constructor(
@@ -41,7 +41,7 @@ export class SandboxSeed implements OnApplicationBootstrap {
   }
 }
 
-/** Never more than half of a key that is short. */
+/** Shows at most half of a short key. */
 function keyPrefix(apiKey: string): string {
   return apiKey.slice(0, Math.min(MAX_KEY_PREFIX_LENGTH, Math.floor(apiKey.length / 2)));
 }

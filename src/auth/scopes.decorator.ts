@@ -6,8 +6,9 @@ import type { Scope } from './scopes.js';
 export const NEEDED_SCOPES = Symbol('Scopes');
 
 /**
- * Says which scopes a route or a controller asks for, all of them, and says so in the OpenAPI document. Whoever lacks
- * one gets 403 `forbidden`, before anything is read or claimed. A route without it is open to every valid key.
+ * Names the scopes that a route or a controller requires, and documents them in OpenAPI. A key must have all of them. A
+ * key that lacks one gets 403 `forbidden`, before anything is read or claimed. A route without this decorator is open
+ * to every valid key.
  *
  * @example
  * ```ts
@@ -19,7 +20,7 @@ export const NEEDED_SCOPES = Symbol('Scopes');
 export function Scopes(...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator {
   return applyDecorators(
     SetMetadata(NEEDED_SCOPES, scopes),
-    // OpenAPI 3.1 lets a scheme that is not OAuth list the roles that it needs.
+    // Since OpenAPI 3.1, a scheme that is not OAuth may list roles too.
     ApiSecurity(API_KEY_AUTH, scopes),
     ApiProblems('forbidden', 'rate_limited'),
   );

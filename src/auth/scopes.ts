@@ -1,4 +1,4 @@
-/** What an API key can be allowed to do. */
+/** What an API key may be allowed to do. */
 export const SCOPES = ['payments:read', 'payments:write', 'refunds:write', 'webhooks:manage'] as const;
 export type Scope = (typeof SCOPES)[number];
 

@@ -92,9 +92,9 @@ export class PaymentCommandsController {
       });
     }
     const keyHash = hashApiKey(token);
-    const cacheKey = keyHash.toString('base64');
-    const remembered = this.knownKeys.remembered(cacheKey);
-    const apiKey = remembered === undefined ? await this.knownKeys.lookUp(cacheKey, keyHash) : remembered;
+    const hashText = keyHash.toString('base64');
+    const remembered = this.knownKeys.remembered(hashText);
+    const apiKey = remembered === undefined ? await this.knownKeys.lookUp(hashText, keyHash) : remembered;
     if (apiKey === null) throw new RefusedError({ code: 'unauthorized', reason: NOT_VALID });
     await this.rateLimits.countMessage(apiKey.apiKeyId);
     requireScopes(apiKey, ['payments:write']);
