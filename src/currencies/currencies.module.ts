@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { CurrenciesController } from './currencies.controller.js';
 
-/** What can be paid in. Whoever only asks for a currency imports `currencies.ts`. */
+/** The route that lists currencies. To look one up, import `currencies.ts`; you do not need this module. */
 @Module({ controllers: [CurrenciesController] })
 export class CurrenciesModule {}

@@ -29,6 +29,6 @@ export class CurrencyListDto {
   data!: CurrencyDto[];
 }
 
-/** The query of the list of currencies: no parameter is known, so each is a 400. */
+/** The query of the list of currencies. It has no parameters, so any parameter is a 400. */
 @ApiSchema({ description: 'Nothing.' })
 export class ListCurrenciesDto {}

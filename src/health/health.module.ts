@@ -18,7 +18,7 @@ export class HealthModule implements OnModuleInit {
     private readonly host: HttpAdapterHost<FastifyAdapter>,
   ) {}
 
-  /** Before anything else of a shutdown, whoever begins it: connections that are open already may still ask. */
+  /** `preClose` runs first in any shutdown, whatever started it. Connections that are already open may still ask. */
   onModuleInit(): void {
     const instance = this.host.httpAdapter.getInstance<FastifyInstance>();
     instance.addHook('preClose', (done) => {

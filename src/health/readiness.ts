@@ -5,19 +5,19 @@ import type { ReadinessDto } from './health.dto.js';
 
 type ReadinessReport = Pick<ReadinessDto, 'status' | 'checks'>;
 
-/** A database that takes longer than this for nothing at all is down as far as payments are concerned. */
+/** If `SELECT 1` takes longer than this, the database is as good as down for payments. */
 const DATABASE_TIMEOUT_MS = 1_000;
 
-/** Whether the service can take payments: its database answers, and it has not begun to stop. */
+/** The service can take payments while its database answers and it has not begun to stop. */
 @Injectable()
 export class Readiness {
   private stopping = false;
-  /** One at a time, for as long as it takes: the route needs no API key, and a slow database no more questions. */
+  /** One query at a time, however long it takes. Otherwise anyone could load a slow database: the route is public. */
   private question: Promise<'up' | 'down'> | null = null;
 
   constructor(private readonly dataSource: DataSource) {}
 
-  /** Turns load balancers away. */
+  /** From now on reports `stopping`, so that load balancers send requests elsewhere. */
   stop(): void {
     this.stopping = true;
   }

@@ -6,7 +6,7 @@ import { routeTemplate } from '../http/route-template.js';
 import { Metrics } from './metrics.js';
 import { MetricsController } from './metrics.controller.js';
 
-/** Global, since every room counts something. */
+/** Global, because every room counts something. */
 @Global()
 @Module({ controllers: [MetricsController], providers: [Metrics], exports: [Metrics] })
 export class MetricsModule implements OnModuleInit {
@@ -15,7 +15,7 @@ export class MetricsModule implements OnModuleInit {
     private readonly host: HttpAdapterHost<FastifyAdapter>,
   ) {}
 
-  /** A hook rather than an interceptor: it also sees what is refused before any controller. */
+  /** A hook and not an interceptor, because a hook also sees requests that are refused before any controller. */
   onModuleInit(): void {
     const instance = this.host.httpAdapter.getInstance<FastifyInstance>();
     instance.addHook('onResponse', (request, reply, done) => {

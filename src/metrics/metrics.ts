@@ -1,15 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
 
-/** From an empty route's tenths of a millisecond to a gateway that uses up its deadline. */
+/** From an empty route, which takes tenths of a millisecond, to a gateway that uses its whole deadline. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const GROUP_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/** Why a key is refused to a request. */
+/** Why a request was refused because of its idempotency key. */
 export type KeyConflict =
   'idempotency_key_in_progress' | 'idempotency_key_reused' | 'idempotency_key_reversed';
 
-/** What is counted. Every label comes from a closed set, never from a client. One registry an app: tests boot many. */
+/** All our metrics. Every label comes from a closed set, never from a client. One registry per app: tests boot many. */
 @Injectable()
 export class Metrics {
   readonly registry = new Registry();
@@ -58,7 +58,7 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  /** prom-client's children, which `labels()` would make anew at every call. */
+  /** Keeps prom-client's children, because `labels()` makes a new one at every call. */
   private readonly requestChildren = new Map<string, Histogram.Internal<'method' | 'route' | 'status'>>();
 
   constructor() {
