@@ -5,7 +5,7 @@ import { isRfc3339 } from '../http/rfc3339.js';
 import { isSafeText } from '../http/safe-text.js';
 
 const MAX_NAME_LENGTH = 100;
-/** What is shown is held in memory; all is counted. */
+/** Lines to show are held in memory, so their number has a limit. Everything is counted, shown or not. */
 const MAX_SHOWN_LINES = 100_000;
 const MAX_DURATION_MS = 10 * 365 * 24 * 3_600_000;
 
@@ -14,7 +14,7 @@ const DURATION = /^\d+(\.\d+)? ?[a-z]+$/i;
 
 export function merchantName(value: string): string {
   const name = value.trim();
-  // A name ends up in terminals, and control characters do things there.
+  // Names are printed to terminals, which obey control characters.
   if (isSafeText(name, 1, MAX_NAME_LENGTH) && !/\p{Cc}/u.test(name)) return name;
   throw new InvalidArgumentError(
     `It must be 1 to ${MAX_NAME_LENGTH} characters, without control characters.`,
@@ -45,7 +45,7 @@ export function age(value: string): number {
   return duration(value, 0);
 }
 
-/** A time as RFC 3339 writes it. */
+/** An RFC 3339 time. */
 export function moment(value: string): Date {
   if (isRfc3339(value)) return new Date(value);
   throw new InvalidArgumentError('It must be a time such as 2026-01-31T00:00:00Z (RFC 3339).');

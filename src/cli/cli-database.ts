@@ -12,7 +12,7 @@ import { ENTITIES } from '../entities.js';
 import { embeddedPostgresFiles } from '../embedded-postgres/data-folder.js';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 
-/** One command, one transaction at a time. */
+/** A command runs one transaction at a time. */
 const POOL_SIZE = 1;
 
 export interface CliDatabase {
@@ -22,8 +22,8 @@ export interface CliDatabase {
 }
 
 /**
- * Runs a command on the database that the service uses: DATABASE_URL, or without it the one of a sandbox that runs on
- * the data folder right now.
+ * Runs a command on the service's database: DATABASE_URL, or without it the database of the sandbox that is running on
+ * the data folder.
  */
 export async function withKeyManagement(use: (keys: KeyManagement) => Promise<void>): Promise<void> {
   const config = loadConfig(process.env);
@@ -32,7 +32,7 @@ export async function withKeyManagement(use: (keys: KeyManagement) => Promise<vo
   await withDataSource(url, (dataSource) => use(new KeyManagement(dataSource, config.sandbox)));
 }
 
-/** The same, but a sandbox's database is started for as long as it takes when no service runs it. */
+/** The same, but if no service runs the sandbox's database, it is started for the duration of the command. */
 export function withDatabase<Result>(
   env: Environment,
   use: (database: CliDatabase) => Promise<Result>,
@@ -40,7 +40,7 @@ export function withDatabase<Result>(
   return withUrl(env, (config, url) => withDataSource(url, (dataSource) => use({ config, url, dataSource })));
 }
 
-/** A connection without the service's time limits and its planner's settings. */
+/** A plain connection, without the service's time limits and planner settings. */
 export function withClient<Result>(
   env: Environment,
   use: (client: Client) => Promise<Result>,

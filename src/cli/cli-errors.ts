@@ -1,7 +1,7 @@
-/** SQLSTATEs of a table and of a column that the schema lacks. */
+/** The SQLSTATEs for a missing table and a missing column. */
 const MISSING_SCHEMA: ReadonlySet<string> = new Set(['42P01', '42703']);
 
-/** One sentence for what the database, or the way to it, answers; null for what is no such answer. */
+/** Explains an error from the database, or from connecting to it, in one sentence. Null for any other error. */
 export function explainDatabaseError(error: unknown): string | null {
   const { code, message } = Object(error) as { code?: unknown; message?: unknown };
   // ECONNREFUSED, 28P01 (wrong password), 3D000 (no such database) …

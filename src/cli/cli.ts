@@ -1,4 +1,4 @@
-/** `npm run cli -- …`: merchants, their API keys and the books, for whoever runs the service. */
+/** `npm run cli -- …`: for operators of the service, to manage merchants and API keys and to check the books. */
 import { Command, CommanderError, Option } from 'commander';
 import type { KeyManagement } from '../auth/key-management.js';
 import { KeyManagementError } from '../auth/key-management-error.js';
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     await program().parseAsync();
   } catch (error) {
     if (error instanceof CommanderError) {
-      // Help that was asked for is no mistake.
+      // Asking for help is not a mistake.
       process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
       return;
     }
@@ -212,7 +212,7 @@ function addReconcile(parent: Command): void {
   });
 }
 
-/** Not 1, which says that the books were compared and differ. */
+/** Exits with 2, because 1 means that the books were compared and differ. */
 function notCompared(error: unknown): void {
   process.stderr.write(`${explanation(error)}\n`);
   process.exitCode = EXIT_USAGE;
@@ -237,13 +237,13 @@ function addVerify(parent: Command): void {
     });
 }
 
-/** What speaks to a database is loaded when it is needed, so that help and a typing mistake are answered at once. */
+/** Loads the database code only when it is needed, so that help and usage errors appear at once. */
 async function withKeyManagement(use: (keys: KeyManagement) => Promise<void>): Promise<void> {
   const database = await import('./cli-database.js');
   await database.withKeyManagement(use);
 }
 
-/** Mistakes become exceptions, so that one place says how the process ends. */
+/** Usage errors become exceptions, so that one place sets the exit code. */
 function configured(command: Command): Command {
   return command.exitOverride().showHelpAfterError().helpCommand(false).allowExcessArguments(false);
 }
@@ -263,7 +263,7 @@ function printLines(...lines: string[]): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-/** What a person meets with a working Hapax is one sentence; a bug keeps its stack trace. */
+/** An error that an operator can run into is one sentence. A bug keeps its stack trace. */
 function explanation(error: unknown): string {
   if (error instanceof KeyManagementError || error instanceof StartupError || error instanceof ConfigError) {
     return error.message;

@@ -4,8 +4,8 @@ interface SqlStatement {
 }
 
 /**
- * A migration file as we write them, from the statements that TypeORM found to be missing.
- * @param name in any case: `AddRefunds` and `add-refunds` are one name
+ * Writes a migration file in our style from the statements that TypeORM found to be missing.
+ * @param name in either style: `AddRefunds` and `add-refunds` give the same file
  */
 export function migrationSource(
   name: string,

@@ -1,6 +1,6 @@
 /**
- * `npm run migration:run | migration:revert | migration:show | migration:generate -- Name`, on DATABASE_URL, or on the
- * sandbox's embedded PostgreSQL, which is started for as long as it takes when no service runs it.
+ * `npm run migration:run | migration:revert | migration:show | migration:generate -- Name`, on DATABASE_URL or on the
+ * sandbox's embedded PostgreSQL. If no service runs that, it is started for the duration of the command.
  */
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -94,8 +94,8 @@ async function generate(databaseUrl: string, [name = '']: string[]): Promise<voi
 }
 
 /**
- * Checks and comments are written in migrations only. The entities do not repeat them, so TypeORM would remove each.
- * @returns whether a statement removes one of them, or puts it back
+ * We write checks and comments only in migrations. The entities do not repeat them, so TypeORM would drop them all.
+ * @returns a function that says whether a statement drops one of them, or puts it back
  */
 async function handWritten(dataSource: DataSource): Promise<(query: string) => boolean> {
   const checks = await dataSource.query<{ name: string }[]>(
@@ -120,11 +120,12 @@ async function withDataSource(
   }
 }
 
-/** The errors that a person meets with a working Hapax are one sentence; a bug keeps its stack trace. */
+/** An error that an operator can run into is one sentence. A bug keeps its stack trace. */
 function explanation(error: unknown): string {
   if (error instanceof StartupError || error instanceof ConfigError) return error.message;
   const { code, message } = Object(error) as { code?: unknown; message?: unknown };
-  // A code means the database or the way to it: ECONNREFUSED, 28P01 (wrong password), 3D000 (no such database) …
+  // An error with a code comes from the database or from connecting to it: ECONNREFUSED, 28P01 (wrong password), 3D000
+  // (no such database) …
   if (typeof code === 'string') return `The database refused: ${String(message) || code} (${code})`;
   return error instanceof Error && error.stack !== undefined ? error.stack : String(error);
 }

@@ -22,7 +22,7 @@ export function reconciledToWire(
   };
 }
 
-/** The same for a person. */
+/** The same as lines of text for a person. */
 export function describeReconciled(
   { gateway, compared, report, repaired }: Reconciled,
   { openAfterMs }: ReconcileOptions,
@@ -107,7 +107,7 @@ function openRow(item: Open): Record<string, string> {
   };
 }
 
-/** In the minor unit, as everywhere. */
+/** The amount in minor units, as everywhere. */
 function money(amount: number | null, currency: string): string {
   return `${amount ?? '?'} ${currency}`;
 }

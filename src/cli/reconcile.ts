@@ -15,9 +15,9 @@ import { Reconciliation, type Compared, type Scope } from '../reconciliation/rec
 import { repairableClaims, Report, type ReportLimits } from '../reconciliation/report.js';
 import { withDatabase, type CliDatabase } from './cli-database.js';
 
-/** A liar may hide its first answer from us; the next time it is asked what became of the call. */
+/** The gateway may withhold its answer to the first try. The next try then inquires what became of the call. */
 const MAX_TRIES = 5;
-/** For a service that was faster and works on the same claim. */
+/** The pause between tries, in case a running service took the claim first and still works on it. */
 const RETRY_MS = 500;
 
 export interface ReconcileOptions extends Scope, ReportLimits {
@@ -28,11 +28,11 @@ export interface Reconciled {
   gateway: string;
   compared: Compared;
   report: Report;
-  /** How many claims were carried to their end; null where nobody asked for it. */
+  /** How many claims were carried to their end; null without `--repair`. */
   repaired: number | null;
 }
 
-/** Compares our books with the gateway's, repairs what is safe if asked to, and then tells what is left. */
+/** Compares our books with the gateway's, repairs what is safe if asked to, and then reports what is left. */
 export async function reconcile(env: Environment, options: ReconcileOptions): Promise<Reconciled> {
   return withDatabase(env, async (database) => {
     const books = openGatewayBooks(database.config);
@@ -74,9 +74,9 @@ async function compare(
 }
 
 /**
- * Carries claims to their end the way the service does: it takes each over under a lease of its own, and runs the same
- * recovery. So it may run beside a service, which then finds them taken, and needs none. The service's parts are put
- * together as for a service, but never started: nothing listens here, and no other claim is touched.
+ * Carries claims to their end the way the service does: it takes each over with its own lease and runs the same
+ * recovery. So it needs no running service, and it is safe beside one, which then finds these claims taken. It creates
+ * the service's app but never starts it: nothing listens, and no other claim is touched.
  */
 class Repair {
   tried = 0;
@@ -110,7 +110,7 @@ class Repair {
   }
 }
 
-/** Its log would go where the report goes. */
+/** Silent, because its log would go to standard output, like the report. */
 function createSilentApp({ config, url }: CliDatabase): ReturnType<typeof createApp> {
   const silent: Config = { ...config, logLevel: 'silent' };
   return createApp(silent, url, createLogger(silent));

@@ -9,9 +9,9 @@ import {
 import { createLogger } from '../http/logger.js';
 import { NestLogger } from '../http/nest-logger.js';
 
-/** The sandbox provider as a process of its own, which may be killed while the service runs, and the other way round. */
+/** Runs the sandbox provider as its own process, so that you can kill it or the service while the other runs. */
 async function main(): Promise<void> {
-  // It needs no database, and being what it is it is always in the sandbox.
+  // It needs no database, and it exists only in the sandbox.
   const config = loadConfig({ ...process.env, SANDBOX: 'true', GATEWAY: 'sandbox' });
   Logger.overrideLogger(new NestLogger(createLogger(config)));
   const engine = openSandboxEngine(config.dataDir, config.sandboxGateway);

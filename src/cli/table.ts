@@ -1,4 +1,4 @@
-/** Rows under the names of their fields, each column as wide as it has to be. */
+/** Formats rows as a table with their field names as headings. Each column is as wide as its longest cell. */
 export function formatTable(rows: readonly Readonly<Record<string, string>>[], ifEmpty: string): string {
   const [first] = rows;
   if (first === undefined) return ifEmpty;

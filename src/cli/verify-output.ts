@@ -18,7 +18,7 @@ export function verificationToWire(results: readonly CheckResult[]) {
   };
 }
 
-/** One line a check, and under each that fails the rows that break it. */
+/** One line per check. Below a failed check come the rows that break it. */
 export function describeVerification(results: readonly CheckResult[]): string[] {
   const failed = results.filter(({ broken }) => broken.length > 0).length;
   return [
@@ -38,7 +38,7 @@ function describeCheck({ name, claim, broken, more }: CheckResult): string[] {
   return [`BROKEN  ${name}: ${claim}`, formatTable(rows, ''), ...(more ? ['… and more'] : [])];
 }
 
-/** A key is the client's text, which must not do things to a terminal. */
+/** A key is text from a client, so we remove control characters, which a terminal would obey. */
 function cell(value: unknown): string {
   if (value === null || value === undefined) return '-';
   const text = typeof value === 'string' ? value : JSON.stringify(value);
