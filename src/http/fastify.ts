@@ -31,7 +31,7 @@ const TIMEOUT_CHECK_INTERVAL_MS = 5_000;
 /** A client's request id ends up in our log and in our answers, so we accept only a plain one. */
 const CLIENT_REQUEST_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** The HTTP server: limits, request ids, one log line per request, JSON only. Create the app with `bodyParser: false`. */
+/** The HTTP server: limits, request ids, a log line per request, JSON only. Create the app with `bodyParser: false`. */
 export function createFastifyAdapter(config: Config, logger: Logger): FastifyAdapter {
   const headersFor = securityHeaders(config);
   const adapter = new FastifyAdapter({

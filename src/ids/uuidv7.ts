@@ -7,7 +7,7 @@ const IDS_PER_FILL = 256;
 const pool = Buffer.allocUnsafeSlow(RANDOM_BYTES_PER_ID * IDS_PER_FILL);
 let used = pool.length;
 
-/** Fetched for many ids at once, because a system call for each costs ten times the id. Each byte is used once. */
+/** Fetches random bytes for many ids at once: a system call per id costs ten times the id. Each byte is used once. */
 function randomBytes(): Uint8Array {
   if (used === pool.length) {
     randomFillSync(pool);
@@ -17,14 +17,14 @@ function randomBytes(): Uint8Array {
   return pool.subarray(used - RANDOM_BYTES_PER_ID, used);
 }
 
-/** A UUIDv7 (RFC 9562) of now, or of a given time. Ids of one millisecond are in no order. */
+/** A UUIDv7 (RFC 9562) for now, or for a given time. Ids of the same millisecond have no order. */
 export function uuidv7(msecs: number = Date.now()): string {
   return v7({ msecs, rng: randomBytes });
 }
 
 const LAST_MS = 2 ** 48 - 1;
 
-/** The smallest id of a millisecond, as a bound for a range of times. Times that no id can have are the nearest one. */
+/** The smallest id of a millisecond, as a bound for a range of times. A time outside what ids can hold is clamped. */
 export function firstUuidAt(time: Date): string {
   const msecs = Math.min(Math.max(time.getTime(), 0), LAST_MS);
   const hex = msecs.toString(16).padStart(12, '0');

@@ -2,13 +2,13 @@ import { ExponentialBackoff, noJitterGenerator, type IBackoff } from 'cockatiel'
 
 export interface BackoffLimits {
   firstMs: number;
-  /** The pauses double up to here. The same as the first for pauses that never change. */
+  /** The pauses double up to here. Equal to `firstMs` if the pause should never change. */
   longestMs: number;
 }
 
 /**
- * The pauses between tries of one thing: each twice as long as the one before, up to a limit. Without jitter: what waits
- * here is one worker or one request a process, so there is no crowd to spread.
+ * The pauses between tries of one thing: each is twice as long as the one before, up to a limit. There is no jitter,
+ * because only one worker or one request per process waits here, so there is no crowd to spread.
  */
 export class Backoff {
   private readonly pauses: ExponentialBackoff<number>;
@@ -18,13 +18,13 @@ export class Backoff {
     this.pauses = new ExponentialBackoff(optionsOf(limits));
   }
 
-  /** How long to wait now; the next answer is longer. */
+  /** How long to wait now. Each call returns a longer pause, up to the limit. */
   nextMs(): number {
     this.last = this.last === undefined ? this.pauses.next() : this.last.next(undefined);
     return this.last.duration;
   }
 
-  /** It worked: the next pause is the first one again. */
+  /** Call it after a success: the next pause is the first one again. */
   reset(): void {
     this.last = undefined;
   }

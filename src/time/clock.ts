@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
 
-/** Time for what the database's clock does not decide. Injected, so that a test may stand in for it. */
+/** The time, where the database's clock does not decide. Injected, so that a test can replace it. */
 @Injectable()
 export class Clock {
   now(): Date {
     return new Date();
   }
 
-  /** Milliseconds that only ever go forward; for durations. */
+  /** Milliseconds that never go backwards, to measure durations. */
   monotonicMs(): number {
     return performance.now();
   }

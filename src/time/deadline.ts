@@ -1,21 +1,21 @@
 export interface Deadline {
   limitMs: number;
-  /** How long we still listen after the abort: an answer may say what the abort has stopped. */
+  /** How long we still listen after the abort, because an answer may say what the abort has stopped. */
   graceMs?: number;
-  /** An outer deadline, which ends the time as well. */
+  /** An outer deadline. When it is aborted, time is up here too. */
   signal?: AbortSignal;
 }
 
-/** How a question with a deadline ended. `late`: no word within limit and grace, whatever comes afterwards. */
+/** How a question with a deadline ended. `late`: no answer and no error within limit and grace. */
 export type Ended<Answer> =
   { kind: 'answered'; answer: Answer } | { kind: 'threw'; error: unknown } | { kind: 'late' };
 
 /**
- * Asks, aborts the question when its time is up, and stops listening after the grace. What comes later is ignored, an
- * error too. Never rejects.
+ * Asks, aborts the question when its time is up, and stops listening after the grace. It ignores whatever comes later,
+ * even an error. It never rejects.
  *
- * Its timer is cleared with the answer. One of `AbortSignal.timeout` would stay until the end of its time, and a busy
- * process would hold thousands.
+ * We clear the timer when the answer comes. We do not use `AbortSignal.timeout`, because its timer stays until it
+ * fires, and a busy process would hold thousands of them.
  */
 export async function askInTime<Answer>(
   ask: (signal: AbortSignal) => Promise<Answer>,

@@ -2,28 +2,28 @@ import { Logger } from '@nestjs/common';
 import { Backoff } from './backoff.js';
 import { askInTime } from './deadline.js';
 
-/** How a worker goes on after a run. */
+/** What a worker does after a run. */
 export type Next =
-  /** At once: there is more to do. */
+  /** Run at once, because there is more to do. */
   | 'again'
-  /** After the next pause of the backoff. No wake ends it: new work does not repair what failed. */
+  /** Run after the backoff's next pause. A wake does not end it, because new work does not repair what failed. */
   | 'failed'
-  /** When it is woken, and at the latest after this time; `Infinity` for when it is woken alone. */
+  /** Run when woken, or at the latest after this time. With `Infinity`, run only when woken. */
   | { idleMs: number }
-  /** After this time, woken or not: work gathers meanwhile. */
+  /** Run after this time, woken or not, so that work gathers meanwhile. */
   | { pauseMs: number };
 
 export interface WorkerSettings {
   /** The logger's context. */
   name: string;
-  /** `stopping` is aborted when the worker is to stop: a long run ends early then. A run that throws has failed. */
+  /** `stopping` is aborted when the worker stops, so that a long run can end early. A run that throws has failed. */
   runOnce: (stopping: AbortSignal) => Promise<Next>;
   backoff: Backoff;
-  /** What the log says of a run that threw, before the reason. */
+  /** What the log says before the reason when a run throws. */
   failure?: string;
   /** The first run waits this long, or for a wake. */
   firstIdleMs?: number;
-  /** How long {@link Worker.stop} waits for the run that is under way. */
+  /** How long {@link Worker.stop} waits for the current run. */
   stopLimitMs?: number;
 }
 
@@ -39,14 +39,14 @@ export class Worker {
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
   private pausing: { isIdle: boolean; end: () => void } | undefined;
-  /** A wake during a run or a pause counts for what follows it. */
+  /** Remembers a wake that came during a run or a pause, for the next step. */
   private woken = false;
 
   constructor(private readonly settings: WorkerSettings) {
     this.logger = new Logger(settings.name);
   }
 
-  /** A worker that runs at this interval, after a run that failed too, and for the first time after one interval. */
+  /** A worker that runs at this interval, even after a failed run. Its first run comes after one interval. */
   static every(
     name: string,
     intervalMs: number,
@@ -63,12 +63,12 @@ export class Worker {
     });
   }
 
-  /** Started or stopped before, it stays as it is. */
+  /** Does nothing if the worker is already started or stopped. */
   start(): void {
     this.running ??= this.run();
   }
 
-  /** Run now, or once more after the run that is under way. Cheap: it only ends a pause. */
+  /** Run now, or once more after the current run. Cheap: it only ends a pause. */
   wake(): void {
     this.woken = true;
     if (this.pausing?.isIdle === true) this.pausing.end();
@@ -79,7 +79,7 @@ export class Worker {
     return this.pausing?.isIdle === true && !this.woken;
   }
 
-  /** Begins no more runs. Resolves when none is under way any more, or when the limit is reached. */
+  /** Starts no more runs. Resolves when the current run has ended, or when the limit is reached. */
   async stop(): Promise<void> {
     this.stopping.abort();
     this.pausing?.end();
@@ -118,7 +118,7 @@ export class Worker {
   private async pause({ ms, isIdle }: Pause): Promise<void> {
     if (this.stopping.signal.aborted || (isIdle && this.woken)) return;
     const ended = Promise.withResolvers<void>();
-    // A timer takes no Infinity: it would end at once.
+    // A timer with Infinity would fire at once.
     const timer = Number.isFinite(ms) ? setTimeout(ended.resolve, ms) : undefined;
     this.pausing = { isIdle, end: ended.resolve };
     await ended.promise;
