@@ -3,12 +3,12 @@ import { createEdgeApp } from './edge-app.js';
 
 const SHOP = 'https://shop.example';
 
-describe('what browsers are told', () => {
+describe('the security headers', () => {
   let app: NestFastifyApplication;
   afterEach(() => app.close());
 
   it.each(['/v1/things/1', '/v1/things?limit=0', '/v1/things/%ff', '/nowhere', '/metrics', '/openapi.json'])(
-    'of %s: that it is data, which runs nothing and is framed nowhere',
+    'of %s allow it to run nothing and to be framed nowhere, because it is data',
     async (url) => {
       ({ app } = await createEdgeApp());
       const { headers } = await app.inject(url);
@@ -24,7 +24,7 @@ describe('what browsers are told', () => {
   );
 
   it.each(['/docs', '/docs/swagger-ui-init.js', '/problems', '/problems/not_found'])(
-    'of %s: that its own scripts may run, and no other',
+    'of %s allow its own scripts and no others',
     async (url) => {
       ({ app } = await createEdgeApp());
       const { headers } = await app.inject(url);
@@ -33,7 +33,7 @@ describe('what browsers are told', () => {
     },
   );
 
-  it('lets the Swagger UI do what it does: no script of its page is inline', async () => {
+  it('do not break the Swagger UI, because its page has no inline script', async () => {
     ({ app } = await createEdgeApp());
     const { body } = await app.inject('/docs');
     const inline = [...body.matchAll(/<script([^>]*)>([^<]*)</g)].filter(
@@ -43,7 +43,7 @@ describe('what browsers are told', () => {
     expect(body).not.toMatch(/\son[a-z]+=/);
   });
 
-  it('lets nothing but TLS be used, where the public address has it', async () => {
+  it('require TLS if the public URL uses it', async () => {
     ({ app } = await createEdgeApp({ PUBLIC_URL: 'https://pay.example' }));
     expect((await app.inject('/nowhere')).headers['strict-transport-security']).toBe('max-age=31536000');
   });
@@ -64,14 +64,14 @@ describe('CORS', () => {
       },
     });
 
-  it('is off unless somebody configures it', async () => {
+  it('is off unless configured', async () => {
     ({ app } = await createEdgeApp());
     const answer = await preflight(SHOP);
     expect(answer.statusCode).toBe(404);
     expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control'))).toEqual([]);
   });
 
-  it('lets the configured origins send what a payment needs', async () => {
+  it('allows the configured origins to send the headers that a payment needs', async () => {
     ({ app } = await createEdgeApp({ CORS_ORIGINS: `https://other.example, ${SHOP}` }));
     const { statusCode, headers } = await preflight(SHOP);
     expect(statusCode).toBe(204);
@@ -84,18 +84,21 @@ describe('CORS', () => {
     expect(headers).not.toHaveProperty('access-control-allow-credentials');
   });
 
-  it.each(['/v1/things/1', '/v1/things?limit=0'])('lets them read what a retry needs of %s', async (url) => {
-    ({ app } = await createEdgeApp({ CORS_ORIGINS: SHOP }));
-    const { headers } = await app.inject({ url, headers: { origin: SHOP } });
-    expect(headers['access-control-allow-origin']).toBe(SHOP);
-    expect(headers['access-control-expose-headers']).toBe(
-      'Idempotency-Key, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, ' +
-        'Retry-After, WWW-Authenticate, X-Request-Id',
-    );
-  });
+  it.each(['/v1/things/1', '/v1/things?limit=0'])(
+    'allows them to read the headers that a retry needs from %s',
+    async (url) => {
+      ({ app } = await createEdgeApp({ CORS_ORIGINS: SHOP }));
+      const { headers } = await app.inject({ url, headers: { origin: SHOP } });
+      expect(headers['access-control-allow-origin']).toBe(SHOP);
+      expect(headers['access-control-expose-headers']).toBe(
+        'Idempotency-Key, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, ' +
+          'Retry-After, WWW-Authenticate, X-Request-Id',
+      );
+    },
+  );
 
   it.each(['https://evil.example', 'http://shop.example', 'https://shop.example.evil.example', 'null'])(
-    'tells %s nothing',
+    'does not allow the origin %s',
     async (origin) => {
       ({ app } = await createEdgeApp({ CORS_ORIGINS: SHOP }));
       expect((await preflight(origin)).headers).not.toHaveProperty('access-control-allow-origin');
@@ -104,13 +107,13 @@ describe('CORS', () => {
     },
   );
 
-  it('does not care whether a request has an Origin', async () => {
+  it('accepts requests without an Origin header', async () => {
     ({ app } = await createEdgeApp({ CORS_ORIGINS: SHOP }));
     expect((await app.inject('/v1/things/1')).statusCode).toBe(200);
     expect((await app.inject({ method: 'OPTIONS', url: '/v1/things' })).statusCode).toBe(204);
   });
 
-  it('opens to everybody where that is configured', async () => {
+  it('allows every origin if configured so', async () => {
     ({ app } = await createEdgeApp({ CORS_ORIGINS: '*' }));
     expect((await preflight('https://any.example')).headers['access-control-allow-origin']).toBe('*');
   });

@@ -7,7 +7,7 @@ describe('a database is unavailable', () => {
   it.each<[string, unknown]>([
     ['when it refuses connections', withCode('ECONNREFUSED')],
     [
-      'at every address of its name',
+      'when it refuses at every address of its name',
       new AggregateError([withCode('ECONNREFUSED'), withCode('ECONNREFUSED')]),
     ],
     ['when it shuts down', failedStatement('57P01')],
@@ -24,10 +24,10 @@ describe('a database is unavailable', () => {
     ['when a statement is wrong', failedStatement('42601')],
     ['when we have a bug', new TypeError('x')],
     ['when a message only mentions it', new Error('x: Connection terminated')],
-    ['when something that is no error is thrown', 'ECONNREFUSED'],
+    ['when the thrown value is not an error', 'ECONNREFUSED'],
   ])('but not %s', (_name, error) => expect(isDatabaseUnavailable(error)).toBe(false));
 
-  it('even when its error causes itself, the question ends', () => {
+  it('but not when an error is its own cause, and the check ends', () => {
     const error = new Error('x');
     error.cause = error;
     expect(isDatabaseUnavailable(error)).toBe(false);

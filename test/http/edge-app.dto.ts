@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import { IsCurrencyCode } from '../../src/currencies/currency-code.validator.js';
 import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../../src/http/field-validators.js';
 
-/** Shaped like the body of a payment, so that what holds here holds there. */
+/** Has the shape of a payment's body, so that what these tests show is true of payments. */
 export class ThingDto {
   @IsAmount()
   amount!: number;
@@ -30,7 +30,7 @@ export class ThingDto {
   metadata?: Record<string, string>;
 }
 
-/** Shaped like the body of a capture: nothing has to be said. */
+/** Has the shape of a capture's body: every field is optional. */
 export class CloseThingDto {
   @IsOptional()
   @IsAmount()

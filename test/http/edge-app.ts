@@ -20,7 +20,7 @@ import { CloseThingDto, ThingDto, ThingsQueryDto } from './edge-app.dto.js';
 /** What {@link ThingsController.fail} throws next. */
 export const failure: { next: unknown } = { next: undefined };
 
-/** Which things were made, by their descriptions. */
+/** The descriptions of the things that were made. */
 export const made: string[] = [];
 
 /** What a slow thing waits for. */

@@ -23,14 +23,14 @@ describe('the HTTP edge', () => {
       payload,
     });
 
-  it('hands a valid body over as an instance of its DTO', async () => {
+  it('passes a valid body on as an instance of its DTO', async () => {
     const answer = await post(JSON.stringify(VALID));
     expect(answer.statusCode).toBe(201);
     expect(answer.json()).toEqual({ isThing: true, body: VALID });
   });
 
   it.each<[string, string | Buffer, number, string]>([
-    ['no JSON', '{"amount":', 400, 'malformed_body'],
+    ['broken JSON', '{"amount":', 400, 'malformed_body'],
     ['text', 'hello', 400, 'malformed_body'],
     ['an empty body', '', 400, 'validation_failed'],
     ['null', 'null', 400, 'malformed_body'],
@@ -62,7 +62,7 @@ describe('the HTTP edge', () => {
     expect(answer.headers['x-request-id']).toBe(answer.json().request_id);
   });
 
-  it('names every wrong field with what is expected, and echoes no value', async () => {
+  it('names every wrong field and what it expects, and echoes no value', async () => {
     const answer = await post(
       JSON.stringify({
         amount: 1.5,
@@ -85,12 +85,12 @@ describe('the HTTP edge', () => {
     expect(answer.body).not.toMatch(/4242|secret/);
   });
 
-  it('says of a missing field that it is required', async () => {
+  it('says that a missing field is required', async () => {
     const { errors } = (await post(JSON.stringify({ ...VALID, amount: undefined }))).json();
     expect(errors).toEqual([{ field: 'amount', message: 'is required' }]);
   });
 
-  it('takes no body for an empty object, however it is left out', async () => {
+  it('treats a missing body as an empty object, however it is left out', async () => {
     const bodies: Record<string, string>[] = [
       {},
       { 'content-type': 'application/json' },
@@ -112,7 +112,7 @@ describe('the HTTP edge', () => {
     expect(await rawRequest('GET /v1/things/1 HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it('keeps the answer to a body of nothing but unknown fields small', async () => {
+  it('keeps its answer small when a body has thousands of unknown fields', async () => {
     const answer = await post(JSON.stringify(Object.fromEntries(manyFields())));
     expect(answer.json().errors).toHaveLength(20);
     expect(answer.body.length).toBeLessThan(5_000);
@@ -165,12 +165,12 @@ describe('the HTTP edge', () => {
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/);
   });
 
-  it('answers a path segment over the limit as an address where nothing is', async () => {
+  it('answers 404 to a path segment over the limit', async () => {
     const answer = await app.inject(`/v1/things/${'x'.repeat(1_000)}`);
     expect([answer.statusCode, answer.json().code]).toEqual([404, 'not_found']);
   });
 
-  it('turns the digits of a query into a number', async () => {
+  it('converts digits in a query to a number', async () => {
     const answer = await app.inject('/v1/things?limit=20&status=pending');
     expect(answer.json()).toEqual({ query: { limit: 20, status: 'pending' } });
   });
@@ -192,14 +192,14 @@ describe('the HTTP edge', () => {
     ['a deadlock', failedStatement('40P01'), 503, 'service_unavailable'],
     ['a statement that took too long', failedStatement('57014'), 503, 'service_unavailable'],
     [
-      'a lock that somebody holds, inside another error',
+      'a lock held by someone else, as the cause of another error',
       new Error('x', { cause: failedStatement('55P03') }),
       503,
       'service_unavailable',
     ],
     ['a failed statement', failedStatement('23505'), 500, 'internal_error'],
     ['a bug', new TypeError('x is not a function'), 500, 'internal_error'],
-    ['what is no error', 'a string', 500, 'internal_error'],
+    ['a value that is not an error', 'a string', 500, 'internal_error'],
     ['nothing', undefined, 500, 'internal_error'],
   ])('answers %s with a problem', async (_name, error, status, code) => {
     failure.next = error;
@@ -208,7 +208,7 @@ describe('the HTTP edge', () => {
     expect(answer.body).not.toMatch(/not a function|server said|pm_card/);
   });
 
-  it('takes over a plain request id and replaces any other', async () => {
+  it('keeps a plain request id and replaces any other', async () => {
     const plain = await app.inject({ url: '/nowhere', headers: { 'x-request-id': 'abc-123_X' } });
     expect(plain.headers['x-request-id']).toBe('abc-123_X');
     for (const id of ['a b', 'x'.repeat(65), 'a\u00e9', '<script>', '']) {
@@ -217,7 +217,7 @@ describe('the HTTP edge', () => {
     }
   });
 
-  it('lets nobody keep what is said about money', async () => {
+  it('forbids caching of answers about money', async () => {
     const answer = await app.inject('/v1/things/1');
     expect(answer.headers).toMatchObject({
       'cache-control': 'no-store',
@@ -260,7 +260,7 @@ describe('the HTTP edge', () => {
     expect(answer).toContain(code);
   });
 
-  it('outlives a client that hangs up in the middle of its body', async () => {
+  it('survives a client that hangs up in the middle of its body', async () => {
     const socket = connect(port(), '127.0.0.1');
     socket.write(
       'POST /v1/things HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a"',
@@ -271,7 +271,7 @@ describe('the HTTP edge', () => {
     expect((await app.inject('/v1/things/1')).statusCode).toBe(200);
   });
 
-  it('carries out no request that it has told its client it did nothing for: 408, and then the rest', async () => {
+  it('carries out no request after a 408, even if the rest of its body arrives', async () => {
     const body = JSON.stringify({ ...VALID, description: 'too late' });
     const connection = open(head(body) + body.slice(0, 9));
     const server = app.getHttpServer();
@@ -282,13 +282,13 @@ describe('the HTTP edge', () => {
     expect(connection.answer()).toMatch(/^HTTP\/1\.1 408 [^]*"effect":"none"/);
     connection.socket.write(body.slice(9));
     await connection.closed;
-    // Long enough for a request that arrives to be carried out, as the next one is.
+    // If the first request were carried out, it would be done before this later one.
     expect((await post(JSON.stringify({ ...VALID, description: 'in time' }))).statusCode).toBe(201);
     expect(made).toContain('in time');
     expect(made).not.toContain('too late');
   });
 
-  it('does not answer a request with the refusal of what was sent behind it', async () => {
+  it('does not answer a running request with the refusal of what was sent behind it', async () => {
     const slow = Promise.withResolvers<void>();
     slowness.ends = slow.promise;
     const body = JSON.stringify({ ...VALID, description: 'slow' });
@@ -307,7 +307,7 @@ describe('the HTTP edge', () => {
     );
   }
 
-  /** A client that goes on to write when the server has ended its side. */
+  /** A client that can still write after the server has ended its side. */
   function open(text: string) {
     let answer = '';
     const socket = connect({ port: port(), host: '127.0.0.1', allowHalfOpen: true }, () =>
@@ -316,7 +316,7 @@ describe('the HTTP edge', () => {
     socket.setTimeout(10_000, () => socket.destroy());
     const closed = new Promise<void>((resolve) => {
       socket.on('data', (data) => (answer += data.toString()));
-      // A server that has closed resets whatever is still sent to it.
+      // A server that has closed resets the connection if the client writes more.
       socket.on('end', () => setTimeout(() => socket.destroy(), 200)).on('error', () => undefined);
       socket.on('close', () => resolve());
     });

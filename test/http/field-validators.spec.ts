@@ -12,13 +12,13 @@ class Fields {
   @IsStringMap(2, 3, 4) map: unknown = {};
 }
 
-/** The names of the fields that are wrong when one has this value. */
+/** Returns the names of the wrong fields when the given field has this value. */
 function wrong(field: keyof Fields, value: unknown): string[] {
   return validateSync(Object.assign(new Fields(), { [field]: value })).map(({ property }) => property);
 }
 
-describe('the rules of fields', () => {
-  it.each([1, 999_999_999_999, 1e3])('take %p as an amount', (value) =>
+describe('the field rules', () => {
+  it.each([1, 999_999_999_999, 1e3])('accept %p as an amount', (value) =>
     expect(wrong('amount', value)).toEqual([]),
   );
 
@@ -33,7 +33,7 @@ describe('the rules of fields', () => {
   );
 
   it.each(['pm_card_visa', 'pm_1MqLiJLkdIwHu7ixUEgbFdYb', 'tok', `a${'b'.repeat(127)}`])(
-    'take %p as a token',
+    'accept %p as a token',
     (value) => expect(wrong('token', value)).toEqual([]),
   );
 
@@ -56,7 +56,7 @@ describe('the rules of fields', () => {
     {},
   ])('refuse %p as a token', (value) => expect(wrong('token', value)).toEqual(['token']));
 
-  it.each(['ab', 'abcd', '😀😀', '😀😀😀😀'])('take %p as a text of 2 to 4 characters', (value) =>
+  it.each(['ab', 'abcd', '😀😀', '😀😀😀😀'])('accept %p as a text of 2 to 4 characters', (value) =>
     expect(wrong('text', value)).toEqual([]),
   );
 
@@ -65,7 +65,7 @@ describe('the rules of fields', () => {
     (value) => expect(wrong('text', value)).toEqual(['text']),
   );
 
-  it('count characters as code points, whatever the text', () => {
+  it('count characters as code points in any text', () => {
     assert(
       forAll(string({ unit: 'binary', maxLength: 12 }), nat(6), nat(6), (text, min, more) => {
         const length = Array.from(text).length;
@@ -75,7 +75,7 @@ describe('the rules of fields', () => {
     );
   });
 
-  it.each([{}, { a: 'b' }, { abc: '' }, { a: 'abcd', b: '😀😀' }])('take %p as a map', (value) =>
+  it.each([{}, { a: 'b' }, { abc: '' }, { a: 'abcd', b: '😀😀' }])('accept %p as a map', (value) =>
     expect(wrong('map', value)).toEqual([]),
   );
 

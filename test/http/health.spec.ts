@@ -5,13 +5,13 @@ import { ENTITIES } from '../../src/entities.js';
 import { Readiness } from '../../src/health/readiness.js';
 import { createTestDatabase } from '../support/postgres.js';
 
-/** Stands for a database that does what `query` does. */
+/** Readiness with a fake database whose only method is `query`. */
 function readinessOf(query: () => Promise<unknown>): Readiness {
   return new Readiness({ query } as unknown as DataSource);
 }
 
-describe('the service is ready', () => {
-  it('while its database answers, and no longer once it is gone', async () => {
+describe('the service', () => {
+  it('is ready while its database answers, and unavailable once it is gone', async () => {
     const database = await createTestDatabase();
     const dataSource = await createDataSource(database.url, ENTITIES).initialize();
     const readiness = new Readiness(dataSource);
@@ -21,7 +21,7 @@ describe('the service is ready', () => {
     await database.drop();
   });
 
-  it('not when its database is silent for a second, of which it asks once', async () => {
+  it('is unavailable when its database is silent for a second, and sends it only one query', async () => {
     const query = jest.fn(() => new Promise<never>(() => undefined));
     const readiness = readinessOf(query);
     const started = performance.now();
@@ -31,7 +31,7 @@ describe('the service is ready', () => {
     expect(query).toHaveBeenCalledTimes(1);
   });
 
-  it('again when its database is back', async () => {
+  it('is ready again when its database is back', async () => {
     let down = true;
     const readiness = readinessOf(() => (down ? Promise.reject(new Error('x')) : Promise.resolve([])));
     expect((await readiness.check()).status).toBe('unavailable');
@@ -39,7 +39,7 @@ describe('the service is ready', () => {
     expect((await readiness.check()).status).toBe('ok');
   });
 
-  it('not once it has begun to stop', async () => {
+  it('is not ready once it has begun to stop', async () => {
     const readiness = readinessOf(() => Promise.resolve([]));
     readiness.stop();
     expect(await readiness.check()).toEqual({ status: 'stopping', checks: { database: 'up' } });

@@ -17,9 +17,9 @@ interface Answer {
 
 interface Hostile {
   method: string;
-  /** As it goes onto the wire. */
+  /** As it is sent. */
   path: string;
-  /** As the OpenAPI document names it; undefined where the path may lead anywhere. */
+  /** The path in the OpenAPI document; undefined if the path may lead to any route. */
   template?: string;
   body?: Buffer | string | undefined;
   headers?: Record<string, string>;
@@ -58,7 +58,7 @@ describe('hostile input', () => {
     await receiver.stop();
   });
 
-  /** Every row of every table of ours, and of the queue, as one hash a table. */
+  /** One hash per table, over all rows, for all our tables and the queue's. */
   async function everything(): Promise<unknown> {
     const tables = await service.evidence.query<{ name: string }>(
       `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
@@ -111,7 +111,7 @@ describe('hostile input', () => {
     });
   }
 
-  /** A refusal that the OpenAPI document knows of, in the shape that it promises. */
+  /** The answer must be a refusal that the OpenAPI document lists, in the shape that it promises. */
   function expectProblem({ method, template }: Hostile, { status, headers, body }: Answer): void {
     expect(status).toBeGreaterThanOrEqual(400);
     expect(status).toBeLessThan(500);
@@ -171,7 +171,7 @@ describe('hostile input', () => {
   ])('in the path of %s %s', async (method, template, body) => {
     await refuseAll(
       nastyId
-        // Those lead to another route: the list.
+        // These lead to another route, the list.
         .filter((id) => !['', '.', '..', '%2e%2e'].includes(id))
         .map((id) => ({
           method,
@@ -202,7 +202,7 @@ describe('hostile input', () => {
     expect(await everything()).toEqual(before);
   });
 
-  it('in fields that take any text: refused, or kept as it was sent', async () => {
+  it('in fields that accept any text: refused, or stored as sent', async () => {
     const field = fc.oneof(nastyString, fc.webUrl({ withQueryParameters: true }));
     await fc.assert(
       fc.asyncProperty(field, nastyString, async (path, description) => {
@@ -212,7 +212,7 @@ describe('hostile input', () => {
         if (answer.status !== 201) return expectProblem(request, answer);
         const { webhook_endpoint_id: id, ...made } = JSON.parse(answer.body) as Record<string, string>;
         expect(made).toMatchObject({ url, description });
-        // Neither an endpoint nor its key may be left for the next test.
+        // Leave neither the endpoint nor its key behind for the next test.
         await service.evidence.query('DELETE FROM webhook_endpoints WHERE webhook_endpoint_id = $1', [id]);
         await service.evidence.query('DELETE FROM idempotency_keys WHERE resource_id = $1', [id]);
       }),
@@ -220,7 +220,7 @@ describe('hostile input', () => {
     );
   });
 
-  it('in what a payment provider says: refused unless it is signed, and then it says nothing that we know', async () => {
+  it('in a notification: refused unless signed, and without effect even then', async () => {
     const webhook = new Webhook(SANDBOX_SECRET);
     const template = '/v1/gateways/{gateway}/notifications';
     const path = template.replace('{gateway}', 'sandbox');

@@ -22,7 +22,7 @@ describe('the log', () => {
   beforeEach(() => lines.splice(0));
   afterAll(() => app.close());
 
-  it('has one line a request, and nothing in it that the client sent', async () => {
+  it('has one line per request, without anything that the client sent', async () => {
     await app.inject({
       method: 'POST',
       url: '/v1/things?token=secret_query',
@@ -50,7 +50,7 @@ describe('the log', () => {
     ]);
   });
 
-  it('tells a bug with its stack, under the request id that the client was given', async () => {
+  it('shows a bug with its stack, under the request id that the client got', async () => {
     failure.next = new TypeError('x is not a function');
     const answer = await app.inject('/v1/things/failure');
     const { request_id } = answer.json();
@@ -61,7 +61,7 @@ describe('the log', () => {
     expect(lines[0]).toHaveProperty(['err', 'stack'], expect.stringContaining('logging.spec'));
   });
 
-  it('leaves out the values of a statement that failed', async () => {
+  it('leaves out the values of a failed statement', async () => {
     failure.next = failedStatement('23505');
     await app.inject('/v1/things/failure');
     expect(JSON.stringify(lines)).not.toContain('pm_card_visa');

@@ -12,7 +12,7 @@ describe('metrics', () => {
 
   const read = async () => (await app.inject('/metrics')).body;
 
-  it('time every request by route template, however many addresses there are', async () => {
+  it('time every request by route template, not by address', async () => {
     for (let id = 0; id < 20; id++) await app.inject(`/v1/things/${id}`);
     for (let id = 0; id < 20; id++) await app.inject(`/nowhere/${id}`);
     const text = await read();
@@ -24,7 +24,7 @@ describe('metrics', () => {
     );
   });
 
-  it('count what the rooms tell them', async () => {
+  it('count what other rooms report', async () => {
     const metrics = app.get(Metrics);
     metrics.charged('approved');
     metrics.replayed('memory');
@@ -40,7 +40,7 @@ describe('metrics', () => {
     expect(text).toContain('process_cpu_seconds_total');
   });
 
-  it('are counted apart for each app of a process', async () => {
+  it('are separate for each app in a process', async () => {
     const { app: other } = await createEdgeApp();
     other.get(Metrics).charged('approved');
     await other.close();

@@ -19,7 +19,7 @@ describe('the OpenAPI document', () => {
     );
   });
 
-  it('groups problems by status, with the example that the service would answer for each code', async () => {
+  it('groups problems by status, with an example per code that is what the service answers', async () => {
     const { responses } = (await app.inject('/openapi.json')).json().paths['/v1/things'].post;
     const declined = responses['402'].content['application/problem+json'];
     expect(Object.keys(declined.examples)).toEqual(['card_declined', 'insufficient_funds']);
@@ -47,14 +47,14 @@ describe('the OpenAPI document', () => {
     );
   });
 
-  it('asks for an API key everywhere but on public routes', async () => {
+  it('requires an API key everywhere except on public routes', async () => {
     const document = (await app.inject('/openapi.json')).json();
     expect(document.security).toEqual([{ api_key: [] }]);
     expect(document.paths['/metrics'].get.security).toEqual([{}]);
     expect(document.paths['/problems/{code}'].get.security).toEqual([{}]);
   });
 
-  it('has a Swagger UI whose every file is served', async () => {
+  it('comes with a Swagger UI whose files are all served', async () => {
     const page = await app.inject('/docs');
     expect(page.statusCode).toBe(200);
     const files = [...page.body.matchAll(/(?:src|href)="\.\/([^"]+)"/g)].map(([, path]) => `/${path}`);

@@ -15,7 +15,7 @@ function render(refusal: Refusal) {
 }
 
 describe('the problem table', () => {
-  it.each(PROBLEM_CODES)('renders %s as a document that names itself', (code) => {
+  it.each(PROBLEM_CODES)('renders %s as a document with its own code, type and status', (code) => {
     const { example } = problemKind(code);
     const { status, headers, document } = render(example);
     expect(document).toMatchObject({
@@ -28,7 +28,7 @@ describe('the problem table', () => {
     expect(headers['content-type']).toBe('application/problem+json; charset=utf-8');
   });
 
-  it.each(PROBLEM_CODES)('says of %s that nothing happened only where nothing can have', (code) => {
+  it.each(PROBLEM_CODES)('gives %s the effect "none" only if nothing can have happened', (code) => {
     const { effect, status } = PROBLEMS[code];
     const mayHaveHappened = ['idempotency_key_in_progress', 'outcome_unknown', 'internal_error'];
     expect(effect).toBe(mayHaveHappened.includes(code) ? 'unknown' : 'none');
@@ -40,7 +40,7 @@ describe('the problem table', () => {
     expect(unknown.map((code) => PROBLEMS[code].retry)).toEqual(unknown.map(() => 'same_key'));
   });
 
-  it('renders a decline with its payment, and the same refusal to the same bytes', () => {
+  it('renders a decline with its payment, and equal refusals to equal bytes', () => {
     const refusal: Refusal = {
       code: 'card_declined',
       transactionId: 'tx-1',
@@ -58,7 +58,7 @@ describe('the problem table', () => {
     expect(renderProblem(refusal, CONTEXT).body).toBe(renderProblem({ ...refusal }, CONTEXT).body);
   });
 
-  it('sends the headers that each problem needs, and no other', () => {
+  it('sends each problem with the headers that it needs, and no others', () => {
     expect(render({ code: 'service_unavailable', retryAfterSeconds: 2 }).headers).toMatchObject({
       'retry-after': '2',
     });

@@ -4,7 +4,7 @@ import { publicUrl, PublicUrl } from '../../src/http/public-url.js';
 import { createEdgeApp } from './edge-app.js';
 
 describe('the public URL', () => {
-  it('is the configured one, before anything else', () => {
+  it('is PUBLIC_URL if that is set', () => {
     const config = loadConfig({ PUBLIC_URL: 'https://pay.test/base/' });
     expect(publicUrl(config, { address: '127.0.0.1', family: 'IPv4', port: 1 })).toBe(
       'https://pay.test/base',
@@ -17,11 +17,11 @@ describe('the public URL', () => {
     ['::', 'http://localhost:8080'],
     ['10.0.0.7', 'http://10.0.0.7:8080'],
     ['fd00::7', 'http://[fd00::7]:8080'],
-  ])('is one that a client can use when the server listens on %s', (address, expected) => {
+  ])('is one that clients can use when the server listens on %s', (address, expected) => {
     expect(publicUrl(loadConfig({}), { address, family: '', port: 8080 })).toBe(expected);
   });
 
-  it('follows the port that the system gave', async () => {
+  it('has the port that the system assigned', async () => {
     const { app } = await createEdgeApp();
     try {
       expect(app.get(PublicUrl).base).toBe('http://localhost:0');
