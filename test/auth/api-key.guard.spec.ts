@@ -40,7 +40,7 @@ class WhoController {
   }
 }
 
-/** Stands for the database, so that its lookups can be counted, slowed down and made to fail. */
+/** A fake database, so that tests can count its lookups, slow them down and make them fail. */
 class KeysInMemory {
   lookups = 0;
   down = false;
@@ -66,7 +66,7 @@ class KeysInMemory {
   }
 }
 
-/** Stands for the connection that listens. */
+/** A fake listener. */
 class Word {
   tell: () => void = () => undefined;
 
@@ -158,31 +158,31 @@ describe('the API key guard', () => {
     expect(answer.body).not.toMatch(/sk_/);
   });
 
-  it('asks nobody for a key on a public route, and does not look at one either', async () => {
+  it('needs no key on a public route, and ignores one that is sent', async () => {
     expect((await ask('Bearer nonsense', '/open')).statusCode).toBe(200);
     expect(database.lookups).toBe(0);
   });
 
-  it('looks a key up once, however many requests arrive together', async () => {
+  it('looks a key up once for many requests that arrive together', async () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => ask('Bearer sk_one')));
     expect(answers.every(({ statusCode }) => statusCode === 200)).toBe(true);
     await ask('Bearer sk_one');
     expect(database.lookups).toBe(1);
   });
 
-  it('remembers a key that does not exist, too', async () => {
+  it('also caches that a key does not exist', async () => {
     for (let i = 0; i < 5; i++) expect((await ask('Bearer sk_unknown')).statusCode).toBe(401);
     expect(database.lookups).toBe(1);
   });
 
-  it('refuses a revoked key after a second', async () => {
+  it('refuses a revoked key after a second, even without word from the listener', async () => {
     expect((await ask('Bearer sk_one')).statusCode).toBe(200);
     database.keys.clear();
     await new Promise((resolve) => setTimeout(resolve, 1_100));
     expect((await ask('Bearer sk_one')).statusCode).toBe(401);
   });
 
-  it('lets nobody in while the database is down, and remembers nothing of it', async () => {
+  it('admits no one while the database is down, and does not cache that', async () => {
     database.down = true;
     const answer = await ask('Bearer sk_one');
     expect([answer.statusCode, answer.json().code]).toEqual([503, 'service_unavailable']);
@@ -191,21 +191,21 @@ describe('the API key guard', () => {
     expect((await ask('Bearer sk_one')).statusCode).toBe(200);
   });
 
-  it('refuses a key that was revoked at once when it hears of it', async () => {
+  it('refuses a revoked key as soon as the listener hears of it', async () => {
     expect((await ask('Bearer sk_one')).statusCode).toBe(200);
     database.keys.clear();
     word.tell();
     expect((await ask('Bearer sk_one')).statusCode).toBe(401);
   });
 
-  it('accepts a key that was unknown a moment ago as soon as it hears of it', async () => {
+  it('accepts a key that was unknown before as soon as the listener hears of it', async () => {
     expect((await ask('Bearer sk_new')).statusCode).toBe(401);
     database.add('sk_new', 'merchant-4');
     word.tell();
     expect((await ask('Bearer sk_new')).statusCode).toBe(200);
   });
 
-  it('keeps no answer that was under way when the keys changed', async () => {
+  it('does not cache a lookup that was running when the keys changed', async () => {
     const early = ask('Bearer sk_one');
     while (database.lookups === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     database.keys.clear();
@@ -222,7 +222,7 @@ describe('the API key guard', () => {
     ['/refunders', ['refunds:write'], 403],
     ['/who', ['webhooks:manage'], 200],
     ['/open', ['webhooks:manage'], 200],
-  ])('answers %s to a key with %p with %i', async (url, scopes, status) => {
+  ])('answers a request for %s by a key with %p with %i', async (url, scopes, status) => {
     database.add('sk_scoped', 'merchant-1', false, scopes);
     // Once from the database and once from the cache.
     for (let turn = 0; turn < 2; turn++) {
@@ -232,12 +232,12 @@ describe('the API key guard', () => {
     }
   });
 
-  it('names the scope that is missing', async () => {
+  it('names the missing scope', async () => {
     const answer = await ask('Bearer sk_one', '/refunders');
     expect(answer.json().detail).toBe('This API key lacks the scope refunds:write.');
   });
 
-  it('says nothing of limits where there are none', async () => {
+  it('sends no rate limit headers if there is no limit', async () => {
     const { headers } = await ask('Bearer sk_one');
     expect(Object.keys(headers).filter((name) => name.startsWith('ratelimit'))).toEqual([]);
   });
@@ -258,7 +258,7 @@ describe('the rate limit', () => {
   const ask = (apiKey: string, url = '/who', remoteAddress = '192.0.2.1') =>
     app.inject({ url, headers: { authorization: `Bearer ${apiKey}` }, remoteAddress });
 
-  it('lets a key through as often as it says, and tells how many are left', async () => {
+  it('allows a key as many requests as it says, and says how many are left', async () => {
     for (const left of [2, 1, 0]) {
       const { statusCode, headers } = await ask('sk_one');
       expect(statusCode).toBe(200);
@@ -272,19 +272,19 @@ describe('the rate limit', () => {
     expect(refused.headers['ratelimit']).toMatch(/^"default";r=0;t=3\d{3}$/);
   });
 
-  it('is that of one key, not of its merchant, and not of public routes', async () => {
+  it('counts per key, not per merchant, and not on public routes', async () => {
     for (let turn = 0; turn < 4; turn++) await ask('sk_one');
     expect((await ask('sk_one')).statusCode).toBe(429);
     expect((await ask('sk_two')).statusCode).toBe(200);
     expect((await ask('sk_one', '/open')).statusCode).toBe(200);
   });
 
-  it('counts what the key may not do as well', async () => {
+  it('also counts requests for which the key lacks a scope', async () => {
     for (let turn = 0; turn < 3; turn++) expect((await ask('sk_one', '/refunders')).statusCode).toBe(403);
     expect((await ask('sk_one', '/refunders')).statusCode).toBe(429);
   });
 
-  it('stops an address that sends one unknown key after the other, without asking the database', async () => {
+  it('stops an address that tries one unknown key after another, without asking the database', async () => {
     for (let turn = 0; turn < 100; turn++) expect((await ask(`sk_guess_${turn}`)).statusCode).toBe(401);
     const { lookups } = database;
     const refused = await ask('sk_guess_100');
@@ -295,11 +295,11 @@ describe('the rate limit', () => {
     expect((await ask('sk_guess_101', '/who', '192.0.2.2')).statusCode).toBe(401);
   });
 
-  it('never stops a key that is known to be valid because of its neighbours', async () => {
+  it('never stops a known valid key because of failures from the same address', async () => {
     expect((await ask('sk_one')).statusCode).toBe(200);
     for (let turn = 0; turn <= 100; turn++) await ask('sk_guess');
     expect((await ask('sk_guess')).statusCode).toBe(429);
-    // Its entry in the cache has run out, so it has to be looked up again.
+    // By then its cache entry has expired, so it needs another lookup.
     await new Promise((resolve) => setTimeout(resolve, 1_100));
     expect((await ask('sk_one')).statusCode).toBe(200);
   });
@@ -314,7 +314,7 @@ describe('the rate limit', () => {
     expect((await ask('sk_guess', '/who', second)).statusCode).toBe(status);
   });
 
-  it('believes a proxy about the address only where it is trusted', async () => {
+  it('believes only a trusted proxy about the client address', async () => {
     const proxied = await createApp(database, new Word(), {
       RATE_LIMIT: '3/h',
       TRUSTED_PROXIES: '10.0.0.0/8',

@@ -14,20 +14,20 @@ import { createLogger } from '../../src/http/logger.js';
 import { createTemporaryFolder, createTestDatabase, type TestDatabase } from '../support/postgres.js';
 
 const MERCHANT_NAME = 'Shop B';
-/** Far below the second that a cached key lives without word from the database. */
+/** Far below the second for which a cached key lives without word from the listener. */
 const PROMPT_MS = 700;
 
 describe('an API key', () => {
-  it('says what it is, is long, and is never the same', () => {
+  it('has a prefix that says what it is, is long, and is unique', () => {
     const keys = Array.from({ length: 1_000 }, () => createApiKey(false).apiKey);
     expect(new Set(keys).size).toBe(1_000);
     for (const key of keys) expect(key).toMatch(/^hpx_live_[0-9A-Za-z]{38}$/);
     expect(createApiKey(true).apiKey).toMatch(/^hpx_test_/);
-    // Each character of the alphabet at each place would need more keys; all of them somewhere does not.
+    // A thousand keys are enough to see every character somewhere, though not in every place.
     expect(new Set(keys.flatMap((key) => key.slice(9, 41).split(''))).size).toBe(62);
   });
 
-  it('ends with a checksum, so that a scanner can tell a key from a look-alike', () => {
+  it('ends with a checksum, so that a scanner can distinguish it from a look-alike', () => {
     const { apiKey } = createApiKey(false);
     expect(checksum(apiKey.slice(0, -6))).toBe(apiKey.slice(-6));
     expect(checksum(apiKey.slice(0, -7))).not.toBe(apiKey.slice(-6));
@@ -35,7 +35,7 @@ describe('an API key', () => {
   });
 });
 
-describe('merchants and their keys', () => {
+describe('key management', () => {
   let database: TestDatabase;
   let dataSource: DataSource;
   let keys: KeyManagement;
@@ -82,7 +82,7 @@ describe('merchants and their keys', () => {
     });
   const status = async (apiKey: string, app = 0) => (await ask(apiKey, app)).statusCode;
 
-  it('begin with one key that may do everything', async () => {
+  it('gives a new merchant one key with all scopes', async () => {
     const issued = await keys.createMerchant(MERCHANT_NAME);
     expect(issued).toMatchObject({ scopes: SCOPES, status: 'active', expiresAt: null, sandboxOnly: false });
     expect(await status(issued.apiKey)).toBe(200);
@@ -91,7 +91,7 @@ describe('merchants and their keys', () => {
     );
   });
 
-  it('leave nothing of a key in the database but its hash and its first characters', async () => {
+  it('stores only the hash and the first characters of a key', async () => {
     const { apiKey, keyPrefix } = await keys.createMerchant(MERCHANT_NAME);
     const text = JSON.stringify(
       await dataSource.query(`SELECT k.*, encode(key_hash, 'escape') FROM api_keys k`),
@@ -100,7 +100,7 @@ describe('merchants and their keys', () => {
     expect(apiKey.slice(0, 13)).toBe(keyPrefix);
   });
 
-  it('are answered 403 for what a key may not do, and 200 for what it may', async () => {
+  it('answers 200 to a key that has the scope, and 403 to one that lacks it', async () => {
     const { merchantId } = await keys.createMerchant(MERCHANT_NAME);
     const reader = await keys.createKey(merchantId, ['payments:read'], null);
     const writer = await keys.createKey(merchantId, ['payments:write'], null);
@@ -112,7 +112,7 @@ describe('merchants and their keys', () => {
     ]);
   });
 
-  it('are lost at once in every process, for a replay too', async () => {
+  it('ends a revoked key at once in every process, even for a replay', async () => {
     const issued = await keys.createMerchant(MERCHANT_NAME);
     const first = await pay(issued.apiKey, 'once', 0);
     expect(first.statusCode).toBe(201);
@@ -131,7 +131,7 @@ describe('merchants and their keys', () => {
     }
   });
 
-  it('can be narrowed: a replay is answered 403, and what is refused uses no idempotency key up', async () => {
+  it('refuses even a replay after a key lost its scope, and a refusal uses up no idempotency key', async () => {
     const issued = await keys.createMerchant(MERCHANT_NAME);
     expect((await pay(issued.apiKey, 'narrowed', 1)).statusCode).toBe(201);
     await dataSource.query(`UPDATE api_keys SET scopes = '{payments:read}' WHERE api_key_id = $1`, [
@@ -142,7 +142,7 @@ describe('merchants and their keys', () => {
     expect((await ask(issued.apiKey, 1, '/v1/idempotency-keys/refused')).statusCode).toBe(404);
   });
 
-  it('end by themselves when a key expires', async () => {
+  it('refuses a key once it has expired', async () => {
     const { merchantId } = await keys.createMerchant(MERCHANT_NAME);
     const issued = await keys.createKey(merchantId, ['payments:read'], 1_000);
     expect(await status(issued.apiKey)).toBe(200);
@@ -150,7 +150,7 @@ describe('merchants and their keys', () => {
     expect((await keys.listKeys(merchantId)).at(-1)).toMatchObject({ status: 'expired' });
   });
 
-  it('work with both keys while a rotation overlaps, and then with the new one', async () => {
+  it('accepts both keys during the overlap of a rotation, and then only the new one', async () => {
     const old = await keys.createMerchant(MERCHANT_NAME);
     const rotated = await keys.rotate(old.apiKeyId, 1_500);
     expect(rotated).toMatchObject({ merchantId: old.merchantId, scopes: old.scopes, replaces: old.apiKeyId });
@@ -160,7 +160,7 @@ describe('merchants and their keys', () => {
     expect((await keys.listKeys(old.merchantId))[0]).toMatchObject({ replacedBy: rotated.apiKeyId });
   });
 
-  it('are never given more time by a rotation, nor less than a key was meant to have', async () => {
+  it('rotates without giving the old key more time, or the new one another lifetime', async () => {
     const { merchantId } = await keys.createMerchant(MERCHANT_NAME);
     const old = await keys.createKey(merchantId, ['payments:read'], 60_000);
     const rotated = await keys.rotate(old.apiKeyId, 3_600_000);
@@ -169,7 +169,7 @@ describe('merchants and their keys', () => {
     expect(Math.abs(lifetimeMs - 60_000)).toBeLessThan(100);
   });
 
-  it('cannot rotate one key twice, even at once', async () => {
+  it('rotates a key only once, even if asked twice at the same time', async () => {
     const old = await keys.createMerchant(MERCHANT_NAME);
     const turns = await Promise.allSettled([
       keys.rotate(old.apiKeyId, 60_000),
@@ -179,14 +179,14 @@ describe('merchants and their keys', () => {
     expect(await keys.listKeys(old.merchantId)).toHaveLength(2);
   });
 
-  it('cannot rotate what is over, and may revoke twice', async () => {
+  it('does not rotate a revoked key, and may revoke a key twice', async () => {
     const { apiKeyId } = await keys.createMerchant(MERCHANT_NAME);
     const revokedAt = await keys.revoke(apiKeyId);
     expect(await keys.revoke(apiKeyId)).toEqual(revokedAt);
     await expect(keys.rotate(apiKeyId, 0)).rejects.toThrow(`The API key ${apiKeyId} is revoked`);
   });
 
-  it("leave the sandbox's own key alone", async () => {
+  it("neither revokes nor rotates the sandbox's own key", async () => {
     const [own] = await keys.listKeys(SANDBOX_MERCHANT_ID);
     await expect(keys.revoke(own!.apiKeyId)).rejects.toThrow('SANDBOX_API_KEY');
     await expect(keys.rotate(own!.apiKeyId, 0)).rejects.toThrow('SANDBOX_API_KEY');
@@ -194,7 +194,7 @@ describe('merchants and their keys', () => {
   });
 
   it.each(['{}', '{payments:read,everything}', null])(
-    'refuse the scopes %s in the database itself',
+    'has a database that refuses the scopes %s',
     async (scopes) => {
       const { apiKeyId } = await keys.createMerchant(MERCHANT_NAME);
       await expect(
@@ -203,7 +203,7 @@ describe('merchants and their keys', () => {
     },
   );
 
-  it('know when a key was last used, for one write a minute and none a request', async () => {
+  it('records when a key was last used, with one write a minute and none per request', async () => {
     const issued = await keys.createMerchant(MERCHANT_NAME);
     const unused = await keys.createMerchant(MERCHANT_NAME);
     const lastUsed = async (merchantId: string) => (await keys.listKeys(merchantId))[0]!.lastUsedAt;
@@ -221,7 +221,7 @@ describe('merchants and their keys', () => {
     expect(Math.abs(first!.getTime() - usedAt)).toBeLessThan(1_000);
     expect(await lastUsed(unused.merchantId)).toBeNull();
 
-    // The other process has used it as well, and finds it written.
+    // The other process has seen a use too, but the row is already up to date.
     expect(await status(issued.apiKey, 1)).toBe(200);
     await apps[1]!.get(LastUsed).flush();
     expect(await lastUsed(issued.merchantId)).toEqual(first);
@@ -233,7 +233,7 @@ describe('merchants and their keys', () => {
     expect((await lastUsed(issued.merchantId))!.getTime()).toBeGreaterThan(first!.getTime());
   });
 
-  it('hear of changes again after the connection that listens was lost', async () => {
+  it('hears of changes again after the listener lost its connection', async () => {
     const issued = await keys.createMerchant(MERCHANT_NAME);
     expect(await status(issued.apiKey)).toBe(200);
     const killed = await dataSource.query(
@@ -242,7 +242,7 @@ describe('merchants and their keys', () => {
     );
     expect(killed).toHaveLength(2);
     await until(() => apps.every((app) => !app.get(Listener).listening));
-    // In between, the time that a cached key lives is the limit.
+    // Until the listener is back, a cached key lives for at most a second.
     await keys.revoke(issued.apiKeyId);
     await until(async () => (await status(issued.apiKey)) === 401);
     await until(() => apps.every((app) => app.get(Listener).listening));

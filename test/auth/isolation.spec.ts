@@ -14,20 +14,20 @@ type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 interface Shop {
   merchantId: string;
   apiKey: string;
-  /** Completed, authorized, and refunded in part. */
+  /** The first is completed and partly refunded, the second is authorized. */
   payments: string[];
   refundId: string;
   reversalId: string;
-  /** Of the refund. */
+  /** The refund's event. */
   eventId: string;
   webhookEndpointId: string;
   webhookDeliveryId: string;
 }
 
-/** A well-formed id of nothing. */
+/** A well-formed id that belongs to nothing. */
 const UNKNOWN = '019b2f6e-0000-7000-8000-000000000000';
 const UNKNOWN_KEY = 'nobody-has-sent-this';
-/** Both shops use the same keys, for different requests. */
+/** Both shops use the same keys, but for different requests. */
 const KEYS = {
   completed: 'order-1',
   authorized: 'order-2',
@@ -35,7 +35,7 @@ const KEYS = {
   neverSent: 'order-3',
 } as const;
 
-/** Every route that names something of a merchant, and what of the other shop's to put into its address. */
+/** Every route whose path names something of a merchant, and what of the other shop's to put there. */
 const ROUTES_WITH_IDS: readonly {
   route: string;
   method: Method;
@@ -137,14 +137,14 @@ const ROUTES_WITH_IDS: readonly {
   },
 ];
 
-/** Routes that name nothing, and the one whose name is the caller's own; each has a test below. */
+/** Routes whose path names nothing, and the one that takes the caller's own key. Each has a test below. */
 const OTHER_ROUTES = [
   'get /v1/payments',
   'post /v1/payments',
   'get /v1/idempotency-keys/{key}',
   'get /v1/currencies',
   'post /v1/reversals',
-  // Names a gateway. Its caller is the payment provider, by its signature.
+  // Names a gateway. The payment provider calls it and is known by its signature.
   'post /v1/gateways/{gateway}/notifications',
   'get /v1/balances',
   'get /v1/ledger/entries',
@@ -161,7 +161,7 @@ function authorized({ payments: [, second = ''] }: Shop): string {
   return second;
 }
 
-describe('merchants are apart', () => {
+describe('the isolation of merchants', () => {
   let database: TestDatabase;
   let app: NestFastifyApplication;
   let shops: { ours: Shop; theirs: Shop };
@@ -236,7 +236,7 @@ describe('merchants are apart', () => {
     return shop;
   }
 
-  /** An endpoint that wants nothing of what happens here, and one delivery. */
+  /** An endpoint for an event type that does not happen here, and one delivery. */
   async function openWebhooks(shop: Shop): Promise<void> {
     const endpoint = await send(shop, 'POST', '/v1/webhook-endpoints', {
       url: 'http://127.0.0.1:9/',
@@ -253,7 +253,7 @@ describe('merchants are apart', () => {
     );
   }
 
-  it('is shown for every route of the API', () => {
+  it('is tested for every route of the API', () => {
     const { paths } = openApiDocument(app, loadConfig({}));
     const routes = Object.entries(paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method} ${path}`),
@@ -263,7 +263,7 @@ describe('merchants are apart', () => {
     );
   });
 
-  it('asks for a scope on every route of the API, unless a signature says who calls', () => {
+  it('requires a scope on every route of the API, unless a signature proves who calls', () => {
     const { paths } = openApiDocument(app, loadConfig({}));
     const scopes = Object.entries(paths)
       .filter(([path]) => path.startsWith('/v1/'))
@@ -303,25 +303,28 @@ describe('merchants are apart', () => {
     });
   });
 
-  it.each(ROUTES_WITH_IDS)('$route: what is theirs is answered like what does not exist', async (example) => {
-    const before = await rowsOf(shops.theirs);
-    const ask = (id: string) => send(shops.ours, example.method, example.path(id), example.body);
-    const theirs = await ask(example.theirs(shops.theirs));
-    const unknown = await ask(UNKNOWN);
-    expect([theirs.statusCode, theirs.json().code]).toEqual([404, 'not_found']);
-    expect(comparable(theirs)).toEqual(comparable(unknown));
-    expect(await rowsOf(shops.theirs)).toEqual(before);
+  it.each(ROUTES_WITH_IDS)(
+    '$route: answers an id of theirs like an id that does not exist',
+    async (example) => {
+      const before = await rowsOf(shops.theirs);
+      const ask = (id: string) => send(shops.ours, example.method, example.path(id), example.body);
+      const theirs = await ask(example.theirs(shops.theirs));
+      const unknown = await ask(UNKNOWN);
+      expect([theirs.statusCode, theirs.json().code]).toEqual([404, 'not_found']);
+      expect(comparable(theirs)).toEqual(comparable(unknown));
+      expect(await rowsOf(shops.theirs)).toEqual(before);
 
-    const own = await send(shops.theirs, 'GET', `/v1/payments/${completed(shops.theirs)}`);
-    expect(own.statusCode).toBe(200);
-  });
+      const own = await send(shops.theirs, 'GET', `/v1/payments/${completed(shops.theirs)}`);
+      expect(own.statusCode).toBe(200);
+    },
+  );
 
-  it.each(ROUTES_WITH_IDS)('$route: nor does it take other statements to find out', async (example) => {
+  it.each(ROUTES_WITH_IDS)('$route: runs the same statements for both', async (example) => {
     const statements = (id: string) =>
       statementsOf(() => send(shops.ours, example.method, example.path(id), example.body));
     let theirs: string[] = [];
     let unknown: string[] = [];
-    // Background work may send one in between; a difference of ours would be there every time.
+    // Background work may run a statement in between, so try again: a real difference would be there every time.
     for (
       let attempt = 0;
       attempt < 5 && (theirs.length === 0 || String(theirs) !== String(unknown));
@@ -334,7 +337,7 @@ describe('merchants are apart', () => {
     expect(theirs).not.toEqual([]);
   });
 
-  it('runs one request each under the same key, and replays each to its own', async () => {
+  it('runs one request per shop under the same key, and replays to each its own answer', async () => {
     for (const [shop, amount] of [
       [shops.ours, 1_000],
       [shops.theirs, 2_000],
@@ -350,7 +353,7 @@ describe('merchants are apart', () => {
     }
   });
 
-  it('looks a key up only for whoever used it', async () => {
+  it('shows a key only to the merchant that used it', async () => {
     const payment = { amount: 1, currency: 'EUR', payment_method: 'pm_card_visa' };
     expect((await send(shops.theirs, 'POST', '/v1/payments', payment, 'theirs-alone')).statusCode).toBe(201);
     const theirs = await send(shops.ours, 'GET', '/v1/idempotency-keys/theirs-alone');
@@ -361,13 +364,13 @@ describe('merchants are apart', () => {
       const own = await send(shop, 'GET', `/v1/idempotency-keys/${KEYS.completed}`);
       expect(own.json().resource).toBe(`/v1/payments/${completed(shop)}`);
     }
-    // Nor is the key taken from us.
+    // We can still use the key ourselves.
     const ours = await send(shops.ours, 'POST', '/v1/payments', payment, 'theirs-alone');
     expect(ours.statusCode).toBe(201);
     expect(ours.headers['idempotent-replayed']).toBe('false');
   });
 
-  it('reverses only what is ours, under the same key', async () => {
+  it('reverses a key only for us, even if they used the same key', async () => {
     const payment = { amount: 1, currency: 'EUR', payment_method: 'pm_card_visa' };
     const theirs = await send(shops.theirs, 'POST', '/v1/payments', payment, 'theirs-to-keep');
     const before = await rowsOf(shops.theirs);
@@ -378,7 +381,7 @@ describe('merchants are apart', () => {
     expect([replay.statusCode, replay.body]).toEqual([201, theirs.body]);
   });
 
-  it('lists only what is ours, whatever the filter and the cursor', async () => {
+  it('lists only what is ours, with any filter and any cursor', async () => {
     const theirFirstPage = (await send(shops.theirs, 'GET', '/v1/payments?limit=1')).json();
     for (const query of [
       '',
@@ -403,7 +406,7 @@ describe('merchants are apart', () => {
     ).toEqual([shops.ours.webhookEndpointId]);
   });
 
-  it('shows only our balances and ledger entries, whatever the filter and the cursor', async () => {
+  it('shows only our balances and ledger entries, with any filter and any cursor', async () => {
     const balances = async (shop: Shop) => (await send(shop, 'GET', '/v1/balances')).json().data;
     const entries = async (shop: Shop, query = '') =>
       (await send(shop, 'GET', `/v1/ledger/entries${query}`)).json();
@@ -434,7 +437,7 @@ describe('merchants are apart', () => {
     expect(await entries(shops.ours, unknown)).toEqual({ data: [], next_cursor: null });
   });
 
-  it('lists only events of ours, also those of a payment of theirs', async () => {
+  it('lists only our events, and none for a payment of theirs', async () => {
     const theirFirstPage = (await send(shops.theirs, 'GET', '/v1/events?limit=1')).json();
     for (const query of ['', '?type=refund.completed', `?cursor=${theirFirstPage.next_cursor}`]) {
       const { data } = (await send(shops.ours, 'GET', `/v1/events${query}`)).json();
@@ -448,7 +451,7 @@ describe('merchants are apart', () => {
     expect(theirs.json()).toEqual({ data: [], next_cursor: null });
   });
 
-  it('shows everybody the same currencies', async () => {
+  it('shows every merchant the same currencies', async () => {
     const [ours, theirs] = await Promise.all([
       send(shops.ours, 'GET', '/v1/currencies'),
       send(shops.theirs, 'GET', '/v1/currencies'),
@@ -461,7 +464,7 @@ describe('merchants are apart', () => {
     ['unknown', async () => 'hpx_live_unknown'],
     ['revoked', revokedKey],
     ['expired', expiredKey],
-  ])('tells nobody that a key is %s: each is just not valid', async (_state, makeKey) => {
+  ])('says of a key that is %s only that it is not valid', async (_state, makeKey) => {
     const answer = await app.inject({
       url: `/v1/payments/${completed(shops.ours)}`,
       headers: { authorization: `Bearer ${await makeKey()}` },
@@ -483,7 +486,7 @@ describe('merchants are apart', () => {
     return issued.apiKey;
   }
 
-  /** All that the database holds of a shop, as text. */
+  /** All rows of a shop, as text. */
   async function rowsOf({ merchantId }: Shop): Promise<string[]> {
     const rows: string[] = [];
     for (const table of [
@@ -507,8 +510,8 @@ describe('merchants are apart', () => {
   }
 
   /**
-   * The statements that a request sends, without their values. Times cannot be compared on a shared machine; that both
-   * ways are one way can.
+   * The statements that a request sends, without their values. On a shared machine we cannot compare times, but we can
+   * compare what is run.
    */
   async function statementsOf(request: () => Promise<unknown>): Promise<string[]> {
     const pool = (app.get(DataSource).driver as unknown as { master: Pool }).master;
@@ -516,7 +519,7 @@ describe('merchants are apart', () => {
     const client = await pool.connect();
     const prototype = Object.getPrototypeOf(client) as PoolClient;
     client.release();
-    // oxlint-disable-next-line typescript/unbound-method -- it is called with the `this` that it is called on
+    // oxlint-disable-next-line typescript/unbound-method -- `record` calls it with its own `this`
     const query = prototype.query;
     prototype.query = function record(this: PoolClient, ...args: unknown[]) {
       const [statement] = args as [string | { text?: string }];
@@ -532,7 +535,7 @@ describe('merchants are apart', () => {
   }
 });
 
-/** An answer without what differs between any two. */
+/** An answer without the parts that always differ: request id and date. */
 function comparable(answer: { body: string; headers: object; statusCode: number }): unknown {
   const { 'x-request-id': requestId, date: _date, ...headers } = answer.headers as Record<string, unknown>;
   return {

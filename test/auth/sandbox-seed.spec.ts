@@ -29,7 +29,7 @@ describe('the sandbox merchant and its key', () => {
   const seed = (config: Config) => new SandboxSeed(config, dataSource, store).onApplicationBootstrap();
   const count = async (table: string) => (await dataSource.query(`SELECT FROM ${table}`)).length as number;
 
-  it('are there after every start, once', async () => {
+  it('exist exactly once after every start', async () => {
     for (let start = 0; start < 3; start++) await seed(sandbox('sk_sandbox_one'));
     expect(await store.findValid(hashApiKey('sk_sandbox_one'))).toMatchObject({
       merchantId: SANDBOX_MERCHANT_ID,
@@ -38,12 +38,12 @@ describe('the sandbox merchant and its key', () => {
     expect([await count('merchants'), await count('api_keys')]).toEqual([1, 1]);
   });
 
-  it('are there once when several processes start together', async () => {
+  it('exist exactly once when several processes start together', async () => {
     await Promise.all(Array.from({ length: 3 }, () => seed(sandbox('sk_sandbox_one'))));
     expect([await count('merchants'), await count('api_keys')]).toEqual([1, 1]);
   });
 
-  it('leave no earlier sandbox key behind, and no other key changed', async () => {
+  it('replace an earlier sandbox key, and change no other key', async () => {
     await seed(sandbox('sk_sandbox_one'));
     await addKey('sk_live', {});
     await seed(sandbox('sk_sandbox_two'));
@@ -52,12 +52,12 @@ describe('the sandbox merchant and its key', () => {
     expect(await store.findValid(hashApiKey('sk_live'))).toMatchObject({ sandboxOnly: false });
   });
 
-  it('are nowhere outside the sandbox', async () => {
+  it('do not exist outside the sandbox', async () => {
     await seed(loadConfig({ DATABASE_URL: database.url, SANDBOX: 'false' }));
     expect([await count('merchants'), await count('api_keys')]).toEqual([0, 0]);
   });
 
-  it('keep nothing of the key but its hash and its first characters', async () => {
+  it('are stored with only the hash and the first characters of the key', async () => {
     await seed(sandbox('sk_sandbox_one'));
     const [row] = await dataSource.query('SELECT * FROM api_keys');
     expect(row).toMatchObject({ key_hash: hashApiKey('sk_sandbox_one'), key_prefix: 'sk_sand' });
@@ -67,7 +67,7 @@ describe('the sandbox merchant and its key', () => {
   it.each([
     ['revoked', { revoked_at: '2020-01-01' }],
     ['expired', { expires_at: '2020-01-01' }],
-  ])('a key that is %s is not found', async (_state, columns) => {
+  ])('cannot be reached with a key that is %s', async (_state, columns) => {
     await seed(sandbox('sk_sandbox_one'));
     await addKey('sk_old', columns);
     await addKey('sk_new', { expires_at: '2999-01-01' });
