@@ -18,7 +18,7 @@ function gatewayOf({ gateway, stripe, gatewayMaxTries }: Config) {
   return { gateway, stripe, tries: gatewayMaxTries };
 }
 
-it('uses the sandbox gateway in the sandbox, none elsewhere, and Stripe where it is told to', () => {
+it('uses the sandbox gateway in the sandbox, none elsewhere, and Stripe if configured', () => {
   expect(gatewayOf(loadConfig({}))).toEqual({ gateway: 'sandbox', stripe: null, tries: 1 });
   expect(gatewayOf(loadConfig(PRODUCTION))).toEqual({ gateway: null, stripe: null, tries: 3 });
   const stripe = { secretKey: STRIPE.STRIPE_SECRET_KEY, apiBase: null, webhookSecret: null };
@@ -27,7 +27,7 @@ it('uses the sandbox gateway in the sandbox, none elsewhere, and Stripe where it
   }
 });
 
-it('reads where Stripe is, and the secret of its notifications', () => {
+it("reads Stripe's address and the secret of its notifications", () => {
   const env = {
     ...PRODUCTION,
     ...STRIPE,
@@ -62,7 +62,7 @@ it.each<[string, Record<string, string>, RegExp]>([
     /STRIPE_WEBHOOK_SECRET/,
   ],
   [
-    'a try that takes longer than all tries',
+    'a timeout per try over the whole timeout',
     { GATEWAY_TIMEOUT: '5s', GATEWAY_TRY_TIMEOUT: '6s' },
     /GATEWAY_TRY_TIMEOUT/,
   ],
@@ -73,7 +73,7 @@ it.each<[string, Record<string, string>, RegExp]>([
   expect(problems[0]).toMatch(problem);
 });
 
-it('never repeats a secret, however wrong it is', () => {
+it('never repeats a secret, even a wrong one', () => {
   const secrets = {
     STRIPE_SECRET_KEY: 'pk_test_doNotRepeatMe',
     STRIPE_WEBHOOK_SECRET: 'doNotRepeatMeEither',
@@ -81,7 +81,7 @@ it('never repeats a secret, however wrong it is', () => {
   expect(problemsOf({ ...STRIPE, ...secrets }).join()).not.toContain('doNotRepeat');
 });
 
-it('gives a try two thirds of the time of all, and an only one all of it', () => {
+it('gives each try two thirds of the whole timeout, and a single try all of it', () => {
   expect(loadConfig({ GATEWAY_TIMEOUT: '30s', GATEWAY_TRIES: '2' }).gatewayTryTimeoutMs).toBe(20_000);
   expect(loadConfig({ GATEWAY_TIMEOUT: '30s', GATEWAY_TRIES: '1' }).gatewayTryTimeoutMs).toBe(30_000);
   expect(loadConfig({ GATEWAY_TIMEOUT: '1ms' }).gatewayTryTimeoutMs).toBe(1);

@@ -29,7 +29,7 @@ describe('RATE_LIMIT', () => {
       { ...LIVE, RATE_LIMIT: '' },
       { requests: 1_000, windowSeconds: 1 },
     ],
-  ])('of %j is %j', (env, rateLimit) => expect(loadConfig(env)).toMatchObject({ rateLimit }));
+  ])('is read from %j as %j', (env, rateLimit) => expect(loadConfig(env)).toMatchObject({ rateLimit }));
 
   it.each(['1000', '0/s', '-1/s', '1/d', '1/10s', '1.5/s', 'on', '1000/S', '9999999999/s'])(
     'refuses %s',
@@ -47,7 +47,7 @@ describe('CORS_ORIGINS', () => {
     ['https://shop.example', ['https://shop.example']],
     [' https://a.example ,http://localhost:8080, ', ['https://a.example', 'http://localhost:8080']],
     ['*', ['*']],
-  ])('of %p is %p', (value, corsOrigins) =>
+  ])('reads %p as %p', (value, corsOrigins) =>
     expect(loadConfig({ CORS_ORIGINS: value })).toMatchObject({ corsOrigins }),
   );
 
@@ -69,7 +69,7 @@ describe('TRUSTED_PROXIES', () => {
   it.each([
     ['', []],
     ['10.0.0.0/8, 192.0.2.1,2001:db8::/32', ['10.0.0.0/8', '192.0.2.1', '2001:db8::/32']],
-  ])('of %p is %p', (value, trustedProxies) =>
+  ])('reads %p as %p', (value, trustedProxies) =>
     expect(loadConfig({ TRUSTED_PROXIES: value })).toMatchObject({ trustedProxies }),
   );
 

@@ -2,7 +2,7 @@ import { ConfigError, loadConfig } from '../../src/config/load-config.js';
 
 const NOBODY = { user: null, password: null, token: null };
 
-it('has no broker unless it is told of one', () => {
+it('uses no broker unless one is configured', () => {
   expect(loadConfig({})).toMatchObject({ eventsNats: null, commandsNats: null });
 });
 
@@ -30,7 +30,7 @@ it.each([
   'nats://secret:%zz@broker',
   'nats://broker/path',
   'nats://a,b',
-])('refuses %s without repeating it, since it may hold a password', (url) => {
+])('refuses %s without repeating it, because it may hold a password', (url) => {
   const load = () => loadConfig({ EVENTS_NATS_URL: url });
   expect(load).toThrow(ConfigError);
   expect(load).toThrow(/EVENTS_NATS_URL must be a URL such as nats:\/\/user:password@host:4222/);

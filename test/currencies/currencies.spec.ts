@@ -1,8 +1,8 @@
 import { findCurrency, listCurrencies } from '../../src/currencies/currencies.js';
 
 /**
- * ISO 4217 list one as amended to number 180 (2026-01-01), without funds, metals and codes for nothing. Spelled out,
- * so that an update of the library that adds or drops a currency is seen by somebody.
+ * ISO 4217 list one up to amendment 180 (2026-01-01), without funds, metals and codes that are no currency. Spelled
+ * out, so that we notice when an update of the library adds or drops a currency.
  */
 const WITHOUT_DIGITS = 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF';
 const WITH_TWO_DIGITS = `AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY
@@ -15,7 +15,7 @@ const WITH_THREE_DIGITS = 'BHD IQD JOD KWD LYD OMR TND';
 const codes = (text: string) => text.split(/\s+/);
 
 describe('the currencies', () => {
-  it('are those of ISO 4217 that can be paid in, with their exponents', () => {
+  it('are those of ISO 4217 that can be used to pay, with their exponents', () => {
     const expected = [
       ...codes(WITHOUT_DIGITS).map((code) => [code, 0]),
       ...codes(WITH_TWO_DIGITS).map((code) => [code, 2]),
@@ -34,19 +34,19 @@ describe('the currencies', () => {
     ['MGA', 2],
     ['MRU', 2],
     ['XCG', 2],
-  ])('%s has %i digits', (code, exponent) => {
+  ])('include %s with %i digits', (code, exponent) => {
     expect(findCurrency(code)).toEqual({ code, exponent, name: expect.stringMatching(/^\p{L}/u) });
   });
 
   it.each([
-    ['for tests', 'XTS'],
-    ['for no currency', 'XXX'],
+    ['the code for tests', 'XTS'],
+    ['the code for no currency', 'XXX'],
     ['gold', 'XAU'],
     ['silver', 'XAG'],
     ['a unit of account', 'XDR'],
     ['a fund', 'CLF'],
     ['a complementary currency', 'CHE'],
-    ['a settlement on the next day', 'USN'],
+    ['the next-day dollar', 'USN'],
     ['a bond market unit', 'XBA'],
     ['Croatia before the euro', 'HRK'],
     ['Bulgaria before the euro', 'BGN'],
@@ -55,13 +55,13 @@ describe('the currencies', () => {
     ['Sierra Leone before SLE', 'SLL'],
     ['Cuba before 2021', 'CUC'],
     ['Germany before the euro', 'DEM'],
-    ['lower case', 'eur'],
+    ['a code in lower case', 'eur'],
     ['a number', '978'],
-    ['nothing', ''],
-    ['what every object has', 'constructor'],
-  ])('refuse %s', (_what, code) => expect(findCurrency(code)).toBeUndefined());
+    ['an empty code', ''],
+    ['a name that every object has', 'constructor'],
+  ])('do not include %s', (_what, code) => expect(findCurrency(code)).toBeUndefined());
 
-  it('know no code that Unicode does not, save the youngest', () => {
+  it('are all known to Unicode, except the three newest', () => {
     const known = new Set(Intl.supportedValuesOf('currency'));
     const ours = listCurrencies().map(({ code }) => code);
     expect(ours.filter((code) => !known.has(code) && !['VED', 'XCG', 'ZWG'].includes(code))).toEqual([]);
