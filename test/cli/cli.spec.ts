@@ -34,7 +34,7 @@ interface Answer {
   data: { api_key_id: string; status: string; prefix: string }[];
 }
 
-/** The real command, as a person starts it, in a folder of its own. */
+/** Runs the real command as a person would, in a folder of its own. */
 function cli(folder: TemporaryFolder, env: Record<string, string>, ...args: string[]): Promise<Run> {
   return new Promise((resolve) => {
     execFile(
@@ -65,7 +65,7 @@ describe('the command line', () => {
 
   const run = (...args: string[]) => cli(folder, { DATABASE_URL: database.url }, ...args);
 
-  /** Runs a command that is to print one line of JSON and nothing else. */
+  /** Runs a command with `--json`, which must print one line of JSON and nothing else. */
   async function json(...args: string[]): Promise<Answer> {
     const { code, stdout, stderr } = await run(...args, '--json');
     expect([code, stderr]).toEqual([0, '']);
@@ -138,7 +138,7 @@ describe('the command line', () => {
     expect(after.map(({ status }) => status)).toEqual(['expired', 'active']);
   });
 
-  it('tells a person the same in words', async () => {
+  it('prints the same as text for a person', async () => {
     const created = await run('merchants', 'create', '--name', 'Café "Überall" 東京');
     expect(created.stdout).toMatch(
       /^Merchant {2}\S{36} {2}Café "Überall" 東京\nAPI key {3}hpx_live_\w{38}\n\nKeep the API key/,
@@ -160,7 +160,7 @@ describe('the command line', () => {
       ['merchants', 'list', '--nonsense'],
       /unknown option '--nonsense'[^]*Usage: cli merchants list/,
     ],
-    ['an argument too many', ['merchants', 'list', 'x'], /too many arguments[^]*Usage/],
+    ['one argument too many', ['merchants', 'list', 'x'], /too many arguments[^]*Usage/],
     ['no command', [], /Usage: cli/],
     ['no subcommand', ['api-keys'], /Usage: cli api-keys/],
     ['a missing option', ['merchants', 'create'], /required option '--name <name>' not specified/],
@@ -172,10 +172,10 @@ describe('the command line', () => {
       ['merchants', 'create', '--name', 'a\u001b[31m'],
       /control characters/,
     ],
-    ['a merchant that is no id', ['api-keys', 'create', '--merchant', 'x'], /must be a UUID/],
-    ['a key that is no id', ['api-keys', 'rotate', "'; DROP TABLE api_keys"], /must be a UUID/],
+    ['a merchant that is not an id', ['api-keys', 'create', '--merchant', 'x'], /must be a UUID/],
+    ['a key that is not an id', ['api-keys', 'rotate', "'; DROP TABLE api_keys"], /must be a UUID/],
     [
-      'a scope that there is not',
+      'a scope that does not exist',
       ['api-keys', 'create', '--merchant', crypto.randomUUID(), '--scopes', 'payments:read,all'],
       /must be a list of payments:read, /,
     ],
@@ -185,7 +185,7 @@ describe('the command line', () => {
       /such as 90d, 24h or 30m/,
     ],
     [
-      'no time at all',
+      'a lifetime of zero',
       ['api-keys', 'create', '--merchant', crypto.randomUUID(), '--expires-in', '0d'],
       /such as 90d, 24h or 30m/,
     ],
@@ -210,7 +210,7 @@ describe('the command line', () => {
     },
   );
 
-  it('says in one sentence what cannot be done', async () => {
+  it('says in one sentence what it cannot do', async () => {
     const id = crypto.randomUUID();
     const lines = await Promise.all([
       run('api-keys', 'create', '--merchant', id),
@@ -246,7 +246,7 @@ describe('the command line', () => {
     expect(stderr).toMatch(message);
   });
 
-  it('says what to do about a database that lacks migrations', async () => {
+  it('says what to do if the database lacks migrations', async () => {
     const url = new URL(database.url);
     url.pathname = '/postgres';
     const { code, stderr } = await cli(folder, { DATABASE_URL: url.href }, 'merchants', 'list');
@@ -280,7 +280,7 @@ describe('the command line beside a running sandbox', () => {
     expect(JSON.parse(listed.stdout)).toMatchObject({ data: [{ merchant_id, name: 'Shop B' }] });
   });
 
-  it('has it started for as long as comparing the books takes, when no service runs it', async () => {
+  it('starts its database for the duration of a comparison if no service runs it', async () => {
     await server.stop();
     const books = new SandboxBooks(join(folder.path, '.data', 'sandbox-gateway', 'books.sqlite'));
     books.close();

@@ -13,7 +13,7 @@ interface Run {
   stderr: string;
 }
 
-/** The real command, as a person starts it. */
+/** Runs the real command as a person would. */
 function cli(env: Readonly<Record<string, string>>, ...args: string[]): Promise<Run> {
   return new Promise((resolve) => {
     execFile(
@@ -33,7 +33,7 @@ describe('the command that compares the books', () => {
   });
   afterAll(() => books.close());
 
-  it('says what differs, to people and to programs, ends it, and says by its exit code how it stands', async () => {
+  it('shows the differences as text and as JSON, repairs them, and sets the exit code by the result', async () => {
     await newPayment(books.service, AUTOMATIC);
     const agreed = await cli(books.env);
     expect([agreed.code, agreed.stderr]).toEqual([0, '']);
@@ -96,13 +96,17 @@ describe('the command that compares the books', () => {
   });
 
   it.each<[string, string[], RegExp]>([
-    ['no time', ['--from', '2026-13-01T00:00:00Z'], /a time such as 2026-01-31T00:00:00Z \(RFC 3339\)/],
+    [
+      'an impossible date',
+      ['--from', '2026-13-01T00:00:00Z'],
+      /a time such as 2026-01-31T00:00:00Z \(RFC 3339\)/,
+    ],
     [
       'an empty range',
       ['--from', '2026-01-31T00:00:00Z', '--to', '2026-01-31T01:00:00+01:00'],
       /--from must be before --to/,
     ],
-    ['no number', ['--limit', '-1'], /whole number/],
+    ['a negative number', ['--limit', '-1'], /whole number/],
   ])('answers %s with exit code 2', async (_name, args, message) => {
     const { code, stdout, stderr } = await cli({}, ...args);
     expect([code, stdout]).toEqual([2, '']);

@@ -32,7 +32,7 @@ describe('npm run cli -- verify', () => {
     });
   }
 
-  it('ends with exit code 0 and a line a check when all is right', async () => {
+  it('prints one line per check and exits with 0 when all checks hold', async () => {
     const { code, stdout, stderr } = await run();
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout.split('\n')).toEqual([
@@ -47,7 +47,7 @@ describe('npm run cli -- verify', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: true });
   });
 
-  it('ends with exit code 1 and the rows when it is not', async () => {
+  it('prints the broken rows and exits with 1 when a check fails', async () => {
     const ledgerTransactionId = await book(client, MERCHANT, 42);
     await client.query(
       `INSERT INTO idempotency_keys (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status,
@@ -79,7 +79,7 @@ describe('npm run cli -- verify', () => {
     });
   });
 
-  it('answers a mistake with help and exit code 2', async () => {
+  it('answers a usage error with help and exit code 2', async () => {
     expect(await run('now')).toMatchObject({ code: 2, stdout: '' });
   });
 });
