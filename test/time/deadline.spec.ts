@@ -8,16 +8,15 @@ const DEADLINE: Deadline = { limitMs: LIMIT_MS, graceMs: GRACE_MS };
 describe('a question with a deadline', () => {
   beforeEach(() => jest.useFakeTimers());
   afterEach(() => {
-    // However it ended.
     if (jest.getTimerCount() > 0) throw new Error('a timer is left');
     jest.useRealTimers();
   });
 
-  it('answers with the answer, and leaves no timer', async () => {
+  it('returns the answer, and leaves no timer', async () => {
     expect(await askInTime(() => Promise.resolve(7), DEADLINE)).toEqual({ kind: 'answered', answer: 7 });
   });
 
-  it('says what was thrown, synchronously too', async () => {
+  it('returns what was thrown, even synchronously', async () => {
     const error = new Error('no');
     expect(await askInTime(() => Promise.reject(error), DEADLINE)).toEqual({ kind: 'threw', error });
     const throwing = (): Promise<never> => {
@@ -36,7 +35,7 @@ describe('a question with a deadline', () => {
     await question.ended;
   });
 
-  it('believes an answer within the grace', async () => {
+  it('returns an answer that comes within the grace', async () => {
     const question = new Question(DEADLINE);
     await jest.advanceTimersByTimeAsync(LIMIT_MS + GRACE_MS - 1);
     question.answer(7);
@@ -53,7 +52,7 @@ describe('a question with a deadline', () => {
     expect(await question.ended).toEqual({ kind: 'late' });
   });
 
-  it('ignores a late error: it is no unhandled rejection', async () => {
+  it('ignores a late error, which is not an unhandled rejection', async () => {
     const unhandled = jest.fn();
     process.on('unhandledRejection', unhandled);
     const question = new Question(DEADLINE);
@@ -67,13 +66,13 @@ describe('a question with a deadline', () => {
     expect(unhandled).not.toHaveBeenCalled();
   });
 
-  it('has no grace unless told so', async () => {
+  it('has no grace by default', async () => {
     const question = new Question({ limitMs: LIMIT_MS });
     await jest.advanceTimersByTimeAsync(LIMIT_MS + 1);
     expect(await question.ended).toEqual({ kind: 'late' });
   });
 
-  it('ends its time with the outer deadline, if that comes first', async () => {
+  it('ends with the outer deadline if that comes first', async () => {
     const outer = new AbortController();
     const question = new Question({ ...DEADLINE, signal: outer.signal });
     await jest.advanceTimersByTimeAsync(10);
@@ -85,7 +84,7 @@ describe('a question with a deadline', () => {
     expect(await question.ended).toEqual({ kind: 'late' });
   });
 
-  it('does not prolong the grace when the outer deadline comes within it', async () => {
+  it('does not extend the grace when the outer deadline comes within it', async () => {
     const outer = new AbortController();
     const question = new Question({ ...DEADLINE, signal: outer.signal });
     await jest.advanceTimersByTimeAsync(LIMIT_MS + GRACE_MS / 2);
@@ -94,14 +93,14 @@ describe('a question with a deadline', () => {
     expect(await question.ended).toEqual({ kind: 'late' });
   });
 
-  it('is aborted from the start when the outer deadline has passed', async () => {
+  it('is aborted from the start if the outer deadline has already passed', async () => {
     const question = new Question({ ...DEADLINE, signal: AbortSignal.abort() });
     expect(question.signal.aborted).toBe(true);
     await jest.advanceTimersByTimeAsync(GRACE_MS);
     expect(await question.ended).toEqual({ kind: 'late' });
   });
 
-  it('does not abort what has answered, when the outer deadline comes later', async () => {
+  it('does not abort an answered question when the outer deadline comes later', async () => {
     const outer = new AbortController();
     const question = new Question({ ...DEADLINE, signal: outer.signal });
     question.answer(7);
@@ -111,7 +110,7 @@ describe('a question with a deadline', () => {
   });
 });
 
-/** One that the test answers. */
+/** A question that the test answers. */
 class Question {
   readonly ended: Promise<Ended<number>>;
   isOpen = true;

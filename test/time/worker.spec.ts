@@ -20,7 +20,7 @@ describe('a worker', () => {
   });
   afterAll(() => warn.mockRestore());
 
-  it('runs at once, and then again each time it has been idle for long enough', async () => {
+  it('runs at once, and again after each idle time', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     expect(runs()).toBe(1);
@@ -32,7 +32,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('goes on at once while there is more to do', async () => {
+  it('runs again at once while there is more to do', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     await end('again');
@@ -41,7 +41,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('never runs twice at once, however often it is started and woken', async () => {
+  it('never runs twice at the same time, however often it is started and woken', async () => {
     const { worker, runs, most, end } = scripted();
     worker.start();
     worker.start();
@@ -54,7 +54,7 @@ describe('a worker', () => {
     expect(most()).toBe(1);
   });
 
-  it('runs at once when it is woken while idle, and only once for many wakes', async () => {
+  it('runs at once when woken while idle, and only once for many wakes', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     await end({ idleMs: IDLE_MS });
@@ -67,7 +67,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('loses no wake that comes during a run: it runs once more after it', async () => {
+  it('runs once more if it was woken during a run', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     worker.wake();
@@ -78,7 +78,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('gathers work for the whole of a pause, woken or not', async () => {
+  it('waits out a pause, woken or not, so that work gathers', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     worker.wake();
@@ -91,7 +91,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('idles until it is woken when there is no time for the next run', async () => {
+  it('idles until woken if its idle time is infinite', async () => {
     const { worker, runs, end } = scripted({ firstIdleMs: Infinity });
     worker.start();
     await jest.advanceTimersByTimeAsync(1_000_000);
@@ -102,7 +102,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('says that it is idle only while a wake would start a run', async () => {
+  it('is idle only while a wake would start a run', async () => {
     const { worker, end } = scripted();
     expect(worker.isIdle).toBe(false);
     worker.start();
@@ -116,7 +116,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('pauses after a failure, longer from one to the next, until a run succeeds', async () => {
+  it('pauses longer after each failure, until a run succeeds', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     for (const pauseMs of [100, 200, 400, 400]) {
@@ -135,7 +135,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('does not end a pause after a failure when it is woken', async () => {
+  it('does not end the pause after a failure when woken', async () => {
     const { worker, runs, end } = scripted();
     worker.start();
     worker.wake();
@@ -148,7 +148,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('logs a run that throws, and goes on after the pause of a failure', async () => {
+  it('logs a run that throws, and runs again after the pause', async () => {
     const { worker, runs, fail, end } = scripted();
     worker.start();
     await fail(new Error('the database is away'));
@@ -159,7 +159,7 @@ describe('a worker', () => {
     await stop(worker, end);
   });
 
-  it('logs what it is told to say', async () => {
+  it('logs the configured failure text', async () => {
     const { worker, fail } = scripted({ failure: 'could not relay' });
     worker.start();
     await fail('no');
@@ -180,7 +180,7 @@ describe('a worker', () => {
     },
   );
 
-  it('aborts the run under way when it stops, waits for it, and begins no other', async () => {
+  it('aborts the current run when it stops, waits for it, and starts no other', async () => {
     const { worker, runs, end, signal } = scripted();
     worker.start();
     worker.wake();
@@ -194,7 +194,7 @@ describe('a worker', () => {
     expect(runs()).toBe(1);
   });
 
-  it('waits no longer than its limit for a run that does not end', async () => {
+  it('stops waiting at its limit for a run that does not end', async () => {
     const { worker, runs, end } = scripted({ stopLimitMs: 300 });
     worker.start();
     let stopped = false;
@@ -207,7 +207,7 @@ describe('a worker', () => {
     expect(runs()).toBe(1);
   });
 
-  it('never runs when it is stopped before it starts', async () => {
+  it('never runs if stopped before it starts', async () => {
     const { worker, runs } = scripted();
     await worker.stop();
     worker.start();
@@ -215,7 +215,7 @@ describe('a worker', () => {
     expect(runs()).toBe(0);
   });
 
-  it('at an interval: runs after each one, and a failure changes nothing', async () => {
+  it('runs at a fixed interval, even after a failure', async () => {
     let runs = 0;
     const worker = Worker.every('Test', IDLE_MS, () => {
       runs += 1;
@@ -233,7 +233,7 @@ describe('a worker', () => {
   });
 });
 
-/** A worker whose runs end when the test says so, and how. */
+/** A worker whose test decides when and how each run ends. */
 function scripted(settings: Partial<WorkerSettings> = {}) {
   let runs = 0;
   let atOnce = 0;
@@ -275,7 +275,7 @@ async function stop(worker: Worker, end: (next: Next) => Promise<void>): Promise
   await stopped;
 }
 
-/** What follows without waiting has happened. */
+/** Waits until everything that needs no time has happened. */
 function flush(): Promise<void> {
   return jest.advanceTimersByTimeAsync(0);
 }
