@@ -1,7 +1,4 @@
-interface SqlStatement {
-  readonly query: string;
-  readonly parameters?: readonly unknown[] | undefined;
-}
+import type { SchemaDrift, SqlStatement } from '../database/schema-drift.js';
 
 /**
  * Writes a migration file in our style from the statements that TypeORM found to be missing.
@@ -10,8 +7,7 @@ interface SqlStatement {
 export function migrationSource(
   name: string,
   timestamp: number,
-  up: readonly SqlStatement[],
-  down: readonly SqlStatement[],
+  { up, down }: SchemaDrift,
 ): { fileName: string; text: string } {
   const words = name.split(/-|(?<=[a-z0-9])(?=[A-Z])/).map((word) => word.toLowerCase());
   const className = `${words.map((word) => word[0]?.toUpperCase() + word.slice(1)).join('')}${timestamp}`;

@@ -10,6 +10,7 @@ import { loadConfig, ConfigError } from '../config/load-config.js';
 import { ENTITIES } from '../entities.js';
 import { StartupError } from '../config/startup-error.js';
 import { openForMigration, runMigrations } from '../database/migrations.js';
+import { findSchemaDrift } from '../database/schema-drift.js';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded-postgres/server.js';
 import { migrationSource } from './migration-source.js';
 
@@ -79,33 +80,15 @@ async function generate(databaseUrl: string, [name = '']: string[]): Promise<voi
         'There are migrations that this database lacks: run them first (npm run migration:run)',
       );
     }
-    const { upQueries, downQueries } = await dataSource.driver.createSchemaBuilder().log();
-    const isOurs = await handWritten(dataSource);
-    const up = upQueries.filter(({ query }) => !isOurs(query));
-    const down = downQueries.filter(({ query }) => !isOurs(query));
-    if (up.length === 0)
+    const drift = await findSchemaDrift(dataSource);
+    if (drift.up.length === 0)
       return console.log('The database is what the entities say: there is nothing to generate');
-    const { fileName, text } = migrationSource(name, Date.now(), up, down.toReversed());
+    const { fileName, text } = migrationSource(name, Date.now(), drift);
     const file = join('migrations', fileName);
     if (existsSync(file)) throw new StartupError(`${file} exists already`);
     await writeFile(file, text);
     console.log(`Wrote ${file}: read it, name its constraints, and add a comment to every new table`);
   });
-}
-
-/**
- * We write checks and comments only in migrations. The entities do not repeat them, so TypeORM would drop them all.
- * @returns a function that says whether a statement drops one of them, or puts it back
- */
-async function handWritten(dataSource: DataSource): Promise<(query: string) => boolean> {
-  const checks = await dataSource.query<{ name: string }[]>(
-    "SELECT conname AS name FROM pg_constraint WHERE contype = 'c'",
-  );
-  const names = new Set(checks.map(({ name }) => name));
-  return (query) => {
-    const constraint = /(?:DROP|ADD) CONSTRAINT "([^"]+)"/.exec(query)?.[1];
-    return query.startsWith('COMMENT ON TABLE ') || (constraint !== undefined && names.has(constraint));
-  };
 }
 
 async function withDataSource(
