@@ -30,13 +30,13 @@ export interface TemporaryFolder {
 }
 
 /** An empty database with every migration run, for one test file. */
-export async function createTestDatabase(): Promise<TestDatabase> {
-  const name = `hapax_test_${randomUUID().replaceAll('-', '')}`;
-  await copyTemplate(name);
-  return {
-    url: databaseUrl(name),
-    drop: () => asAdmin((admin) => admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)),
-  };
+export function createTestDatabase(): Promise<TestDatabase> {
+  return createDatabaseFrom(TEMPLATE);
+}
+
+/** A database without any migration, for tests of the migrations themselves. */
+export function createUnmigratedTestDatabase(): Promise<TestDatabase> {
+  return createDatabaseFrom('template0');
 }
 
 /** A new folder that PostgreSQL's own user may enter, which matters when the tests run as root. */
@@ -72,10 +72,19 @@ export async function stopSharedPostgres(): Promise<void> {
   await shared?.folder.remove();
 }
 
-async function copyTemplate(name: string): Promise<void> {
+async function createDatabaseFrom(template: string): Promise<TestDatabase> {
+  const name = `hapax_test_${randomUUID().replaceAll('-', '')}`;
+  await copyTemplate(template, name);
+  return {
+    url: databaseUrl(name),
+    drop: () => asAdmin((admin) => admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)),
+  };
+}
+
+async function copyTemplate(template: string, name: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await asAdmin((admin) => admin.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`));
+      return await asAdmin((admin) => admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`));
     } catch (error) {
       const inUse = error instanceof DatabaseError && error.code === OBJECT_IN_USE;
       if (!inUse || attempt === COPY_ATTEMPTS) throw error;
