@@ -27,12 +27,14 @@ export interface AuthorizationEndWork {
   gatewayKey: string;
 }
 
-/** The route saw a pending payment whose charge was released since: nothing is left to act on. */
+/**
+ * The payment was pending when the route read it, and its charge has been released since: there is nothing to act on.
+ */
 const GONE = { step: 'release' } as const;
 
 /**
- * What captures and cancels share: each takes the authorized payment for itself, so that one of any number that race
- * goes on and the others are refused, and ends the authorization for good.
+ * What captures and cancels share. Each takes the authorized payment for itself and ends the authorization for good.
+ * If several race, one goes on and the others are refused.
  */
 export abstract class AuthorizationEndOperation implements GatewayOperation<
   AuthorizationEndCommand,
@@ -88,15 +90,16 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     if (payment === null) return GONE;
     const next = await this.next(claim, payment, requestId);
     if (next !== null) return next;
-    // Another request held the payment and has just dropped it. This one is refused all the same: a claim asks once.
+    // Another request held the payment and has just dropped its hold. Refuse this one anyway: a claim tries to hold
+    // only once.
     const refusal = this.refusal(payment, command.amountMinor) ?? this.stateRefusal('being changed');
     const answer = this.answers.problem(refusal, requestId);
     return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
   }
 
   /**
-   * A claim that holds nothing was refused, and its owner was lost before it could say why. The amount is not known any
-   * more, so the key is released: nothing was reserved, and the next request with it hears the reason.
+   * A claim without a hold was refused, but its owner died before it could say why. We no longer know the amount, so
+   * we release the key: nothing was reserved, and the next request under this key gets the reason.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const payment = await this.payments.find(claim.merchantId, claim.resourceId);
@@ -151,7 +154,7 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     return end?.idempotencyKey === request.idempotencyKey ? end.fingerprint : null;
   }
 
-  /** What the payment's state refused has a payment still. */
+  /** A refused request made no change, but its payment still exists. */
   resourcePath({ status, resourceId }: Pick<ClaimState, 'status' | 'resourceId'>): string | null {
     return status === 'released' ? null : `/v1/payments/${resourceId}`;
   }

@@ -8,7 +8,7 @@ import { AuthorizationEndOperation, type AuthorizationEndWork } from './authoriz
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
-/** Gives an authorized payment up. */
+/** Gives up an authorized payment. */
 @Injectable()
 export class CancelOperation extends AuthorizationEndOperation {
   readonly name = 'cancel';

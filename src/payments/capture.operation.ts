@@ -8,7 +8,7 @@ import { AuthorizationEndOperation, type AuthorizationEndWork } from './authoriz
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
-/** Takes all or a part of an authorized payment, once; the rest is given up. */
+/** Takes all or part of an authorized payment, once. The rest is given up. */
 @Injectable()
 export class CaptureOperation extends AuthorizationEndOperation {
   readonly name = 'capture';

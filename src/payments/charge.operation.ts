@@ -26,7 +26,7 @@ import { PAYMENTS, PaymentsStore } from './payments.store.js';
 import { PENDING_PAYMENTS } from './pending-payments.sink.js';
 import { paymentEvent, transfer } from './settled-writes.js';
 
-/** A pending payment, and the gateway key of its charge: the id of the claim that first made it. */
+/** A pending payment and the gateway key of its charge, which is the id of the claim that first made it. */
 interface ChargeWork {
   payment: Payment;
   gatewayKey: string;
@@ -45,7 +45,7 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
     private readonly metrics: Metrics,
   ) {}
 
-  /** Its time is the payment's `created_at`, so that the order of ids is the order of creation. */
+  /** Carries the payment's `created_at`, so ids sort by creation time. */
   newResourceId({ receivedAt }: OperationCall<ChargeCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
@@ -65,8 +65,8 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
   }
 
   /**
-   * The key has a payment already. A lost owner left a pending one: call again under the gateway key that the gateway
-   * knows. Any other status means that the stored answer was reaped: the payment answers for it.
+   * The key already has a payment. If it is pending, its owner died: call again under the gateway key that the gateway
+   * knows. Any other status means that the stored answer was reaped, so answer with the payment itself.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.payments.findByKey(claim);
@@ -198,7 +198,7 @@ function pendingPayment(claim: Claim, { command, receivedAt }: OperationRequest<
   };
 }
 
-/** The payment after the gateway's word. */
+/** The payment after the gateway's outcome. */
 function charged(pending: Payment, outcome: FinalOutcome, updatedAt: Date): Payment {
   if (outcome.kind === 'declined') {
     return { ...pending, status: after(pending, 'decline'), failure: outcome.failure, updatedAt };

@@ -12,13 +12,13 @@ export interface ChargeCommand {
   metadata: Readonly<Record<string, string>>;
 }
 
-/** A capture or a cancel. A null amount is all of it. */
+/** A capture or a cancel. A null amount means all of it. */
 export interface AuthorizationEndCommand {
   transactionId: string;
   amountMinor: bigint | null;
 }
 
-/** A null amount is all that is left. */
+/** A null amount means all that is left. */
 export interface RefundCommand {
   transactionId: string;
   amountMinor: bigint | null;

@@ -5,12 +5,12 @@ import { ApiProblems, KEYED_HEADERS } from '../http/api-docs.js';
 import { Idempotent } from '../idempotency/wire/idempotent.decorator.js';
 import { PaymentDto } from './payment.dto.js';
 
-/** What captures and cancels have in common as routes. */
+/** What the capture and cancel routes share. */
 export function EndsAuthorization(route: {
   operation: 'capture' | 'cancel';
   summary: string;
   body: Type<object>;
-  /** What a 200 says. */
+  /** The OpenAPI description of the 200 answer. */
   done: string;
 }): MethodDecorator {
   return applyDecorators(

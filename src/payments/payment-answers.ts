@@ -9,12 +9,12 @@ import { paymentToWire } from './payment.dto.js';
 import { refundToWire } from './refund.dto.js';
 import { reversalToWire } from './reversal.dto.js';
 
-/** What the operations on payments answer. */
+/** The answers of the operations on payments. */
 @Injectable()
 export class PaymentAnswers {
   constructor(private readonly answers: Answers) {}
 
-  /** A 200 changed the payment, anything else created it. */
+  /** Status 200 means that the payment was changed, any other that it was created. */
   payment(status: 200 | 201 | 202, payment: Payment): StoredAnswer {
     const location = status === 200 ? null : `/v1/payments/${payment.transactionId}`;
     return this.answers.json(status, paymentToWire(payment), location);

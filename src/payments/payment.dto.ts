@@ -84,8 +84,8 @@ export class CreatePaymentDto {
 }
 
 /**
- * The body with its defaults filled in, so that leaving a field out and sending its default are the same request.
- * This is what the fingerprint covers.
+ * The body with its defaults filled in, so that omitting a field and sending its default are the same request. The
+ * fingerprint covers this form.
  */
 export function withDefaults(body: CreatePaymentDto) {
   return {

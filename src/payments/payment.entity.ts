@@ -2,7 +2,7 @@ import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { DeclineCode } from '../domain/errors.js';
 import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js';
 
-/** A payment's row, for plain reads and for the schema. Money is moved by `payments.store.ts`. */
+/** A payment's row, for plain reads and for the schema. `payments.store.ts` writes it. */
 @Entity({ name: 'payments' })
 @Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
@@ -63,14 +63,14 @@ export class PaymentEntity {
   @Column('text', { name: 'gateway_reference', nullable: true })
   gatewayReference!: string | null;
 
-  /** The claim of the capture or cancel that is under way. */
+  /** The claim of the capture or cancel in progress. */
   @Column('uuid', { name: 'held_by', nullable: true })
   heldBy!: string | null;
 
   @Column('bigint', { name: 'held_amount', nullable: true })
   heldAmount!: string | null;
 
-  /** The key of the capture or cancel that ended the authorization, for ever, and the request that it stood for. */
+  /** The key of the capture or cancel that ended the authorization, and its request's fingerprint. Kept for ever. */
   @Column('text', { name: 'closed_by_key', nullable: true })
   closedByKey!: string | null;
 

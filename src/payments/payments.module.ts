@@ -14,7 +14,7 @@ import { ReversalOperation } from './reversal.operation.js';
 import { ReversalsController } from './reversals.controller.js';
 import { ReversalsStore } from './reversals.store.js';
 
-/** Payments, refunds and reversals: their routes, their operations, their tables. */
+/** Payments, refunds and reversals: routes, operations and tables. */
 @Module({
   imports: [IdempotencyWireModule],
   controllers: [PaymentsController, RefundsController, ReversalsController],

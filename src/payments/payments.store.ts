@@ -11,56 +11,56 @@ import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/s
 import type { ChargeCommand } from './commands.js';
 import { PaymentEntity } from './payment.entity.js';
 
-/** What a payment is made of before anything has happened. */
+/** A new payment, before anything has happened to it. */
 export interface NewPayment extends ScopedKey {
   receivedAt: Date;
   command: ChargeCommand;
 }
 
-/** Whose payment the key stands for: `inserted` is false when the key had one already. */
+/** The payment that belongs to a key. `inserted` is false when the key already had one. */
 export interface UpsertedPayment extends ScopedKey {
   transactionId: string;
   inserted: boolean;
 }
 
-/** The settled outcome of an operation. It applies only while the payment is in the state `from`. */
+/** The settled outcome of an operation. It applies only while the payment's status is `from`. */
 export interface PaymentChange {
   merchantId: string;
   transactionId: string;
   from: PaymentStatus;
   to: PaymentStatus;
-  /** Null where the operation captures nothing. */
+  /** Null if the operation captures nothing. */
   amountCaptured: bigint | null;
-  /** What a refund that failed gives back of `amount_refunded`. */
+  /** The part of `amount_refunded` that a failed refund returns. */
   refundGivenBack?: bigint;
   /** True for the capture or cancel that ends an authorization. */
   endsAuthorization?: boolean;
   failure: PaymentFailure | null;
   gatewayReference: string | null;
-  /** How many events go with it: the payment's counter numbers them. */
+  /** How many events go with this change. The payment's counter numbers them. */
   events: 0 | 1;
   updatedAt: Date;
 }
 
-/** Where a settlement sends what became of a payment. */
+/** Where a settlement sends a payment's change. */
 export const PAYMENTS = new SinkAddress<PaymentChange>('payments');
 
-/** A capture or cancel that wants an authorized payment for itself. A null amount is all of it. */
+/** A capture or cancel that wants an authorized payment for itself. A null amount means all of it. */
 export interface Hold extends ScopedKey {
   transactionId: string;
   amount: bigint | null;
 }
 
-/** A refund that wants a part of what was captured. A null amount is all that is left. */
+/** A refund that wants part of what was captured. A null amount means all that is left. */
 export type RefundReservation = Hold;
 
-/** The key that ended an authorization, with the fingerprint of the request that it stood for. */
+/** The key that ended an authorization, and its request's fingerprint. */
 export interface AuthorizationEnd {
   idempotencyKey: string;
   fingerprint: string;
 }
 
-/** The key under which a payment was made, for ever: what answers after the claim was reaped. */
+/** The payment made under a key. It is kept for ever, and answers once the claim has been reaped. */
 export interface PaymentOrigin {
   claimId: string;
   fingerprint: string;
@@ -73,7 +73,7 @@ export interface PaymentFilter {
   userId?: string | undefined;
   createdGte?: Date | undefined;
   createdLt?: Date | undefined;
-  /** Only payments older than this one: the last of the page before. */
+  /** Only payments older than this one, which is the last on the previous page. */
   before?: string | undefined;
 }
 
@@ -113,7 +113,7 @@ const HOLDS = batchOf<Hold>({
   amount: ['bigint', (hold) => hold.amount],
 });
 
-/** The SQL of `payments`. Arrays must be sorted by key, so that two groups never lock in opposite orders. */
+/** The SQL of `payments`. Callers must sort arrays by key, so that two groups never lock rows in opposite orders. */
 @Injectable()
 export class PaymentsStore implements SettlementSink<PaymentChange> {
   readonly address = PAYMENTS;
@@ -121,9 +121,9 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * Inserts pending payments for the claims that this transaction took. A key that has a payment already, because its
-   * claim was taken over or because its stored response was reaped, returns that one: the assignment changes nothing
-   * and only makes the original come back.
+   * Inserts pending payments for the claims that this transaction took. A key may already have a payment, because its
+   * claim was taken over or its stored answer was reaped; then that payment is returned. The assignment in `DO UPDATE`
+   * changes nothing: it only makes PostgreSQL return the existing row.
    */
   async insertPending(tx: Transaction, items: readonly NewPayment[]): Promise<UpsertedPayment[]> {
     const { rows } = await tx.query<UpsertedPayment>({
@@ -148,7 +148,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
 
   /**
    * Applies outcomes for the claims that this transaction completed, and counts the event that each may bring. The
-   * claims are looked up first: joined freely, a merchant's payments would each be tried against each claim.
+   * claims are looked up first: in a free join, the planner would try each of a merchant's payments against each
+   * claim.
    */
   async write(tx: Transaction, changes: readonly Settled<PaymentChange>[]): Promise<void> {
     await tx.query({
@@ -175,8 +176,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   }
 
   /**
-   * Counts the event that tells that a payment is open, if this transaction postponed its claim. A pending payment has
-   * no event before that one, so it is counted once, however often the claim is postponed.
+   * Counts the event that announces an open payment, if this transaction postponed its claim. A pending payment has no
+   * earlier event, so this counts it once, however often the claim is postponed.
    */
   async countPending(tx: Transaction, claim: Claim, transactionId: string): Promise<void> {
     await tx.query({
@@ -195,7 +196,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
     });
   }
 
-  /** Removes the pending payments of the claims that this transaction released: nothing happened, so nothing stays. */
+  /** Removes the pending payments of claims that this transaction released: they had no effect, so nothing stays. */
   async deletePending(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     await tx.query({
       name: 'payments.delete_pending',
@@ -214,9 +215,9 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   }
 
   /**
-   * Gives authorized payments to the claims that this transaction took, one claim a payment, and never more than was
-   * authorized. Whoever is not returned was refused by the payment's state. A claim that was taken over finds its own
-   * hold again.
+   * Gives authorized payments to the claims that this transaction took: one claim per payment, and never more than was
+   * authorized. A claim that is missing from the result was refused by the payment's state. A claim that was taken
+   * over finds its own hold again.
    */
   async hold(tx: Transaction, holds: readonly Hold[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
@@ -258,9 +259,9 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   }
 
   /**
-   * Reserves refunds for the claims that this transaction took, never more together than was captured: the row's lock
-   * puts those of other transactions in line, and each sees what the one before it has taken. A claim whose refund
-   * exists already, because it was taken over or reaped, reserves nothing more.
+   * Reserves refunds for the claims that this transaction took. Together they never exceed what was captured: the row
+   * lock queues transactions, and each sees what the one before it took. If the claim was taken over or reaped and its
+   * refund already exists, nothing more is reserved.
    */
   async reserveRefunds(tx: Transaction, reservations: readonly RefundReservation[]): Promise<void> {
     await tx.query({
@@ -290,14 +291,14 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
     return entity?.toPayment() ?? null;
   }
 
-  /** @throws RefusedError `not_found` for an id that is another merchant's, nobody's, or none at all. */
+  /** @throws RefusedError `not_found` if the id is malformed, unknown, or belongs to another merchant. */
   async require(merchantId: string, transactionId: string): Promise<Payment> {
     const payment = isUuid(transactionId) ? await this.find(merchantId, transactionId) : null;
     if (payment === null) throw new RefusedError({ code: 'not_found', what: 'payment' });
     return payment;
   }
 
-  /** The payment that was made under a key, with the fingerprint of the request that made it. */
+  /** The payment made under a key, with the fingerprint of the request that made it. */
   async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<PaymentOrigin | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, idempotencyKey });
     return (
@@ -305,14 +306,14 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
     );
   }
 
-  /** Which capture or cancel ended a payment's authorization; null for none. */
+  /** The capture or cancel that ended a payment's authorization, or null. */
   async findEnd(merchantId: string, transactionId: string): Promise<AuthorizationEnd | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, transactionId });
     if (entity === null || entity.closedByKey === null) return null;
     return { idempotencyKey: entity.closedByKey, fingerprint: entity.closedByFingerprint ?? '' };
   }
 
-  /** Newest first. A UUIDv7 begins with its time, so the primary key is the order, and no other index is paid for. */
+  /** Newest first. A UUIDv7 begins with its time, so the primary key gives the order and no other index is needed. */
   async list(merchantId: string, filter: PaymentFilter, limit: number): Promise<Payment[]> {
     const query = this.dataSource.manager
       .createQueryBuilder(PaymentEntity, 'p')

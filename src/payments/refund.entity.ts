@@ -2,7 +2,7 @@ import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { DeclineCode } from '../domain/errors.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
 
-/** A refund's row, for plain reads and for the schema. Money is moved by `refunds.store.ts`. */
+/** A refund's row, for plain reads and for the schema. `refunds.store.ts` writes it. */
 @Entity({ name: 'refunds' })
 @Unique('refunds_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('refunds_payment', ['merchantId', 'transactionId', 'refundId'])

@@ -26,14 +26,14 @@ import { PAYMENTS, PaymentsStore } from './payments.store.js';
 import { type NewRefund, type RefundOrigin, REFUNDS, RefundsStore } from './refunds.store.js';
 import { refundEvent, transfer } from './settled-writes.js';
 
-/** A pending refund whose amount is reserved, and the key under which the gateway is asked. */
+/** A pending refund whose amount is reserved, and the gateway key of its call. */
 interface RefundWork {
   refund: Refund;
   payment: Payment;
   gatewayKey: string;
 }
 
-/** Gives money back: many times, in parts, until nothing is left. */
+/** Gives money back, in as many parts as the client likes, until nothing is left. */
 @Injectable()
 export class RefundOperation implements GatewayOperation<RefundCommand, RefundWork> {
   readonly name = 'refund';
@@ -46,7 +46,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     private readonly answers: PaymentAnswers,
   ) {}
 
-  /** Its time is the refund's `created_at`, so that the order of ids is the order of creation. */
+  /** Carries the refund's `created_at`, so ids sort by creation time. */
   newResourceId({ receivedAt }: OperationCall<RefundCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
@@ -55,7 +55,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return merchantId + command.transactionId;
   }
 
-  /** The amount is taken from the payment first; the refund is inserted where that succeeded. */
+  /** Takes the amount from the payment first, then inserts the refund where that succeeded. */
   async reserve(tx: Transaction, requests: readonly OperationRequest<RefundCommand>[]): Promise<Reserved[]> {
     const refunds = requests.map(({ merchantId, idempotencyKey, receivedAt, command }): NewRefund => ({
       merchantId,
@@ -75,7 +75,8 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
   async proceed(claim: Claim, { command, requestId }: OperationRequest<RefundCommand>): Promise<NextStep> {
     const origin = await this.refunds.findByKey(claim);
     const payment = await this.payments.find(claim.merchantId, command.transactionId);
-    // The route saw a pending payment whose charge was released since: nothing is left to act on.
+    // The payment was pending when the route read it, and its charge has been released since: there is nothing to act
+    // on.
     if (payment === null) return { step: 'release' };
     if (origin !== null) return this.next(claim, origin, payment, requestId);
     const refusal = refundRefusal(payment, command.amountMinor) ?? leftOf(payment);
@@ -84,8 +85,8 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
   }
 
   /**
-   * A claim without a refund was refused, and its owner was lost before it could say why. The payment is not known
-   * from the claim alone, so the key is released: nothing was reserved, and the next request with it hears the reason.
+   * A claim without a refund was refused, but its owner died before it could say why. The claim alone does not name
+   * the payment, so we release the key: nothing was reserved, and the next request under this key gets the reason.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.refunds.findByKey(claim);
@@ -180,7 +181,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return (await this.refunds.findByKey(request))?.fingerprint ?? null;
   }
 
-  /** A refund that the payment did not allow was never made. */
+  /** If the payment did not allow the refund, there is no refund to point to. */
   resourcePath({ status, answer, resourceId }: Pick<ClaimState, 'status' | 'answer' | 'resourceId'>) {
     return status === 'released' || answer?.status === 409 ? null : `/v1/refunds/${resourceId}`;
   }
@@ -190,7 +191,10 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return origin && { resourceId: origin.refund.refundId, createdAt: origin.refund.createdAt };
   }
 
-  /** The key has a refund: call again for a pending one; any other answers for a stored answer that was reaped. */
+  /**
+   * The key already has a refund. If it is pending, call again; otherwise it replaces the stored answer that was
+   * reaped.
+   */
   private next(
     claim: Claim,
     { refund, claimId: gatewayKey, fingerprint }: RefundOrigin,
@@ -216,7 +220,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
   }
 }
 
-/** What was refused when it was reserved, though it would fit by now. */
+/** Why a refund was refused at reservation, even if it would fit by now. */
 function leftOf(payment: Payment): Refusal {
   return { code: 'amount_too_large', available: String(payment.amountCaptured - payment.amountRefunded) };
 }

@@ -9,7 +9,7 @@ import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
 
-/** A refund to be inserted as `pending`, if this transaction reserved its amount. A null amount is all that is left. */
+/** A refund to insert as `pending`, if this transaction reserved its amount. A null amount means all that is left. */
 export interface NewRefund extends ScopedKey {
   transactionId: string;
   amount: bigint | null;
@@ -25,17 +25,17 @@ export interface RefundChange {
   updatedAt: Date;
 }
 
-/** Where a settlement sends what became of a refund. */
+/** Where a settlement sends a refund's change. */
 export const REFUNDS = new SinkAddress<RefundChange>('refunds');
 
-/** The refund that was made under a key, and the claim id under which the gateway knows it. */
+/** The refund made under a key, and the claim id under which the gateway knows it. */
 export interface RefundOrigin {
   claimId: string;
   fingerprint: string;
   refund: Refund;
 }
 
-/** How far a payment's refunds have come. */
+/** The state of a payment's refunds as a whole. */
 export interface RefundsStanding {
   givenBack: bigint;
   pendingKeys: string[];
@@ -61,7 +61,7 @@ const SETTLED_REFUNDS = batchOf<Settled<RefundChange>>({
   updated_at: ['timestamptz', ({ change }) => change.updatedAt],
 });
 
-/** The SQL of `refunds`. The amounts that it may hold are guarded by the payment's row: see `payments.store.ts`. */
+/** The SQL of `refunds`. The payment's row limits their amounts: see `payments.store.ts`. */
 @Injectable()
 export class RefundsStore implements SettlementSink<RefundChange> {
   readonly address = REFUNDS;
@@ -69,8 +69,8 @@ export class RefundsStore implements SettlementSink<RefundChange> {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * Inserts refunds for the payments that this transaction reserved an amount of. One that takes all that is left is
-   * as large as what the others leave, which the lock on the payment keeps from changing.
+   * Inserts refunds for the payments on which this transaction reserved an amount. A refund of "all that is left" is
+   * captured minus the other refunds; the lock on the payment keeps those from changing.
    */
   async insertPending(tx: Transaction, refunds: readonly NewRefund[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
@@ -119,7 +119,9 @@ export class RefundsStore implements SettlementSink<RefundChange> {
     });
   }
 
-  /** Removes the pending refunds of the claims that this transaction released, and gives their amounts back. */
+  /**
+   * Removes the pending refunds of claims that this transaction released, and returns their amounts to the payments.
+   */
   async undoPending(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     await tx.query({
       name: 'refunds.undo_pending',
@@ -152,7 +154,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
     return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, refund: entity.toRefund() };
   }
 
-  /** What a payment's refunds have given back for good, and the keys of those whose outcome is open. */
+  /** How much a payment's completed refunds gave back, and the keys of the refunds that are still open. */
   async standing(merchantId: string, transactionId: string): Promise<RefundsStanding> {
     const entities = await this.dataSource.manager.findBy(RefundEntity, { merchantId, transactionId });
     const of = (status: RefundStatus) => entities.filter((entity) => entity.status === status);

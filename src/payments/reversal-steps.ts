@@ -1,8 +1,8 @@
 import type { Reversal } from '../domain/reversal.js';
 
 /**
- * The keys of a reversal's own steps: they follow from the reversal alone, so whoever carries it on uses the
- * same ones. The blank keeps them apart from clients' keys, which have none.
+ * The keys of a reversal's own steps. They follow from the reversal alone, so any process that continues it uses the
+ * same ones. They contain a space, which no client's key may, so the two never collide.
  */
 export class ReversalSteps {
   private readonly numbers = { cancel: 1, refund: 1 };
@@ -13,7 +13,7 @@ export class ReversalSteps {
     return `reversal ${this.reversal.reversalId} ${operation} ${this.numbers[operation]}`;
   }
 
-  /** The next one of this kind is another step. */
+  /** Moves on: the next step of this kind gets a new key. */
   done(operation: 'cancel' | 'refund'): void {
     this.numbers[operation] += 1;
   }

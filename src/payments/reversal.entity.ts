@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
 
-/** A reversal's row, for plain reads and for the schema. It is written by `reversals.store.ts`. */
+/** A reversal's row, for plain reads and for the schema. `reversals.store.ts` writes it. */
 @Entity({ name: 'reversals' })
 @Unique('reversals_idempotency_key', ['merchantId', 'idempotencyKey'])
 export class ReversalEntity {
@@ -11,7 +11,7 @@ export class ReversalEntity {
   @PrimaryColumn('uuid', { name: 'reversal_id', primaryKeyConstraintName: 'reversals_pkey' })
   reversalId!: string;
 
-  /** Of the reversal itself. */
+  /** The reversal's own key. */
   @Column('text', { name: 'idempotency_key' })
   idempotencyKey!: string;
 
@@ -21,7 +21,7 @@ export class ReversalEntity {
   @Column('text')
   fingerprint!: string;
 
-  /** Of the payment that is to be undone. */
+  /** The key of the payment to undo. */
   @Column('text', { name: 'reversed_key' })
   reversedKey!: string;
 

@@ -35,10 +35,13 @@ import { RefundsStore } from './refunds.store.js';
 import { ReversalSteps } from './reversal-steps.js';
 import { NOTHING_MADE, REVERSALS, ReversalsStore } from './reversals.store.js';
 
-/** How often a payment that others still work on is looked at: soon at first, then less. */
+/** How often we look at a payment that others still work on: soon at first, then less often. */
 const FIRST_LOOK_MS = 25;
 const MAX_LOOK_MS = 1_000;
-/** How long between two looks is too long for whoever asks again, or carries a reversal on among other claims. */
+/**
+ * A repeated attempt gives up when its next look is further off than this: the client that asked again, or the other
+ * claims of the recovery run, would wait too long.
+ */
 const MAX_LOOK_AGAIN_MS = 100;
 
 /** How a payment was undone, or why it could not be. */
@@ -46,13 +49,13 @@ type ReversalEnd =
   | { outcome: ReversalOutcome; transactionId: string | null }
   | { failure: ReversalFailure; transactionId: string | null };
 
-/** What a step has left to do: the next one at once, or to look later at what others do. */
+/** `go on`: take the next step at once. `look later`: others are still working on it. */
 type Unfinished = 'go on' | 'look later';
 
 /**
- * Makes a payment not have happened, whatever became of its request. It asks the gateway nothing itself: it runs
- * cancels and refunds under keys that follow from its own, so that a reversal which is carried on by another process
- * finds again what it has done, and each of its steps happens once like anybody else's.
+ * Makes a payment not have happened, whatever became of its request. It never calls the gateway itself. It runs
+ * cancels and refunds under keys that follow from its own key, so another process that continues it finds what it has
+ * already done, and each of its steps happens once, as for any client.
  */
 @Injectable()
 export class ReversalOperation implements CompositeOperation<ReversalCommand, Reversal> {
@@ -69,7 +72,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     private readonly answers: PaymentAnswers,
   ) {}
 
-  /** Its time is the reversal's `created_at`, so that the order of ids is the order of creation. */
+  /** Carries the reversal's `created_at`, so ids sort by creation time. */
   newResourceId({ receivedAt }: OperationCall<ReversalCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
@@ -109,7 +112,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /**
-   * Null while others are still changing the payment; the reversal goes on later. An attempt that is repeated looks
+   * Returns null while others are still changing the payment; the reversal goes on later. A repeated attempt looks
    * once and does not wait for others: that may take days, and the recovery worker has other claims to see to.
    */
   async carryOn(
@@ -152,8 +155,9 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /**
-   * Step by step until the payment has not happened; null when that takes longer than it may. Only others are waited
-   * for: whoever carries a reversal on passes all its ended steps again, and must come to the next one in time.
+   * Goes on step by step until the payment has not happened. Returns null when the time is up, or when the next look
+   * at others' work is further off than `maxLookMs`. That limits only the waiting for others: a process that continues
+   * a reversal repeats all its finished steps first, and must still reach the next one in time.
    */
   private async undo(
     reversal: Reversal,
@@ -174,7 +178,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     }
   }
 
-  /** Does what can be done now. */
+  /** Takes the one step that is possible now. */
   private async step(reversal: Reversal, steps: ReversalSteps): Promise<ReversalEnd | Unfinished> {
     const { merchantId, reversedKey } = reversal;
     const key = { merchantId, idempotencyKey: reversedKey };
@@ -193,7 +197,8 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
       case 'refund':
         return this.run(next.step, payment, steps);
       case 'wait':
-        // Others' steps are carried on by whoever began them, or by recovery; ours may have lost its process.
+        // Others' steps are continued by the process that began them, or by recovery. Our own steps may have lost
+        // their process.
         await this.resumer.resumeNow(
           [steps.key('cancel'), ...pendingKeys]
             .slice(0, MAX_RESUMED)
@@ -203,14 +208,14 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     }
   }
 
-  /** There is no payment: from now on there cannot be one. */
+  /** No payment exists. Close the key, so that none ever can. */
   private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
     const closing = { operation: this.name, resourceId: reversalId };
     if (await this.claims.close(key, closing, NOTHING_MADE))
       return { outcome: 'prevented', transactionId: null };
     const [claim] = await this.claims.find([key]);
     if (claim?.operation === 'charge') return 'look later';
-    // Without a claim there may still be a payment that was made in between.
+    // There is no claim, but a payment may have been made in between.
     if (claim === undefined && (await this.payments.findByKey(key)) !== null) return 'look later';
     return {
       failure: { code: 'idempotency_key_not_reversible', message: NOT_A_PAYMENT },
@@ -225,13 +230,13 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   ): Promise<ReversalEnd | Unfinished> {
     const idempotencyKey = steps.key(operation);
     const answer = await this.answerOf(operation, merchantId, transactionId, idempotencyKey);
-    // Not to be had now, or not known yet: the same key is asked again.
+    // Unavailable, or not known yet: try the same key again.
     if (answer === null || answer.status === 202) return 'look later';
     steps.done(operation);
-    // What follows is decided by the payment as it is now, also where the step lost a race against another change.
+    // The payment as it is now decides what follows, even if this step lost a race against another change.
     if (answer.status < 300 || answer.status === 409) return 'go on';
     const failure = failureOf(answer);
-    // Nobody has refused anything: the step got lost on its way, and is taken again under the next key.
+    // `not_processed` is no refusal: the step was lost on its way. Try it again under the next key.
     return failure.code === 'not_processed' ? 'go on' : { failure, transactionId };
   }
 
@@ -275,7 +280,7 @@ function endedReversal(reversal: Reversal, end: ReversalEnd, updatedAt: Date): R
     : { ...reversal, status: 'failed', failure: end.failure, transactionId, updatedAt };
 }
 
-/** Of a problem document that is ours. */
+/** The failure in one of our own problem documents. */
 function failureOf({ body }: Answer): ReversalFailure {
   const { code, detail } = JSON.parse(body) as { code: ReversalFailure['code']; detail: string };
   return { code, message: detail };

@@ -22,16 +22,16 @@ export interface ReversalChange {
   updatedAt: Date;
 }
 
-/** Where a settlement sends what became of a reversal. */
+/** Where a settlement sends a reversal's change. */
 export const REVERSALS = new SinkAddress<ReversalChange>('reversals');
 
-/** The reversal that was made under a key, with the fingerprint of the request that made it. */
+/** The reversal made under a key, with the fingerprint of the request that made it. */
 export interface ReversalOrigin {
   fingerprint: string;
   reversal: Reversal;
 }
 
-/** For a key `i`: true where no row of ours says that something was made under it. */
+/** SQL that is true if none of our rows says that key `i` made something. */
 export const NOTHING_MADE = `
   NOT EXISTS (
     SELECT FROM payments p WHERE p.merchant_id = i.merchant_id AND p.idempotency_key = i.idempotency_key)
@@ -68,7 +68,7 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
 
   constructor(private readonly dataSource: DataSource) {}
 
-  /** Inserts pending reversals for the claims that this transaction took; a key that has one already keeps it. */
+  /** Inserts pending reversals for the claims that this transaction took. A key that already has one keeps it. */
   async insertPending(tx: Transaction, reversals: readonly NewReversal[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
       name: 'reversals.insert_pending',

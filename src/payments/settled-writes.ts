@@ -8,17 +8,17 @@ import { LEDGER } from '../ledger/ledger.store.js';
 import { paymentToWire } from './payment.dto.js';
 import { refundToWire } from './refund.dto.js';
 
-/** The event that tells what a payment is now. */
+/** The event that reports a payment's new state. */
 export function paymentEvent(type: EventType, payment: Payment, createdAt: Date): Write {
   return event(type, payment, paymentToWire(payment), createdAt);
 }
 
-/** The event that tells what a refund is now. It counts among its payment's events. */
+/** The event that reports a refund's new state. It counts among its payment's events. */
 export function refundEvent(type: EventType, refund: Refund, createdAt: Date): Write {
   return event(type, refund, refundToWire(refund), createdAt);
 }
 
-/** The ledger's side of money that moved. */
+/** The ledger transfer for money that moved. */
 export function transfer(
   { transactionId, currency }: { transactionId: string; currency: string },
   postings: readonly Posting[],
