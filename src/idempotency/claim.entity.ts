@@ -1,6 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** One row a key: who runs the operation, and later what was answered. Money is moved by `claims.store.ts`. */
+/** One row per key: who runs the operation, and later what was answered. `claims.store.ts` writes it. */
 @Entity({ name: 'idempotency_keys' })
 @Index('idempotency_keys_unknown', ['unknownSince'], {
   where: `status = 'in_progress' AND unknown_since IS NOT NULL`,
@@ -41,11 +41,11 @@ export class ClaimEntity {
   @Column('timestamptz', { name: 'lease_expires_at' })
   leaseExpiresAt!: Date;
 
-  /** Since when the gateway may have acted without our knowing. */
+  /** Since when the gateway may have acted without our knowledge. */
   @Column('timestamptz', { name: 'unknown_since', nullable: true })
   unknownSince!: Date | null;
 
-  /** Before this time the recovery worker does not ask again; a client's retry may at once. */
+  /** The recovery worker does not try again before this time. A client's retry may, at once. */
   @Column('timestamptz', { name: 'recover_after', nullable: true })
   recoverAfter!: Date | null;
 
@@ -61,7 +61,7 @@ export class ClaimEntity {
   @Column('text', { name: 'response_body', nullable: true })
   responseBody!: string | null;
 
-  /** How long the answer is kept; null as configured. */
+  /** How long the answer is kept. Null means the configured time. */
   @Column('bigint', { name: 'lifetime_ms', nullable: true })
   lifetimeMs!: string | null;
 

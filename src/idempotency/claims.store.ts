@@ -4,7 +4,7 @@ import { PipelinedTransactions, type Transaction } from '../database/pipelined-t
 import { uuidv7 } from '../ids/uuidv7.js';
 import type { ScopedKey } from './scoped-key.js';
 
-/** An answer as it goes over the wire, byte for byte, now and at every replay. */
+/** An answer as it goes over the wire, byte for byte, the first time and at every replay. */
 export interface StoredAnswer {
   status: number;
   contentType: string;
@@ -18,30 +18,30 @@ export interface ClaimRequest extends ScopedKey {
   operation: string;
   fingerprint: string;
   resourceId: string;
-  /** How long the answer is kept; null as configured. */
+  /** How long the answer is kept. Null means the configured time. */
   lifetimeMs: number | null;
 }
 
-/** The right to run an operation, until the lease ends. Every later write carries `attempt`: the fence. */
+/** The right to run an operation until the lease ends. Every later write carries `attempt`, the fence. */
 export interface Claim extends ScopedKey {
   claimId: string;
   operation: string;
   fingerprint: string;
   resourceId: string;
   attempt: number;
-  /** How long the answer is kept; null as configured. */
+  /** How long the answer is kept. Null means the configured time. */
   lifetimeMs: number | null;
-  /** True when an earlier try may have called the gateway: then "no effect" said to this one proves nothing. */
+  /** True when an earlier try may have called the gateway. Then "no effect" from this try proves nothing. */
   resumed: boolean;
-  /** Since when a call that was sent has no known outcome; null for none. */
+  /** Since when a call that we sent has had no known outcome. Null if there is none. */
   unknownSince: Date | null;
 }
 
-/** What a key stands for, as another request sees it. */
+/** The state of a key, as another request sees it. */
 export interface ClaimState extends Claim {
-  /** `reversed` for a key that was closed before a request with it had arrived, or after it was given back. */
+  /** `reversed`: the key was closed before a request with it arrived, or after such a request was released. */
   status: 'in_progress' | 'completed' | 'released' | 'reversed';
-  /** By the database's clock. */
+  /** Judged by the database's clock. */
   leaseExpired: boolean;
   leaseRemainingMs: number;
   answer: StoredAnswer | null;
@@ -55,16 +55,16 @@ export interface Completion {
 }
 
 /**
- * True for a row version that this very transaction wrote. Statements of a pipelined transaction cannot see each
- * other's results, so this is how a later one acts on exactly the claims that an earlier one took or completed; a row
+ * True for a row version that this very transaction wrote. Statements in a pipelined transaction cannot see each
+ * other's results. This is how a later one acts on exactly the claims that an earlier one took or completed; a row
  * that was only locked, or that another attempt wrote, does not match.
  */
 export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
   `${alias}.xmin = pg_current_xact_id()::xid`;
 
 /**
- * Written so that the planner cannot answer it from the partial index on leases: without statistics it takes that one
- * for the smaller, and then reads all claims in progress for each claim of a group.
+ * Written so that the planner cannot use the partial index on leases. Without statistics it takes that index for the
+ * smaller one, and then reads all claims in progress for each claim of a group.
  */
 export const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
 
@@ -73,13 +73,13 @@ export const CLAIM_COLUMNS = `
   k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
   k.lifetime_ms::float8 AS "lifetimeMs"`;
 
-/** Keys within their merchants. */
+/** Idempotency keys, each with its merchant. */
 export const SCOPED_KEYS = batchOf<ScopedKey>({
   merchant_id: ['uuid', (key) => key.merchantId],
   idempotency_key: ['text', (key) => key.idempotencyKey],
 });
 
-/** What a fenced statement knows claims by. */
+/** The columns that a fenced statement matches claims by. */
 export const FENCED_CLAIMS = batchOf<Claim>({
   merchant_id: ['uuid', (claim) => claim.merchantId],
   idempotency_key: ['text', (claim) => claim.idempotencyKey],
@@ -111,20 +111,22 @@ const COMPLETIONS = batchOf<Completion>({
 });
 
 /**
- * The SQL of `idempotency_keys`, for a claim from its request to its answer; `open-claims.store.ts` has what carries on one
- * that was left open. Arrays must be sorted by key, so that two groups never lock in opposite orders.
+ * The SQL of `idempotency_keys`, for a claim from its request to its answer. The SQL that continues claims left open
+ * is in `open-claims.store.ts`. Callers must sort arrays by key, so that two groups never lock rows in opposite
+ * orders.
  */
 @Injectable()
 export class ClaimsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /**
-   * Claims new keys, and takes over those whose lease ran out, if they carry the same fingerprint. A released key goes
-   * to whoever asks next: the same request goes on under its claim id, which is the gateway's key, and another request
-   * gets a claim of its own, since the first surely had no effect. A request whose first commit may have happened
-   * finds its own claim again, and whether another has worked on it since. What is not returned belongs to somebody
-   * else or is completed: read it with {@link find}, in a later statement, because one statement sees neither its own
-   * conflict's row nor the other's.
+   * Claims new keys, and takes over keys whose lease ran out if the fingerprint is the same. A released key goes to
+   * the next request: the same request continues under its claim id, which is the gateway's key, while a different
+   * request gets a claim of its own, since the first surely had no effect. If a request's first commit may have
+   * succeeded, it finds its own claim again, and learns whether another has worked on it since.
+   *
+   * A key that is not returned belongs to another request or is completed. Read it with {@link find} in a later
+   * statement, because one statement sees neither the row that caused its conflict nor the other request's row.
    */
   async take(tx: Transaction, requests: readonly ClaimRequest[], leaseMs: number): Promise<Claim[]> {
     const { rows } = await tx.query<Claim>({
@@ -150,7 +152,7 @@ export class ClaimsStore {
     return rows;
   }
 
-  /** Stores final answers, fenced: a claim that has gone to another attempt is left as it is and not returned. */
+  /** Stores final answers. Fenced: a claim that has gone to another attempt stays as it is and is not returned. */
   async complete(
     tx: Transaction,
     completions: readonly Completion[],
@@ -172,7 +174,7 @@ export class ClaimsStore {
     return new Set(rows.map((row) => row.claimId));
   }
 
-  /** Gives a key back after a try that surely had no effect: the next request with it may run at once. Fenced. */
+  /** Releases keys after a try that surely had no effect: the next request with such a key may run at once. Fenced. */
   async release(tx: Transaction, claims: readonly Claim[], retentionMs: number): Promise<number> {
     const { rowCount } = await tx.query({
       name: 'claims.release',
@@ -188,12 +190,12 @@ export class ClaimsStore {
   }
 
   /**
-   * Closes a key for ever, unless something stands under it: every later request with it is refused. The row is a claim
-   * that nobody holds, so that a late request and its reversal race for one row. It never expires, because the request
-   * may be late by days. A key that was released is closed too.
+   * Closes a key for ever, unless something was made under it: every later request with it is refused. The row is a
+   * claim without an owner, so that a late request and its reversal race for one row. It never expires, because the
+   * request may be days late. A released key is closed too.
    * @param resource what closes it: an operation's name, and the id of what that operation made
-   * @param nothingMade SQL that is true where the tables of products have nothing for the key `i`
-   * @returns false where the key belongs to a request, which may have run to its end long ago.
+   * @param nothingMade SQL that is true if the products' tables have nothing for the key `i`
+   * @returns false if the key belongs to a request, which may have ended long ago.
    */
   async close(
     { merchantId, idempotencyKey }: ScopedKey,
@@ -220,7 +222,7 @@ export class ClaimsStore {
     return rows.length > 0;
   }
 
-  /** What the keys stand for now; a key that nobody has used is missing. */
+  /** The keys' current states. A key that was never used is missing. */
   find(keys: readonly ScopedKey[]): Promise<ClaimState[]> {
     return this.transactions
       .read<ClaimStateRow>({
@@ -238,7 +240,10 @@ export class ClaimsStore {
       .then((rows) => rows.map(toClaimState));
   }
 
-  /** Deletes stored answers and released keys past their lifetime, and returns how many. What was made keeps its key. */
+  /**
+   * Deletes expired stored answers and released keys, and returns how many. What was made under a key still carries
+   * it.
+   */
   async reap(limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'claims.reap',

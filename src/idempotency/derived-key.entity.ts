@@ -1,6 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** When a request that brought no key was first seen. */
+/** When a request without a key was first seen. */
 @Entity({ name: 'derived_keys' })
 @Index('derived_keys_age', ['firstSeenAt'])
 export class DerivedKeyEntity {

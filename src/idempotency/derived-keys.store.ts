@@ -6,11 +6,11 @@ import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 
 /**
  * Keys for requests that bring none. Requests with one fingerprint (operation, parameters and body, `user_id`
- * included) share a key from the first of them until the window is over; the next one begins another. The row's lock
- * and the database's clock decide, so neither a clock boundary nor a second process can make two keys of one.
+ * included) share a key from the first of them until the window ends; the next request starts another. The row's lock
+ * and the database's clock decide, so neither a clock boundary nor a second process can make two keys out of one.
  *
- * The window is counted from the first request and not from the last, or a customer who buys the same thing every
- * half an hour would pay once for all of them.
+ * The window counts from the first request, not from the last. Otherwise a customer who buys the same thing every half
+ * hour would pay once for all of them.
  */
 @Injectable()
 export class DerivedKeysStore {
@@ -19,7 +19,7 @@ export class DerivedKeysStore {
     private readonly transactions: PipelinedTransactions,
   ) {}
 
-  /** SHA-256, in hexadecimal, over the canonical JSON of what is asked for and of when it was first asked for. */
+  /** SHA-256, in hexadecimal, over the canonical JSON of the request and the time when it was first made. */
   async keyFor(merchantId: string, fingerprint: string): Promise<string> {
     const rows = await this.transactions.read<{ firstSeenAt: Date }>({
       name: 'derived_keys.key_for',
@@ -38,7 +38,7 @@ export class DerivedKeysStore {
       .digest('hex');
   }
 
-  /** Deletes what no window covers any more, and returns how many rows. */
+  /** Deletes rows whose window is over, and returns how many. */
   async reap(limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'derived_keys.reap',

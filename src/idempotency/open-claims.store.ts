@@ -17,7 +17,7 @@ export interface UnknownOutcomes {
   oldestSeconds: number;
 }
 
-/** The recovery worker's pauses between two questions about one call. They end only with an answer. */
+/** The recovery worker's pauses between two inquiries about one call. They go on until there is an answer. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 300_000;
 
@@ -30,12 +30,17 @@ const NOTIFICATIONS = batchOf<{ gateway: string; eventId: string }>({
   event_id: ['text', (notification) => notification.eventId],
 });
 
-/** The SQL of claims whose owner was lost or whose outcome is not known: what they wait for, and who goes on with them. */
+/**
+ * The SQL of claims whose owner died or whose outcome is unknown: when they are due, and which process continues them.
+ */
 @Injectable()
 export class OpenClaimsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Takes over claims whose lease ran out, oldest first. Several workers share the work: each skips locked rows. */
+  /**
+   * Takes over claims whose lease ran out, oldest first. Several workers share the work, because each skips locked
+   * rows.
+   */
   takeExpired(leaseMs: number, limit: number): Promise<Claim[]> {
     return this.transactions.read<Claim>({
       name: 'open_claims.take_expired',
@@ -54,7 +59,10 @@ export class OpenClaimsStore {
     });
   }
 
-  /** Takes over these claims where nobody's lease runs: whoever asks for one by name does not wait for its pause. */
+  /**
+   * Takes over those of these claims that have no running lease. A request for a claim by name does not wait for its
+   * pause.
+   */
   takeIdle(keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
     return this.transactions.read<Claim>({
       name: 'open_claims.take_idle',
@@ -71,9 +79,9 @@ export class OpenClaimsStore {
   }
 
   /**
-   * Lets the end of a call and the provider's notifications about the same payment or refund take turns, until this
-   * transaction ends. Otherwise each could miss what the other writes: the notification finds nothing that waits, the
-   * call's end finds no notification, and the hint is lost. Ids have to be sorted.
+   * Makes the end of a call and the provider's notifications about the same payment or refund take turns, until this
+   * transaction ends. Otherwise each could miss what the other writes: the notification finds no waiting claim, the
+   * end of the call finds no notification, and the hint is lost. Ids must be sorted.
    */
   async lockResources(tx: Transaction, resourceIds: readonly string[]): Promise<void> {
     await tx.query({
@@ -86,8 +94,8 @@ export class OpenClaimsStore {
   }
 
   /**
-   * Makes the claims due that wait for what this transaction's new notifications are about, and returns what that is.
-   * A row that somebody locks is being taken, settled or released at this moment, and needs no hint.
+   * Makes the claims due that wait for the subjects of this transaction's new notifications, and returns those
+   * subjects. A locked row is being taken, settled or released right now, and needs no hint.
    */
   async hasten(
     tx: Transaction,
@@ -118,11 +126,11 @@ export class OpenClaimsStore {
   }
 
   /**
-   * Ends the lease of a claim whose call has no known end, so that the next retry may go on with it at once, and the
-   * recovery worker after a pause that doubles from try to try. There is no pause when the provider has told of the
-   * payment or refund since this attempt began: by now it may know more than it answered. What it told before that
-   * does not count, or an outcome that stays unknown would be asked for without any pause. Fenced.
-   * @param unknown whether the gateway may have acted; false where it only could not be reached.
+   * Ends the lease of a claim whose call has no known end. The next retry may continue it at once, and the recovery
+   * worker after a pause that doubles from try to try. There is no pause if the provider has sent a notification about
+   * the payment or refund since this attempt began: by now it may know more than it answered. Earlier notifications do
+   * not count, or we would inquire about an outcome that stays unknown without any pause. Fenced.
+   * @param unknown whether the gateway may have acted; false if it only could not be reached.
    * @param leaseMs the lease that the claim was taken with.
    * @returns whether it is due at once.
    */

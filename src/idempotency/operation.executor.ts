@@ -13,9 +13,9 @@ import { isTransient, outcomeUnknown, RETRY_AFTER_SECONDS, serviceUnavailable } 
 import type { Settlement, Write } from './settlement.js';
 import { SettlementWriter } from './settlement.writer.js';
 
-/** A gateway that ignores its signal gets this long before we stop listening to it. */
+/** A gateway that ignores its abort signal gets this long before we stop waiting for it. */
 const ABORT_GRACE_MS = 250;
-/** How long an outcome that we know waits for a database that is down, before its client is told to ask again. */
+/** How long we hold a known outcome while the database is down, before we answer the client "ask again". */
 const SETTLE_PATIENCE_MS = 5_000;
 const SETTLE_RETRY_MS = 100;
 /**
@@ -24,23 +24,23 @@ const SETTLE_RETRY_MS = 100;
  */
 const MAX_ATTEMPTS_SENT = 6;
 
-/** The gateway has no trace of the call and will refuse it should it still arrive: a final no, and nobody's fault. */
+/** The gateway has no trace of the call and will refuse it if it still arrives: a final no that is neither the card's nor the client's fault. */
 const NOT_PROCESSED: Outcome = {
   kind: 'declined',
   failure: { code: 'not_processed', message: 'The payment provider never processed this request.' },
 };
 
-/** Who runs a claim, for how long. */
+/** A claim that this process runs, and the start of its lease. */
 export interface Execution {
   claim: Claim;
-  /** When the lease began at the latest, on this process's monotonic clock. */
+  /** The latest time at which the lease can have begun, on this process's monotonic clock. */
   leasedAtMs: number;
 }
 
-/** What came of asking; `too late` where no time was left to ask. */
+/** The gateway's answer, or how the call ended without one. `too late`: there was no time left to call. */
 type Asked<Result> = Ended<Result> | { kind: 'too late' };
 
-/** Carries a claim from its reservation to its answer: call, then settle. The claim must be ours. */
+/** Takes a claim from its reservation to its answer: call, then settle. The claim must be ours. */
 @Injectable()
 export class OperationExecutor {
   private readonly logger = new Logger(OperationExecutor.name);
@@ -54,7 +54,7 @@ export class OperationExecutor {
     private readonly dueClaims: DueClaims,
   ) {}
 
-  /** @throws RefusedError where the outcome is no answer to store. */
+  /** @throws RefusedError if the outcome is not an answer that we store. */
   execute(operation: AnyOperation, execution: Execution, next: NextStep): Promise<Answer> {
     switch (next.step) {
       case 'settle':
@@ -98,8 +98,8 @@ export class OperationExecutor {
   }
 
   /**
-   * A call whose outcome is unknown is not sent again: the gateway is asked what became of it. If the owner was lost and
-   * the call may never have been sent, it is sent, under the same gateway key.
+   * If an earlier call's outcome is unknown, inquire instead of calling again. If the owner died and the call may
+   * never have been sent, send it under the same gateway key.
    */
   private async outcome(execution: Execution, call: GatewayCall): Promise<Outcome> {
     const { unknownSince } = execution.claim;
@@ -111,7 +111,7 @@ export class OperationExecutor {
     return asked.answer.kind === 'absent' ? NOT_PROCESSED : asked.answer;
   }
 
-  /** This attempt surely did nothing. An earlier one may have, before its owner was lost: then "no effect" is no news. */
+  /** This attempt surely did nothing. But if an earlier owner died, its call may have had an effect all the same. */
   private withoutEffect(
     operation: AnyOperation,
     claim: Claim,
@@ -136,7 +136,7 @@ export class OperationExecutor {
     return { ...answer, replayed: false };
   }
 
-  /** The time of one attempt ends early enough to settle within the lease. */
+  /** Limits an attempt's time so that enough of the lease is left to settle. */
   private async inTime<Result>(
     { leasedAtMs }: Execution,
     ask: (signal: AbortSignal) => Promise<Result>,
@@ -144,7 +144,7 @@ export class OperationExecutor {
     const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
     const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
     const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
-    // A process that was paused past its lease finds out here: somebody else may be calling already.
+    // A process that was paused past its lease finds out here: another process may be calling already.
     if (timeLimitMs <= 0) return { kind: 'too late' };
     const ended = await askInTime(ask, { limitMs: timeLimitMs, graceMs: ABORT_GRACE_MS });
     if (ended.kind === 'threw') {
@@ -171,7 +171,10 @@ export class OperationExecutor {
     }
   }
 
-  /** Our write was fenced out, or an earlier try of it had been committed: the stored answer is the answer. */
+  /**
+   * Our write was fenced out, or an earlier try of it had committed after all. Either way the stored answer is the
+   * answer.
+   */
   private async answerOfAnother(claim: Claim): Promise<Answer> {
     const [state] = await this.claims.find([claim]);
     if (state?.answer && state.claimId === claim.claimId) {
@@ -185,7 +188,7 @@ export class OperationExecutor {
     try {
       released = await this.settlements.release(operation, claim);
     } catch (error) {
-      // The lease runs out instead, and recovery tries the charge: the client must not hear "no effect".
+      // The lease runs out instead, and recovery tries the operation: the client must not hear "no effect".
       this.warn('could not release a claim', error);
       throw outcomeUnknown(error);
     }
@@ -203,7 +206,7 @@ export class OperationExecutor {
   }
 }
 
-/** Whether the next attempt inquires rather than sends. Once it inquires, it always does. */
+/** Whether the next attempt inquires instead of sending. Once an attempt has inquired, all later ones do. */
 function isToBeAsked({ unknownSince, attempt }: Claim): boolean {
   return unknownSince !== null || attempt >= MAX_ATTEMPTS_SENT;
 }

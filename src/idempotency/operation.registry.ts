@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { AnyOperation } from './operation.js';
 
-/** Every operation by the name that is stored with its claims. They are listed in `app.module.ts`. */
+/** Every operation by the name that is stored with its claims. `app.module.ts` lists them. */
 @Injectable()
 export class OperationRegistry {
   private readonly operations = new Map<string, AnyOperation>();
@@ -10,7 +10,7 @@ export class OperationRegistry {
     for (const operation of operations) this.operations.set(operation.name, operation);
   }
 
-  /** Undefined for an operation of a newer version, whose process will recover it. */
+  /** Undefined for an operation of a newer version. A process of that version will recover it. */
   get(name: string): AnyOperation | undefined {
     return this.operations.get(name);
   }
@@ -19,7 +19,7 @@ export class OperationRegistry {
     return [...this.operations.values()];
   }
 
-  /** The names of those that are made of others and call no gateway themselves. */
+  /** The names of the operations that run others and call no gateway themselves. */
   composites(): readonly string[] {
     return this.all().flatMap((operation) => ('carryOn' in operation ? [operation.name] : []));
   }

@@ -13,7 +13,7 @@ import { OperationRegistry } from './operation.registry.js';
 /** How many claims are taken over at once: few enough that each is called well within its lease. */
 export const MAX_RESUMED = 20;
 
-/** Carries claims on whose owner was lost, or whose outcome is open. */
+/** Continues claims whose owner died or whose outcome is still open. */
 @Injectable()
 export class OperationResumer {
   private readonly logger = new Logger(OperationResumer.name);
@@ -27,7 +27,7 @@ export class OperationResumer {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Takes over up to {@link MAX_RESUMED} claims that are due, carries each on, and returns how many there were. */
+  /** Takes over up to {@link MAX_RESUMED} due claims, continues each, and returns how many there were. */
   async resumeExpired(): Promise<number> {
     const leasedAtMs = this.clock.monotonicMs();
     const claims = await this.openClaims.takeExpired(this.config.idempotencyLeaseMs, MAX_RESUMED);
@@ -36,7 +36,7 @@ export class OperationResumer {
   }
 
   /**
-   * The same for these claims alone, at once and without their pause. One that somebody is working on is left to them.
+   * The same for these claims alone, at once and without their pause. A claim that is being worked on is left alone.
    * @param keys at most {@link MAX_RESUMED}
    */
   async resumeNow(keys: readonly ScopedKey[]): Promise<void> {
@@ -56,7 +56,7 @@ export class OperationResumer {
       const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
       this.logger.log(`recovered claim ${claim.claimId}, attempt ${claim.attempt}: answer ${answer.status}`);
     } catch (error) {
-      // Whatever it is, the lease runs out again, and the next run tries again.
+      // Whatever the error is, the lease runs out again and the next run tries again.
       const reason = error instanceof RefusedError ? error.refusal.code : String(error);
       this.logger.warn(`could not recover claim ${claim.claimId}, attempt ${claim.attempt}: ${reason}`);
     }

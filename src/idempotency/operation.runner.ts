@@ -19,28 +19,28 @@ import { ReplayCache } from './replay-cache.js';
 import { isTransient, outcomeUnknown, RETRY_AFTER_SECONDS, serviceUnavailable } from './retryable.js';
 import { compareKeys, identityOf } from './scoped-key.js';
 
-/** How often a waiting request looks at a key that another process works on: soon at first, then less. */
+/** How often a waiting request looks at a key that another process works on: soon at first, then less often. */
 const FIRST_LOOK_MS = 25;
 const MAX_LOOK_MS = 500;
 
-/** A key that this process works on. */
+/** A key that this process is working on. */
 interface Running {
   fingerprint: string;
-  /** True once the claim is ours; until then another request's fingerprint may be the right one. */
+  /** True once the claim is ours. Until then, another request's fingerprint may be the right one. */
   claimed: boolean;
-  /** Why the key could not be claimed: requests that wait for it get the same error and do not try one by one. */
+  /** Why the key could not be claimed. Requests that wait for it get the same error instead of trying one by one. */
   failure?: unknown;
   decided: PromiseWithResolvers<void>;
   done: PromiseWithResolvers<void>;
 }
 
-/** A claim that we took, and what was reserved for it. */
+/** A claim that we took, and what we reserved for it. */
 interface Taken {
   claim: Claim;
   reserved: Reserved | undefined;
 }
 
-/** Runs any operation exactly once for each key, and gives everybody who asks again the first answer. */
+/** Runs any operation exactly once per key, and gives every repeat the first answer. */
 @Injectable()
 export class OperationRunner {
   private readonly running = new Map<string, Running>();
@@ -64,7 +64,7 @@ export class OperationRunner {
   /**
    * The answer to a keyed request: made now, or stored when it was first made.
    * @throws RefusedError `idempotency_key_reused`, `idempotency_key_in_progress`, `service_unavailable` or
-   * `outcome_unknown`; every other refusal of an operation is an answer, stored like a success.
+   * `outcome_unknown`. Every other refusal of an operation is an answer, stored like a success.
    */
   async run<Command>(call: OperationCall<Command>): Promise<Answer> {
     const operation = this.operations.get(call.operation);
@@ -82,7 +82,7 @@ export class OperationRunner {
     }
   }
 
-  /** Resolves when no operation runs here any more, so that a shutdown cuts none off. */
+  /** Resolves once no operation runs in this process, so that a shutdown cuts none off. */
   async idle(): Promise<void> {
     while (this.running.size > 0)
       await Promise.all([...this.running.values()].map(({ done }) => done.promise));
@@ -125,7 +125,7 @@ export class OperationRunner {
     return { ...cached.answer, replayed: true };
   }
 
-  /** @returns null while the key is being worked on, here or elsewhere. */
+  /** @returns null while this or another process works on the key. */
   private async runUnlessRunning(
     operation: AnyOperation,
     request: OperationRequest<unknown>,
@@ -139,7 +139,8 @@ export class OperationRunner {
       if (other.claimed && other.fingerprint !== request.fingerprint) {
         await this.refuseUnlessOriginal(operation, request);
       }
-      // Not claimed: the answer is known by now, or the key belongs to another process. Find out afresh.
+      // The other request did not get the claim: either the answer is known by now, or another process has the key.
+      // Look again.
       return other.claimed ? null : (this.fromMemory(request) ?? this.runUnlessRunning(operation, request));
     }
     const running: Running = {
@@ -174,7 +175,7 @@ export class OperationRunner {
     try {
       return await this.executeTaken(operation, request, taken, leasedAtMs);
     } catch (error) {
-      // The claim stands, and recovery carries it out: the client must not hear "no effect".
+      // The claim stands, and recovery will run it: the client must not hear "no effect".
       throw error instanceof RefusedError || !isTransient(error) ? error : outcomeUnknown(error);
     }
   }
@@ -188,7 +189,8 @@ export class OperationRunner {
     if (claim.resumed) this.metrics.claimTakenOver('retry');
     const next = await operation.proceed(claim, request, reserved);
     const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
-    // The key was another request's, whose stored answer had been reaped: that answer is restored, but not ours.
+    // The key belonged to another request, whose stored answer had been reaped. Restore that answer, but refuse this
+    // request.
     if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
       throw this.conflict('idempotency_key_reused');
     }
@@ -196,7 +198,7 @@ export class OperationRunner {
     return answer;
   }
 
-  /** Reads what a key stands for that could not be claimed. */
+  /** Reads the state of a key that we could not claim. */
   private async answerOfOther(
     operation: AnyOperation,
     request: OperationRequest<unknown>,
@@ -215,7 +217,10 @@ export class OperationRunner {
     return { ...state.answer, replayed: true };
   }
 
-  /** Another body runs under this key. It may be the wrong one: then the right one waits until that is settled. */
+  /**
+   * Another body runs under this key. That body may be the wrong one; then the key's original request waits until it
+   * is settled.
+   */
   private async refuseUnlessOriginal(
     operation: AnyOperation,
     request: OperationRequest<unknown>,
@@ -234,7 +239,7 @@ export class OperationRunner {
     try {
       return await this.reservationsOf(operation).submit(request);
     } catch (error) {
-      // The claim may stand, and then recovery carries it out: the client must not hear "no effect".
+      // The claim may stand, and then recovery will run it: the client must not hear "no effect".
       if (error instanceof CommitUnknownError) throw outcomeUnknown(error);
       throw isTransient(error) ? serviceUnavailable(error) : error;
     }
@@ -255,7 +260,7 @@ export class OperationRunner {
     return group;
   }
 
-  /** The claims and what they reserve, in one transaction. `running` keeps a key from being twice in a group. */
+  /** Takes the claims and reserves for them, in one transaction. `running` keeps a key from being in a group twice. */
   private async commitReservations(
     operation: AnyOperation,
     requests: OperationRequest<unknown>[],

@@ -12,19 +12,19 @@ import { Worker, type Next } from '../time/worker.js';
 
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 5_000;
-/** Runs beside the regular one. What more of them would take is taken when one of these ends. */
+/** Workers beside the regular one. If more wakes arrive, they are served when one of these ends. */
 const MAX_EXTRA_RUNS = 4;
-/** A lease that ran out is noticed within this part of a lease. */
+/** A lease that ran out is noticed within this fraction of a lease. */
 const LOOKS_A_LEASE = 6;
 
 /**
- * Finishes what a lost process began. A retry of the client does the same; the worker is for clients that never come
- * back. Any number of processes may run one: each skips the claims that another is taking.
+ * Finishes what a lost process began. A client's retry does the same; the worker is for clients that never come back.
+ * Any number of processes may run one: each skips the claims that another is taking.
  */
 @Injectable()
 export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly rounds: Worker;
-  /** A wake must not wait for a round that waits for a slow gateway, so it has workers of its own. */
+  /** A wake must not wait for a round that waits for a slow gateway, so wakes have workers of their own. */
   private readonly extra: readonly Worker[];
 
   constructor(
@@ -60,14 +60,14 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
     await Promise.all([this.rounds, ...this.extra].map((worker) => worker.stop()));
   }
 
-  /** Takes over the claims whose lease has run out, carries each to its end, and returns how many it took. */
+  /** Takes over the claims whose lease ran out, continues each, and returns how many there were. */
   runOnce(): Promise<number> {
     return this.resumer.resumeExpired();
   }
 
   /**
-   * A run at once. When all extra workers are busy, each runs once more: the first to end takes what is due, and the
-   * others find nothing.
+   * Starts a run at once. If all extra workers are busy, each runs once more: the first to end takes what is due, and
+   * the others find nothing.
    */
   wake(): void {
     const idle = this.extra.find((worker) => worker.isIdle);
@@ -79,7 +79,7 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
     return { idleMs: Infinity };
   }
 
-  /** After a long outage there is more than one run's worth. */
+  /** After a long outage there is more than one run's worth of claims. */
   private async runWhileFull(stopping: AbortSignal): Promise<void> {
     while ((await this.runOnce()) === MAX_RESUMED && !stopping.aborted);
   }

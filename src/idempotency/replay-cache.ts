@@ -5,10 +5,10 @@ import { identityOf, type ScopedKey } from './scoped-key.js';
 
 const MAX_ANSWERS = 50_000;
 const MAX_BYTES = 64 * 1024 * 1024;
-/** What an entry weighs beside its body: key, fingerprint, location and the map itself. */
+/** The size of an entry apart from its body: key, fingerprint, location and the map itself. */
 const ENTRY_OVERHEAD_BYTES = 512;
 
-/** At most: a string of Latin-1 alone takes half. */
+/** The upper limit: a pure Latin-1 string takes half. */
 const BYTES_A_CHARACTER = 2;
 
 interface CachedAnswer {
@@ -18,8 +18,8 @@ interface CachedAnswer {
 }
 
 /**
- * Completed answers in memory. They never change, so nothing ever has to be invalidated; an entry only ends with the
- * lifetime of the answer that it copies.
+ * Completed answers in memory. They never change, so entries need no invalidation: each ends with the lifetime of the
+ * answer that it copies.
  */
 @Injectable()
 export class ReplayCache {

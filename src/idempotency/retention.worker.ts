@@ -9,16 +9,16 @@ import { Worker } from '../time/worker.js';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 
-/** A batch is one short transaction: charges never wait for a large delete. */
+/** A batch is one short transaction, so charges never wait for a large delete. */
 const BATCH_SIZE = 1_000;
 const MIN_INTERVAL_MS = 500;
 const MAX_INTERVAL_MS = 60_000;
-/** A stored answer outlives its time by at most this part of it. */
+/** A stored answer outlives its lifetime by at most this fraction of it. */
 const RUNS_A_LIFETIME = 10;
 
 /**
  * Deletes stored answers when their lifetime is over. The key stays taken: what it created carries it for ever, and
- * answers a duplicate in its present state.
+ * answers a duplicate with its current state.
  */
 @Injectable()
 export class RetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {

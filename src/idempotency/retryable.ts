@@ -5,7 +5,7 @@ import { RefusedError } from '../domain/errors.js';
 
 export const RETRY_AFTER_SECONDS = 1;
 
-/** Errors after which the same write may succeed later. */
+/** True for an error after which the same write may succeed later. */
 export function isTransient(error: unknown): boolean {
   return (
     error instanceof CommitUnknownError ||
@@ -15,7 +15,7 @@ export function isTransient(error: unknown): boolean {
   );
 }
 
-/** For a request whose claim may stand: recovery carries it out, so its client must not hear "no effect". */
+/** For a request whose claim may stand: recovery will run it, so the client must not hear "no effect". */
 export function outcomeUnknown(cause: unknown): RefusedError {
   return new RefusedError({ code: 'outcome_unknown', retryAfterSeconds: RETRY_AFTER_SECONDS }, { cause });
 }

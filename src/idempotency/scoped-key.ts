@@ -1,10 +1,12 @@
-/** A key within its merchant. */
+/** An idempotency key within its merchant. */
 export interface ScopedKey {
   merchantId: string;
   idempotencyKey: string;
 }
 
-/** Merchant and key as one string, for maps. A merchant's id has a fixed length, so no two keys spell the same. */
+/**
+ * Merchant and key as one string, for maps. Merchant ids have a fixed length, so two keys never give the same string.
+ */
 export function identityOf({ merchantId, idempotencyKey }: ScopedKey): string {
   return merchantId + idempotencyKey;
 }

@@ -3,17 +3,17 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Claim } from './claims.store.js';
 import type { AnySink, Settled, SinkAddress, Write } from './settlement.js';
 
-/** The sinks of this service, in the order in which they write. They are listed in `app.module.ts`. */
+/** The sinks of this service, in the order in which they write. `app.module.ts` lists them. */
 @Injectable()
 export class SettlementSinks {
   private readonly sinks: AnySink[] = [];
 
-  /** Later sinks may build on the rows of earlier ones: an event gets its number from its payment's row. */
+  /** Later sinks may build on the rows of earlier ones: an event takes its number from its payment's row. */
   register(sinks: readonly AnySink[]): void {
     this.sinks.push(...sinks);
   }
 
-  /** Issues one statement for each sink that has something to write. */
+  /** Issues one statement per sink that has something to write. */
   write(tx: Transaction, settled: readonly { claim: Claim; writes: readonly Write[] }[]): Promise<void>[] {
     const changes = new Map<SinkAddress<unknown>, Settled<unknown>[]>();
     for (const { claim, writes } of settled) {

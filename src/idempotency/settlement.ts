@@ -1,15 +1,15 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Claim, StoredAnswer } from './claims.store.js';
 
-/** A final outcome, all of it: written in one transaction together with the answer. */
+/** A complete final outcome, written in one transaction together with the answer. */
 export interface Settlement {
-  /** The claim as it will stand. An operation corrects it where the key had belonged to another request before. */
+  /** The claim as it will be stored. An operation corrects it if the key had belonged to another request before. */
   claim: Claim;
   answer: StoredAnswer;
-  /** True when the answer repeats an outcome that was settled earlier. */
+  /** True if the answer repeats an outcome that was settled earlier. */
   replayed: boolean;
   /**
-   * What the settlement changes, if several settlements may change it: two refunds of one payment update one row, and
+   * What the settlement changes, if several settlements may change it. Two refunds of one payment update one row, and
    * one statement would apply only one of them. Settlements with the same subject never share a group.
    */
   subject?: string;
@@ -22,7 +22,7 @@ export interface Write<Change = unknown> {
   readonly change: Change;
 }
 
-/** Where to send a kind of change. An operation needs only the address; the sink behind it is listed in `app.module.ts`. */
+/** Where to send a kind of change. An operation needs only the address; `app.module.ts` lists the sink behind it. */
 export class SinkAddress<Change> {
   constructor(readonly name: string) {}
 
@@ -31,19 +31,19 @@ export class SinkAddress<Change> {
   }
 }
 
-/** A change, and the claim that it was made for. */
+/** A change and its claim. */
 export interface Settled<Change> {
   claim: Claim;
   change: Change;
 }
 
-/** Writes one kind of change, many settlements' in one statement. */
+/** Writes one kind of change, for many settlements in one statement. */
 export interface SettlementSink<Change> {
   readonly address: SinkAddress<Change>;
 
   /**
-   * Issues the statement, in the transaction that completed or postponed the claims. It must change nothing for a claim
-   * that this transaction did not write (`WRITTEN_BY_THIS_TRANSACTION`): that claim's attempt was fenced out.
+   * Issues the statement, in the transaction that completed or postponed the claims. It must change nothing for a
+   * claim that this transaction did not write (`WRITTEN_BY_THIS_TRANSACTION`): that claim's attempt was fenced out.
    * @param changes at least one, sorted by key
    */
   write(tx: Transaction, changes: readonly Settled<Change>[]): Promise<void>;
@@ -52,6 +52,6 @@ export interface SettlementSink<Change> {
   committed?(): void;
 }
 
-/** Sinks of all kinds, whose changes pass through the engine unread. */
+/** Sinks of all kinds. The engine passes their changes on unread. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the address ties each change to the sink that can read it
 export type AnySink = SettlementSink<any>;

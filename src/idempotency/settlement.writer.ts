@@ -11,7 +11,7 @@ import { compareKeys } from './scoped-key.js';
 import type { Settlement, Write } from './settlement.js';
 import { SettlementSinks } from './settlement-sinks.js';
 
-/** Writes how claims end, many operations' outcomes in one transaction. */
+/** Writes how claims end: many operations' outcomes in one transaction. */
 @Injectable()
 export class SettlementWriter {
   private readonly group: GroupCommit<Settlement, boolean>;
@@ -33,16 +33,17 @@ export class SettlementWriter {
 
   /**
    * Writes the answer and everything that goes with it, all or nothing, if the claim still belongs to its attempt.
-   * @returns false when it does not, and nothing was written.
-   * @throws CommitUnknownError when the connection was lost at the commit; settling again is safe and finds out.
+   * @returns false if it does not; then nothing was written.
+   * @throws CommitUnknownError if the connection was lost at the commit. Settling again is safe and shows what
+   * happened.
    */
   settle(settlement: Settlement): Promise<boolean> {
     return this.group.submit(settlement);
   }
 
   /**
-   * Gives back a claim that surely had no effect, together with what it had reserved.
-   * @returns false when it had gone to another attempt, and nothing was written.
+   * Releases a claim that surely had no effect, together with what it had reserved.
+   * @returns false if it had gone to another attempt; then nothing was written.
    */
   async release(operation: AnyOperation, claim: Claim): Promise<boolean> {
     const [released] = await this.transactions.run((tx) => [
@@ -53,8 +54,8 @@ export class SettlementWriter {
   }
 
   /**
-   * Leaves a claim whose call has no known end to whoever asks next.
-   * @param writes what to write with it, such as the event of a payment that is open
+   * Ends the lease of a claim whose call has no known end, so that another attempt can continue it.
+   * @param writes what to write with it, such as the event of an open payment
    * @returns whether it is due at once, because the provider has notified us meanwhile.
    */
   async postpone(claim: Claim, unknown: boolean, writes: readonly Write[]): Promise<boolean> {
@@ -69,7 +70,7 @@ export class SettlementWriter {
 
   private async commit(settlements: Settlement[]): Promise<boolean[]> {
     const sorted = settlements.toSorted((a, b) => compareKeys(a.claim, b.claim));
-    // The claims come first: the statements after them act for the claims that this one completed.
+    // The claims come first: the later statements act for the claims that this one completed.
     const [completed] = await this.transactions.run((tx) => [
       this.claims.complete(tx, sorted, this.config.idempotencyRetentionMs),
       ...this.sinks.write(tx, sorted),

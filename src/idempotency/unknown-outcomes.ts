@@ -5,7 +5,7 @@ import { Metrics } from '../metrics/metrics.js';
 import { OperationRegistry } from './operation.registry.js';
 import { sharedCollect } from '../metrics/shared-collect.js';
 
-/** Shows the calls that the gateway has not answered: how many, and since when. Read from the database when asked. */
+/** Exposes how many calls the gateway has not answered, and since when. Read from the database on each scrape. */
 @Injectable()
 export class UnknownOutcomesReport {
   private readonly count: Gauge;
@@ -31,14 +31,14 @@ export class UnknownOutcomesReport {
     });
   }
 
-  /** Null when the database cannot say. */
+  /** Null if the database does not answer. */
   async read(): Promise<UnknownOutcomes | null> {
     return this.openClaims.unknownOutcomes(this.operations.composites()).catch(() => null);
   }
 
   private async collect(): Promise<void> {
     const outcomes = await this.read();
-    // Better the last value than a scrape that fails: other metrics say that the database is down.
+    // Keep the last value rather than fail the scrape: other metrics show that the database is down.
     if (outcomes === null) return;
     this.count.set(outcomes.count);
     this.oldest.set(outcomes.oldestSeconds);

@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 
 export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired', 'reversed'] as const;
 
-/** What a key stands for. */
+/** The state of a key, on the wire. */
 export class IdempotencyKeyDto {
   @ApiProperty({ example: 'order-1001-charge' })
   idempotency_key!: string;

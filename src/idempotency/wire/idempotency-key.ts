@@ -9,8 +9,8 @@ const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
  * string, `"k"`, while Stripe's clients and most others send a bare `k`: both are one key. Two header lines are
  * refused, because proxies join or drop them as they like.
  *
- * @param rawHeaders names and values in turn, as Node gives them: only there can two lines be told from one.
- * @returns null when there is none.
+ * @param rawHeaders alternating names and values, as Node gives them: only there can we tell two lines from one.
+ * @returns null if there is none.
  * @throws RefusedError `idempotency_key_invalid`.
  */
 export function readIdempotencyKey(rawHeaders: readonly string[]): string | null {
@@ -21,11 +21,11 @@ export function readIdempotencyKey(rawHeaders: readonly string[]): string | null
   const [line, ...more] = lines;
   if (line === undefined) return null;
   if (more.length > 0) throw invalid('the header was sent more than once');
-  // Optional white space around a field's value is blanks and tabs, and nothing else (RFC 9110 section 5.5).
+  // Optional white space around a field's value is spaces and tabs, and nothing else (RFC 9110 section 5.5).
   return parseIdempotencyKey(line.replace(/^[ \t]+|[ \t]+$/g, ''));
 }
 
-/** The key that a header's value stands for. */
+/** The key in a header's value. */
 export function parseIdempotencyKey(value: string): string {
   const key = value.startsWith('"') ? parseQuoted(value) : value;
   if (key.length === 0) throw invalid('it is empty');
@@ -34,7 +34,7 @@ export function parseIdempotencyKey(value: string): string {
   return key;
 }
 
-/** True for whatever {@link parseIdempotencyKey} takes. */
+/** True for every value that {@link parseIdempotencyKey} accepts. */
 export function isIdempotencyKey(value: string): boolean {
   try {
     parseIdempotencyKey(value);

@@ -1,7 +1,7 @@
 import { fieldRule } from '../../http/field-validators.js';
 import { isIdempotencyKey } from './idempotency-key.js';
 
-/** A key in a body, as the `Idempotency-Key` header would carry it. */
+/** A key in a body, in the form that the `Idempotency-Key` header takes. */
 export function IsIdempotencyKey(): PropertyDecorator {
   return fieldRule('isIdempotencyKey', {
     accepts: (value) => typeof value === 'string' && isIdempotencyKey(value),

@@ -45,7 +45,7 @@ export class IdempotencyKeysController {
     };
   }
 
-  /** A key whose stored answer is gone, as what was made under it remembers it. */
+  /** The state of a key whose stored answer was reaped, from what was made under it. */
   private async expired(key: ScopedKey): Promise<IdempotencyKeyDto | null> {
     for (const operation of this.operations.all()) {
       const made = await operation.madeUnder?.(key);

@@ -1,8 +1,8 @@
 import type { StringValue } from 'ms';
 
 /**
- * What a route wants of a key. `required`: none means 400. `derived`: none means that one is derived from the request.
- * `configured`: as `IDEMPOTENCY_MISSING_KEY` says, one of the two. `off`: keys are not looked at.
+ * What happens to a request without a key. `required`: it gets a 400. `derived`: we derive a key from the request.
+ * `configured`: one of these two, as `IDEMPOTENCY_MISSING_KEY` says. `off`: keys are ignored.
  */
 export type KeyPolicy = 'required' | 'derived' | 'configured' | 'off';
 
@@ -11,7 +11,7 @@ export interface IdempotencyOptions {
   operation: string;
   /** Default `configured`. */
   policy?: KeyPolicy;
-  /** How long the answer is kept, such as `48h`; default as `IDEMPOTENCY_RETENTION` says. */
+  /** How long the answer is kept, for example `48h`; default `IDEMPOTENCY_RETENTION`. */
   lifetime?: StringValue;
 }
 

@@ -4,7 +4,7 @@ import { IdempotencyModule } from '../idempotency.module.js';
 import { Answers } from './answers.js';
 import { IdempotencyKeysController } from './idempotency-keys.controller.js';
 
-/** What keys look like over HTTP: the interceptor, the answers, and the route that says what became of a key. */
+/** Idempotency keys over HTTP: the interceptor, the answers, and the route that shows a key's state. */
 @Module({
   imports: [HttpModule, IdempotencyModule],
   controllers: [IdempotencyKeysController],

@@ -18,8 +18,8 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-opti
 import { readPreferWait } from './prefer.js';
 
 /**
- * The wire side of idempotency: reads the key before the handler, writes the stored answer after it. It claims
- * nothing itself, because pipes run inside interceptors and a body that fails validation must not use a key up.
+ * The wire side of idempotency: reads the key before the handler, writes the stored answer after it. It claims nothing
+ * itself: pipes run inside interceptors, and a body that fails validation must not use up a key.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
@@ -58,7 +58,7 @@ export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
   }
 }
 
-/** Status, bytes, Content-Type and Location are replayed; every other header belongs to this answer alone. */
+/** Status, bytes, Content-Type and Location are replayed. Every other header belongs to this answer alone. */
 function write(reply: FastifyReply, answer: Answer): string {
   reply.status(answer.status).header('content-type', answer.contentType);
   if (answer.location !== null) reply.header('location', answer.location);

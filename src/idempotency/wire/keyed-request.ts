@@ -10,12 +10,12 @@ export type KeyedRequest = Pick<
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the idempotency interceptor; null on routes that are not `@Idempotent()`. */
+    /** Set by the idempotency interceptor. Null on routes without `@Idempotent()`. */
     keyed: KeyedRequest | null;
   }
 }
 
-/** The key and its circumstances. For routes that are `@Idempotent()`. */
+/** The key and the other keyed parts of the request. Only for routes with `@Idempotent()`. */
 export const Keyed = createParamDecorator((_data: unknown, context: ExecutionContext): KeyedRequest => {
   const { keyed } = context.switchToHttp().getRequest<FastifyRequest>();
   if (keyed === null) throw new Error('@Keyed() on a route that is not @Idempotent()');
