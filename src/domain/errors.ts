@@ -1,6 +1,6 @@
 /**
- * Every way in which Hapax refuses a request: one closed union of codes with the data that each needs.
- * Nothing below a controller throws anything else on purpose; `http/problem-table.ts` maps a code to the wire.
+ * Every way in which Hapax refuses a request: one closed union of codes, each with the data it needs. Nothing below a
+ * controller throws anything else on purpose. `http/problem-table.ts` maps each code to the wire.
  */
 export type Refusal =
   | { code: 'malformed_request'; reason: string }
@@ -32,13 +32,13 @@ export type Refusal =
 
 export type RefusalCode = Refusal['code'];
 
-/** A bad field of a body or a query: `field` is its path as the client wrote it. */
+/** A bad field of a body or a query. `field` is its path as the client wrote it. */
 export interface FieldError {
   field: string;
   message: string;
 }
 
-/** The reasons of a final "no" from the gateway. A gateway's own vocabulary is mapped onto these. */
+/** The reasons for a gateway's final "no". Each gateway's own codes are mapped to these. */
 export const DECLINE_CODES = [
   'card_declined',
   'insufficient_funds',

@@ -5,14 +5,14 @@
 export const MIN_AMOUNT_MINOR = 1n;
 export const MAX_AMOUNT_MINOR = 999_999_999_999n;
 
-/** The wire's number for an amount. Throws a RangeError for what JSON could not carry exactly. */
+/** An amount as a number for the wire. Throws a RangeError if JSON could not carry it exactly. */
 export function amountToWire(amountMinor: bigint): number {
   const wire = Number(amountMinor);
   if (!Number.isSafeInteger(wire)) throw new RangeError(`amount ${amountMinor} does not survive JSON`);
   return wire;
 }
 
-/** The amount for a validated wire number. Throws a RangeError for anything but a safe integer. */
+/** The amount for a validated number from the wire. Throws a RangeError unless it is a safe integer. */
 export function amountFromWire(wire: number): bigint {
   if (!Number.isSafeInteger(wire)) throw new RangeError(`${wire} is not an exact amount`);
   return BigInt(wire);

@@ -3,7 +3,7 @@ import type { PaymentFailure } from './payment.js';
 /**
  * What a gateway said to a call. `declined` is final. `unavailable` means that this very call surely had no effect, so
  * the client may simply retry. It says nothing about an earlier call with the same key, whose outcome stays as it was.
- * `unknown` means that there may be an effect: only asking again can turn it into anything else.
+ * `unknown` means that there may be an effect: only another inquiry or call can change it.
  */
 export type Outcome =
   | { kind: 'approved'; reference: string }
@@ -11,8 +11,8 @@ export type Outcome =
   | { kind: 'unavailable' }
   | { kind: 'unknown' };
 
-/** An outcome that never changes, so that it may be settled. */
+/** An outcome that never changes, so we may settle it. */
 export type FinalOutcome = Extract<Outcome, { kind: 'approved' | 'declined' }>;
 
-/** What a gateway said to an inquiry. `absent`: it has no trace of the call, and would refuse it should it still arrive. */
+/** What a gateway said to an inquiry. `absent`: it has no trace of the call, and will refuse it if it still arrives. */
 export type Finding = Outcome | { kind: 'absent' };

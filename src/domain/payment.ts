@@ -6,7 +6,7 @@ export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
 export const CAPTURE_METHODS = ['automatic', 'manual'] as const;
 export type CaptureMethod = (typeof CAPTURE_METHODS)[number];
 
-/** Why a payment failed, in our words: `code` is one of ours, `message` is fit to show to a customer. */
+/** Why a payment failed. `code` is one of ours, and `message` is fit to show to a customer. */
 export interface PaymentFailure {
   code: DeclineCode;
   message: string;
@@ -27,20 +27,20 @@ export interface Payment {
   description: string | null;
   metadata: Readonly<Record<string, string>>;
   failure: PaymentFailure | null;
-  /** The provider's own id of the charge; null until it has said one. */
+  /** The provider's own id of the charge. Null until the provider has given one. */
   gatewayReference: string | null;
-  /** The capture or cancel that is under way; no other may begin until it has ended. */
+  /** The capture or cancel in progress. No other may begin until it ends. */
   hold: { claimId: string; amount: bigint } | null;
   createdAt: Date;
   updatedAt: Date;
 }
 
-/** What can happen to a payment. Each is the settled outcome of an operation, never a wish. */
+/** What can happen to a payment. Each is the settled outcome of an operation, never a request. */
 export type PaymentTransition = 'approve' | 'authorize' | 'decline' | 'capture' | 'cancel' | 'refund';
 
 /**
- * The state machine, total: a transition that a state does not list is impossible. `completed` stays `completed`
- * when it is refunded, because how much came back is `amount_refunded`, not a state.
+ * The complete state machine: a transition that a state does not list is impossible. A refunded payment stays
+ * `completed`, because `amount_refunded` says how much went back.
  */
 export const PAYMENT_TRANSITIONS: Readonly<
   Record<PaymentStatus, Readonly<Partial<Record<PaymentTransition, PaymentStatus>>>>
@@ -52,12 +52,12 @@ export const PAYMENT_TRANSITIONS: Readonly<
   canceled: {},
 };
 
-/** The state after `transition`, or null where the state does not allow it. */
+/** The state after `transition`, or null if the state does not allow it. */
 export function nextStatus(from: PaymentStatus, transition: PaymentTransition): PaymentStatus | null {
   return PAYMENT_TRANSITIONS[from][transition] ?? null;
 }
 
-/** Why a payment may not be captured with this amount (null: all of it), or null where it may. */
+/** Why a payment may not be captured with this amount (null: all of it), or null if it may. */
 export function captureRefusal(payment: Payment, amount: bigint | null): Refusal | null {
   if (nextStatus(payment.status, 'capture') === null || payment.hold !== null) {
     return { code: 'payment_not_capturable', status: condition(payment) };
@@ -65,13 +65,13 @@ export function captureRefusal(payment: Payment, amount: bigint | null): Refusal
   return amount !== null && amount > payment.amount ? tooLarge(payment.amount) : null;
 }
 
-/** Why a payment may not be canceled, or null where it may. */
+/** Why a payment may not be canceled, or null if it may. */
 export function cancelRefusal(payment: Payment): Refusal | null {
   if (nextStatus(payment.status, 'cancel') !== null && payment.hold === null) return null;
   return { code: 'payment_not_cancelable', status: condition(payment) };
 }
 
-/** Why a payment may not be refunded by this amount (null: all that is left), or null where it may. */
+/** Why a payment may not be refunded by this amount (null: all that is left), or null if it may. */
 export function refundRefusal(payment: Payment, amount: bigint | null): Refusal | null {
   const left = payment.amountCaptured - payment.amountRefunded;
   if (nextStatus(payment.status, 'refund') === null || left === 0n) {
@@ -80,7 +80,7 @@ export function refundRefusal(payment: Payment, amount: bigint | null): Refusal 
   return amount !== null && amount > left ? tooLarge(left) : null;
 }
 
-/** The state as it matters to somebody who is refused. */
+/** The payment's state in the words of a refusal. */
 function condition(payment: Payment): string {
   if (payment.hold !== null) return 'being captured or canceled';
   if (payment.status === 'completed' && payment.amountRefunded === payment.amountCaptured)

@@ -1,8 +1,8 @@
-/** The accounts of a merchant, one pair a currency. */
+/** A merchant's accounts: one of each per currency. */
 export const LEDGER_ACCOUNTS = ['gateway_receivable', 'merchant_payable'] as const;
 export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
 
-/** One side of a ledger transaction: debits are positive, credits negative, in the currency's minor unit. */
+/** One side of a ledger transfer: debits are positive, credits negative, in the currency's minor unit. */
 export interface Posting {
   account: LedgerAccount;
   amount: bigint;

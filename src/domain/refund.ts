@@ -3,7 +3,7 @@ import type { PaymentFailure } from './payment.js';
 export const REFUND_STATUSES = ['pending', 'completed', 'failed'] as const;
 export type RefundStatus = (typeof REFUND_STATUSES)[number];
 
-/** Money on its way back. The amount is in the payment's currency's minor unit. */
+/** Money on its way back. The amount is in the minor unit of the payment's currency. */
 export interface Refund {
   refundId: string;
   merchantId: string;

@@ -5,7 +5,7 @@ export const REVERSAL_STATUSES = ['pending', 'completed', 'failed'] as const;
 export type ReversalStatus = (typeof REVERSAL_STATUSES)[number];
 
 /**
- * How a payment has not happened: it never arrived and never will (`prevented`), the gateway had refused it
+ * Why a payment counts as not having happened: it never arrived and never will (`prevented`), the gateway refused it
  * (`failed`), its authorization was given up (`canceled`), or its money went back (`refunded`).
  */
 export const REVERSAL_OUTCOMES = ['prevented', 'failed', 'canceled', 'refunded'] as const;
@@ -17,33 +17,33 @@ export interface ReversalFailure {
   message: string;
 }
 
-/** Said of a key that belongs to a capture, a refund or anything else but a charge. */
+/** For a key that belongs to a capture, a refund or anything else but a charge. */
 export const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 
-/** The wish that whatever was asked for under a key has not happened. */
+/** A request to make whatever was sent under a key not have happened. */
 export interface Reversal {
   reversalId: string;
   merchantId: string;
-  /** The key of the payment that is to be undone. */
+  /** The key of the payment to undo. */
   reversedKey: string;
   status: ReversalStatus;
   /** Null until the reversal is completed. */
   outcome: ReversalOutcome | null;
-  /** The payment that the key had made; null for none. */
+  /** The payment made under that key. Null if there is none. */
   transactionId: string | null;
   failure: ReversalFailure | null;
   createdAt: Date;
   updatedAt: Date;
 }
 
-/** `resolve` and `wait` are for a payment that somebody else is still working on. */
+/** `resolve` and `wait` are for a payment that others are still working on. */
 export type UndoStep =
   { step: 'end'; outcome: ReversalOutcome } | { step: 'resolve' | 'cancel' | 'refund' | 'wait' };
 
 /**
- * What a payment still needs until it counts as not having happened.
- * @param givenBack by refunds that are completed, read after the payment: it only ever grows, while `amount_refunded`
- * also counts refunds that may yet fail.
+ * The next step until a payment counts as not having happened.
+ * @param givenBack the sum of completed refunds, read after the payment: it only ever grows, while `amount_refunded`
+ * also counts refunds that may still fail.
  */
 export function nextUndoStep(payment: Payment, givenBack: bigint): UndoStep {
   switch (payment.status) {
@@ -56,7 +56,7 @@ export function nextUndoStep(payment: Payment, givenBack: bigint): UndoStep {
       return { step: payment.hold === null ? 'cancel' : 'wait' };
     case 'completed':
       if (payment.amountRefunded < payment.amountCaptured) return { step: 'refund' };
-      // A refund that is refused after all gives its amount back, and that must be refunded then.
+      // A pending refund may still be refused. Then its amount returns to the payment and must be refunded again.
       return givenBack < payment.amountCaptured ? { step: 'wait' } : { step: 'end', outcome: 'refunded' };
   }
 }
