@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
 
-/** An event that one sink has not taken yet. For the schema: rows move by `event-outbox.store.ts`. */
+/** An event that one sink has not taken yet. For the schema only: `event-outbox.store.ts` moves the rows. */
 @Entity({ name: 'event_outbox' })
 @Unique('event_outbox_sequence', ['sink', 'merchantId', 'transactionId', 'sequence'])
 export class EventOutboxEntity {
@@ -19,15 +19,15 @@ export class EventOutboxEntity {
   @Column('integer')
   sequence!: number;
 
-  /** How often the sink refused it. */
+  /** How often the sink has refused it. */
   @Column('integer', { default: 0 })
   attempts!: number;
 
-  /** The batch that it was last leased with: the fence. */
+  /** The batch that last leased it: the fence. */
   @Column('uuid', { name: 'lease_id', nullable: true })
   leaseId!: string | null;
 
-  /** Nobody else takes it before this time: it is being handed on, or it was refused and waits. */
+  /** No relay takes it before this time: it is being handed on, or it was refused and waits. */
   @Column('timestamptz', { name: 'lease_until', nullable: true })
   leaseUntil!: Date | null;
 }

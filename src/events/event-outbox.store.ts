@@ -3,25 +3,25 @@ import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import type { OutboxEvent } from './event.js';
 
-/** What waits for one sink. */
+/** The events that wait for one sink. */
 export interface SinkBacklog {
   sink: string;
   /** At most {@link MAX_COUNTED}. */
   count: number;
-  /** Of the oldest one, from its own time. */
+  /** The age of the oldest event, counted from when it happened. */
   oldestSeconds: number;
 }
 
-/** A number that everybody reads as "far too many", and that is counted in some milliseconds. */
+/** A number that everyone reads as "far too many", and that takes only milliseconds to count to. */
 export const MAX_COUNTED = 100_000;
 
-/** The pauses of an event that a sink refuses, doubling from try to try. Only that payment's later events wait with it. */
+/** The pauses after a refusal, doubling from try to try. Only later events of the same payment wait with it. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 60_000;
 
 const SINKS = batchOf<string>({ sink: ['text', (sink) => sink] });
 
-/** The lease's id is the parameter before them. */
+/** The lease's id is parameter $1, before these. */
 const LEASED_EVENTS = batchOf<{ sink: string; eventId: string }>(
   {
     sink: ['text', (event) => event.sink],
@@ -30,19 +30,20 @@ const LEASED_EVENTS = batchOf<{ sink: string; eventId: string }>(
   2,
 );
 
-/** The SQL of `event_outbox`. Rows are written by `events.store.ts`, with the event. */
+/** The SQL of `event_outbox`. `events.store.ts` inserts the rows together with their events. */
 @Injectable()
 export class EventOutboxStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /**
-   * Leases heads, oldest first: events of which no earlier one of the same payment waits for the same sink. So no two
-   * relays hold two events of one payment, and none is handed on before the one that it follows. Rows, not a position
-   * in an order, say what is left: a transaction that commits late is found whatever its ids are.
+   * Leases the oldest heads first. A head is an event with no earlier event of the same payment waiting for the same
+   * sink. So no two relays hold events of one payment, and none is handed on before its predecessor. The rows
+   * themselves say what is left, not a position in an order: a transaction that commits late is found whatever its ids
+   * are.
    *
-   * The table is empty when a plan is made and full when it matters, so the planner gets no choice: it walks the
-   * primary key, and asks for the first row of each payment by a subquery, which it cannot turn into a join. Before
-   * PostgreSQL 18 a plan without a choice counts as an expensive one, and would be compiled at every execution.
+   * The table is empty when the plan is made and full when it matters, so the statement leaves the planner no choice:
+   * it walks the primary key and finds the first row of each payment by a subquery that cannot become a join. Before
+   * PostgreSQL 18, a plan without a choice counts as an expensive one and would be compiled (JIT) at every execution.
    */
   async lease(sink: string, leaseId: string, leaseMs: number, limit: number): Promise<OutboxEvent[]> {
     const [, { rows }] = await this.transactions.run((tx) => [
@@ -83,7 +84,7 @@ export class EventOutboxStore {
     return rows;
   }
 
-  /** Deletes what the sink has taken. Fenced: a batch whose lease another relay has taken over is left to that one. */
+  /** Deletes the events that the sink has taken. Fenced: a batch that another relay has leased since is left alone. */
   async forget(sink: string, leaseId: string, eventIds: readonly string[]): Promise<void> {
     await this.transactions.read({
       name: 'event_outbox.forget',
@@ -95,7 +96,7 @@ export class EventOutboxStore {
     });
   }
 
-  /** Lets what the sink has refused wait, each for longer than the last time. Fenced. */
+  /** Makes refused events wait, each longer than the last time. Fenced. */
   async postpone(sink: string, leaseId: string, eventIds: readonly string[]): Promise<void> {
     const { next } = LEASED_EVENTS;
     await this.transactions.read({
@@ -111,7 +112,7 @@ export class EventOutboxStore {
     });
   }
 
-  /** Gives back what was not tried. Fenced. */
+  /** Puts back the events that were not tried. Fenced. */
   async giveBack(sink: string, leaseId: string, eventIds: readonly string[]): Promise<void> {
     await this.transactions.read({
       name: 'event_outbox.give_back',
@@ -124,7 +125,7 @@ export class EventOutboxStore {
     });
   }
 
-  /** How much waits for each of these sinks, and for how long already. */
+  /** How many events wait for each of these sinks, and how long the oldest has waited. */
   backlog(sinks: readonly string[]): Promise<SinkBacklog[]> {
     return this.transactions.read<SinkBacklog>({
       name: 'event_outbox.backlog',

@@ -7,18 +7,20 @@ import { EventSinks } from './event-sink.js';
 import { RelayMetrics } from './relay-metrics.js';
 import { SinkRelay, type Run } from './sink-relay.js';
 
-/** How often we look for a sink's rows that no wake told us about: the process that wrote them may have died. */
+/** How often we look for rows without a wake: the process that wrote them may have died. */
 const POLL_MS = 500;
-/** Under load events gather for this long, so that its two statements are paid once a batch and not once an event. */
+/**
+ * Under load, events gather for this long, so that the two statements are paid once per batch and not once per event.
+ */
 const GATHER_MS = 50;
 const FIRST_FAILURE_PAUSE_MS = 500;
 const LONGEST_FAILURE_PAUSE_MS = 5_000;
-/** A shutdown waits no longer than this for a sink: the lease ends by itself. */
+/** A shutdown waits no longer than this for a sink. The lease ends by itself. */
 const STOP_LIMIT_MS = 2_000;
 
 /**
  * Hands committed events on to every sink, at least once, each payment's in order. Any number of processes may run
- * one: the leases in `event_outbox` share the work out. Each sink has a worker of its own, so a slow one delays no other.
+ * one: the leases in `event_outbox` divide the work. Each sink has a worker of its own, so a slow one delays no other.
  */
 @Injectable()
 export class EventRelay implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -31,7 +33,7 @@ export class EventRelay implements OnApplicationBootstrap, BeforeApplicationShut
     private readonly metrics: RelayMetrics,
   ) {}
 
-  /** The sinks are all registered by now. */
+  /** All sinks are registered by now. */
   onApplicationBootstrap(): void {
     const { outbox, clock, metrics } = this;
     this.workers = this.sinks.all().map((sink) => workerOf(new SinkRelay(sink, outbox, clock, metrics)));
@@ -43,8 +45,8 @@ export class EventRelay implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   /**
-   * Events were committed. Cheap enough for every settlement: it only ends a pause. A NOTIFY would wake the other
-   * processes as well, and would make all commits wait in one line for it.
+   * Called when events were committed. Cheap enough for every settlement: it only ends a pause. A NOTIFY would also
+   * wake the other processes, but would make all commits queue for it.
    */
   wake(): void {
     for (const worker of this.workers) worker.wake();
@@ -56,7 +58,8 @@ function workerOf(relay: SinkRelay): Worker {
     name: EventRelay.name,
     runOnce: async () => nextAfter(await relay.runOnce()),
     backoff: new Backoff({ firstMs: FIRST_FAILURE_PAUSE_MS, longestMs: LONGEST_FAILURE_PAUSE_MS }),
-    // What throws is the database: a sink that fails is an outcome. What was leased is free when its lease ends.
+    // Only the database can throw here, since a failing sink is an outcome. Leased events are free again when the
+    // lease ends.
     failure: `could not relay to ${relay.sink.name}, will try again`,
     stopLimitMs: STOP_LIMIT_MS,
   });

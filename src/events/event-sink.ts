@@ -1,15 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import type { OutboxEvent } from './event.js';
 
-/** Where committed events go. Handing one on again must be harmless: a relay may die between doing it and noting it. */
+/**
+ * Where committed events go. It must be harmless to hand an event on twice: a relay may die before it notes that it
+ * did.
+ */
 export interface EventSink {
   /** Stored with each outbox row. Never rename one. */
   readonly name: string;
-  /** Resolves when all of them are safe with the sink; the relay forgets them then. Throws to be asked again. */
+  /** Resolves when the sink has stored all of them; then the relay forgets them. Throws to get them again. */
   handOn(events: readonly OutboxEvent[]): Promise<void>;
 }
 
-/** The event sinks of this process. They are listed in `app.module.ts`, and registered before the relay starts. */
+/** The event sinks of this process. `app.module.ts` lists them and registers them before the relay starts. */
 @Injectable()
 export class EventSinks {
   private readonly sinks: EventSink[] = [];

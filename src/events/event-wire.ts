@@ -1,8 +1,8 @@
 import type { OutboxEvent } from './event.js';
 
 /**
- * An event as receivers get it: the same JSON as `GET /v1/events/{event_id}` answers. The resource is put in as the text
- * that was stored, so the bytes are the same at every try.
+ * An event as receivers get it: the same JSON as `GET /v1/events/{event_id}` returns. The resource goes in as its
+ * stored text, so the bytes are the same at every try.
  */
 export function eventJson(event: OutboxEvent): string {
   const { eventId, type, transactionId, sequence, createdAt, resource } = event;

@@ -32,7 +32,7 @@ export class EventDto {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    // By name: the routes of payments, above this room, define them.
+    // By name, because the payments room that defines them is above this one.
     oneOf: [{ $ref: getSchemaPath('PaymentDto') }, { $ref: getSchemaPath('RefundDto') }],
     description: 'The payment, or for `refund.…` the refund, as it was then.',
   })

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { EventType } from './event.js';
 
-/** What happened, written with what happened. `resource` is the payment or refund as it was then. */
+/** What happened, written in the same transaction. `resource` is the payment or refund as it was then. */
 @Entity({ name: 'events' })
 @Index('events_rare_type', ['merchantId', 'type', 'eventId'], { where: `type <> 'payment.completed'` })
 @Unique('events_sequence', ['merchantId', 'transactionId', 'sequence'])

@@ -1,6 +1,6 @@
 import { SinkAddress } from '../idempotency/settlement.js';
 
-/** Everything that can happen to a payment. Receivers know them by these names: never rename one. */
+/** Everything that can happen to a payment. Receivers know these names: never rename one. */
 export const EVENT_TYPES = [
   'payment.pending',
   'payment.authorized',
@@ -13,8 +13,8 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * What happened. `eventId` is a UUIDv7 of `createdAt` that never changes; `resource` is the JSON of the payment or
- * refund as it is now.
+ * What happened. `eventId` is a UUIDv7 of `createdAt` that never changes. `resource` is the JSON of the payment or
+ * refund right after it happened.
  */
 export interface NewEvent {
   merchantId: string;
@@ -25,14 +25,14 @@ export interface NewEvent {
   createdAt: Date;
 }
 
-/** An event as event sinks and readers get it: it never changes, however often it is handed on. */
+/** An event as sinks and readers get it. It never changes, however often it is handed on. */
 export interface OutboxEvent extends NewEvent {
   /** Counts a payment's events from 1, without gaps. */
   sequence: number;
 }
 
 /**
- * Where a settlement sends its event. The payment's row must be written by the same settlement, with one more event
- * counted: the event takes its number from there.
+ * Where a settlement sends its event. The same settlement must write the payment's row with one more event counted,
+ * because the event takes its number from there.
  */
 export const EVENTS = new SinkAddress<NewEvent>('events');

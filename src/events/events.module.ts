@@ -7,7 +7,7 @@ import { EventsSettlementSink } from './events-settlement.sink.js';
 import { EventsStore } from './events.store.js';
 import { RelayMetrics } from './relay-metrics.js';
 
-/** What happened, and its way out. */
+/** What happened, and how it gets out. */
 @Module({
   controllers: [EventsController],
   providers: [EventSinks, EventsStore, EventsSettlementSink, EventOutboxStore, RelayMetrics, EventRelay],

@@ -13,11 +13,11 @@ export interface EventFilter {
   transactionId?: string | undefined;
   createdGte?: Date | undefined;
   createdLt?: Date | undefined;
-  /** Only events older than this one: the last of the page before. */
+  /** Only events older than this one, which is the last on the previous page. */
   before?: string | undefined;
 }
 
-/** How far apart an event's time and its id's may be: the range of ids only spares reading all the others. */
+/** How far an event's time and its id's time may differ. The range of ids only avoids reading all other events. */
 const ID_SLACK_MS = 60_000;
 
 const NEW_EVENTS = batchOf<NewEvent>({
@@ -31,7 +31,7 @@ const NEW_EVENTS = batchOf<NewEvent>({
 
 const SINKS = batchOf<string>({ sink: ['text', (sink) => sink] }, NEW_EVENTS.next);
 
-/** The SQL of `events`, and of what the outbox gets with them. */
+/** The SQL of `events`, and of the outbox rows that go with them. */
 @Injectable()
 export class EventsStore {
   constructor(
@@ -40,8 +40,8 @@ export class EventsStore {
   ) {}
 
   /**
-   * Appends one event for each payment that this transaction changed, numbered by the payment's own counter, and what
-   * is to be handed on, once for each sink. One statement, since a second one would have to find the rows of the first.
+   * Appends one event for each payment that this transaction changed, numbered by the payment's own counter, and one
+   * outbox row per sink. It is one statement, because a second one would have to find the rows of the first.
    */
   async append(tx: Transaction, events: readonly NewEvent[]): Promise<void> {
     await tx.query({
@@ -66,7 +66,10 @@ export class EventsStore {
     return this.dataSource.manager.findOneBy(EventEntity, { merchantId, eventId });
   }
 
-  /** Newest first. An event's id begins with its time, so the primary key is the order, and a time is a range of it. */
+  /**
+   * Newest first. An event's id begins with its time, so the primary key gives the order, and a period is a range of
+   * it.
+   */
   list(merchantId: string, filter: EventFilter, limit: number): Promise<EventEntity[]> {
     const { type, transactionId, createdGte, createdLt, before } = filter;
     const query = this.dataSource.manager

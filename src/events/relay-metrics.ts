@@ -5,7 +5,7 @@ import { sharedCollect } from '../metrics/shared-collect.js';
 import { EventOutboxStore, MAX_COUNTED, type SinkBacklog } from './event-outbox.store.js';
 import { EventSinks } from './event-sink.js';
 
-/** What the relay has done in this process, and what waits for every process's. */
+/** What the relay has done in this process, and what waits for all processes. */
 @Injectable()
 export class RelayMetrics {
   private readonly handedOnTotal: Counter;
@@ -55,7 +55,7 @@ export class RelayMetrics {
     this.refusedTotal.inc({ sink }, count);
   }
 
-  /** What waits for the sinks of this process. Null when the database cannot say. */
+  /** What waits for this process's sinks. Null if the database does not answer. */
   async read(): Promise<SinkBacklog[] | null> {
     const sinks = this.sinks.names();
     if (sinks.length === 0) return [];
@@ -63,7 +63,7 @@ export class RelayMetrics {
   }
 
   private async collect(): Promise<void> {
-    // Better the last value than a scrape that fails: other metrics say that the database is down.
+    // Keep the last value rather than fail the scrape: other metrics show that the database is down.
     for (const { sink, count, oldestSeconds } of (await this.read()) ?? []) {
       this.waiting.set({ sink }, count);
       this.oldest.set({ sink }, oldestSeconds);

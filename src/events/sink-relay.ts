@@ -7,22 +7,22 @@ import type { EventSink } from './event-sink.js';
 import type { OutboxEvent } from './event.js';
 import type { RelayMetrics } from './relay-metrics.js';
 
-/** Enough for a sink to work in groups, few enough to be done well within a lease. */
+/** Enough for a sink to work in groups, few enough to finish well within a lease. */
 export const BATCH_SIZE = 256;
 const LEASE_MS = 60_000;
-/** From here on what is left of a batch is given back: a call that begins later might outlast the lease. */
+/** After this time the rest of a batch is put back: a call that begins later might outlast the lease. */
 const WORKING_TIME_MS = LEASE_MS / 2;
-/** A sink that says nothing for so long has failed, whatever it does later: handing on again is harmless. */
+/** A sink that has not answered by then has failed, whatever it does later: handing on again is harmless. */
 const HAND_ON_LIMIT_MS = 10_000;
-/** So many refusals in a row, each of one event, are the sink's fault and no longer the events'. */
+/** After this many single events refused in a row, we blame the sink and no longer the events. */
 const REFUSALS_OF_A_DEAD_SINK = 3;
 
-/** What one run came to. */
+/** The result of one run. */
 export interface Run {
   handedOn: number;
-  /** True when more may be waiting that this run could not hold. */
+  /** True if more events may be waiting than this run could hold. */
   full: boolean;
-  /** True when the sink took nothing of what it was offered. */
+  /** True if the sink took none of what it was offered. */
   failed: boolean;
 }
 
@@ -33,8 +33,8 @@ interface Outcome {
 }
 
 /**
- * Hands one sink what waits for it, a batch a run. Nothing is open in the database while the sink works: a lease says
- * that a batch is being handed on, and ends by itself when this process dies.
+ * Hands one sink the events that wait for it, one batch per run. No transaction is open while the sink works: a lease
+ * says that a batch is being handed on, and ends by itself if this process dies.
  */
 export class SinkRelay {
   private readonly logger = new Logger(SinkRelay.name);
@@ -51,7 +51,7 @@ export class SinkRelay {
     const { name } = this.sink;
     const leaseId = uuidv7();
     const leasedAtMs = this.clock.monotonicMs();
-    // A sink that failed is asked with one event: if it is still down, no others need a lease and a giving back.
+    // A sink that failed gets one event only: if it is still down, no others have to be leased and put back.
     const limit = this.failing ? 1 : BATCH_SIZE;
     const events = await this.outbox.lease(name, leaseId, LEASE_MS, limit);
     if (events.length === 0) return { handedOn: 0, full: false, failed: false };
@@ -70,7 +70,10 @@ export class SinkRelay {
     };
   }
 
-  /** All at once; if the sink refuses that, one by one, so that what it cannot take holds up only its own payment. */
+  /**
+   * Offers all at once. If the sink refuses, offers them one by one, so that an event it cannot take holds up only its
+   * own payment.
+   */
   private async handOn(events: OutboxEvent[], leasedAtMs: number): Promise<Outcome> {
     // A process that was paused past its lease finds out here: another relay may have the events by now.
     if (this.isTooLate(leasedAtMs)) return { taken: [], refused: [], untried: events };
