@@ -15,15 +15,15 @@ interface BalanceRow {
   balance: string;
 }
 
-/** What is in each account. */
+/** Reads each account's balance. */
 @Injectable()
 export class BalancesStore {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * A merchant's balances, exact at one moment: the newest snapshot and the entries that it does not hold, in one
-   * statement, so that neither a commit nor a snapshot can come between the two. Planned anew each time: a plan that was
-   * made while the ledger was small would read all of it for as long as it is kept.
+   * A merchant's balances, exact at one moment: the newest snapshot plus the entries after it. One statement reads
+   * both, so that neither a commit nor a snapshot can come between. It is planned anew each time: a plan made while
+   * the ledger was small would read all of it for as long as that plan is kept.
    */
   async read(merchantId: string): Promise<Balance[]> {
     const rows = await this.dataSource.query<BalanceRow[]>(

@@ -1,22 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
 
-/** The number of the next transaction is at least this one. */
+/** The next database transaction gets at least this number. */
 const NEXT_TRANSACTION = 'pg_snapshot_xmax(pg_current_snapshot())::text::bigint';
-/** Every transaction with a lower number has ended, and what it wrote can be seen. */
+/** Every database transaction with a lower number has ended, and its writes are visible. */
 const OLDEST_RUNNING_TRANSACTION = 'pg_snapshot_xmin(pg_current_snapshot())::text::bigint';
 
 /**
- * The SQL of `ledger_closing`. Each entry's place, its `log_position`, is the number of its transaction plus a base
- * that never falls. Numbers are given out before transactions commit, so of two entries the one with the lower place
- * may appear later; but below the oldest transaction that still runs nothing can appear any more. The books are closed
- * up to there, and the trigger on `ledger_entries` holds everybody to it.
+ * The SQL of `ledger_closing`. Each entry's place, its `log_position`, is the number of its database transaction plus
+ * a base that never falls. Numbers are given out before transactions commit, so of two entries the one with the lower
+ * place may appear later. But nothing can appear any more below the oldest transaction that still runs. The books are
+ * closed up to there, and the trigger on `ledger_entries` enforces it for every writer.
  */
 @Injectable()
 export class ClosingStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Closes the books as far as they can be closed now, and returns the place up to which all is final. */
+  /** Closes the books as far as possible now, and returns the place below which everything is final. */
   async close(): Promise<bigint> {
     const [row] = await this.transactions.read<{ closedBelow: string }>({
       name: 'ledger_closing.close',
@@ -31,8 +31,8 @@ export class ClosingStore {
   }
 
   /**
-   * Whether transactions have lower numbers than those that wrote the closed books. A server's numbers only rise, so
-   * this database was dumped and restored on another server.
+   * Whether transactions now get lower numbers than those that wrote the closed books. A server's numbers only rise,
+   * so this database was dumped and restored on another server.
    */
   async isBehind(): Promise<boolean> {
     const [row] = await this.transactions.read<{ behind: boolean }>({
@@ -44,8 +44,8 @@ export class ClosingStore {
   }
 
   /**
-   * Keeps writers out until the end of the transaction, and waits for those that have begun. Only for
-   * {@link reopen}: one of them may have read the base that is about to change.
+   * Keeps writers out until the end of the transaction, and waits for those that have begun. Only for {@link reopen}:
+   * one of them may have read the base that is about to change.
    */
   async lockOutWriters(tx: Transaction): Promise<void> {
     await tx.query({
@@ -55,7 +55,10 @@ export class ClosingStore {
     });
   }
 
-  /** Lets places go on above the closed books, if they are behind. Snapshots stay as they are, and stay right. */
+  /**
+   * Raises the base if places are behind the closed books, so that new ones lie above them. Snapshots stay, and stay
+   * right.
+   */
   async reopen(tx: Transaction): Promise<void> {
     await tx.query({
       name: 'ledger_closing.reopen',

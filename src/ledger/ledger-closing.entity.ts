@@ -1,6 +1,9 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** One row: up to where the books are closed, and what is added to a transaction's number to get its place in them. */
+/**
+ * One row: the place up to which the books are closed, and the base that is added to a transaction's number to get a
+ * place.
+ */
 @Entity({ name: 'ledger_closing' })
 export class LedgerClosingEntity {
   @PrimaryColumn('boolean', {

@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import type { LedgerAccount } from '../domain/postings.js';
 import { firstUuidAt } from '../ids/uuidv7.js';
 
-/** One side of a ledger transaction. */
+/** One side of a ledger transfer. */
 export interface LedgerEntry {
   ledgerTransactionId: string;
   posting: number;
@@ -15,7 +15,7 @@ export interface LedgerEntry {
   createdAt: Date;
 }
 
-/** Where an entry is in the list. */
+/** An entry's position in the list. */
 export interface EntryPlace {
   ledgerTransactionId: string;
   posting: number;
@@ -27,13 +27,13 @@ export interface EntryFilter {
   transactionId?: string | undefined;
   createdGte?: Date | undefined;
   createdLt?: Date | undefined;
-  /** Only entries before this one in time: the last of the page before. */
+  /** Only entries earlier than this one, which is the last on the previous page. */
   before?: EntryPlace | undefined;
 }
 
 /**
- * An entry's id carries the time at which it was made, which is read from the same clock as `created_at`, a moment
- * later. A search by time looks this much further on either side of the ids, and then at `created_at`.
+ * An entry's id carries the time when it was made. `created_at` comes from the same clock, a moment later. A search by
+ * time reads ids this much further on both sides, and then compares `created_at`.
  */
 const ID_TIME_SLACK_MS = 5 * 60_000;
 
@@ -52,7 +52,7 @@ export class LedgerEntriesStore {
     };
     let source = 'ledger_entries';
     if (filter.transactionId !== undefined) {
-      // OFFSET 0 keeps the planner from walking the whole ledger in its order instead.
+      // Without OFFSET 0 the planner would walk the whole ledger in this order.
       const id = place(filter.transactionId);
       source = `(SELECT * FROM ledger_entries WHERE merchant_id = $1 AND transaction_id = ${id} OFFSET 0)`;
     }

@@ -1,6 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** One side of a ledger transaction: debits are positive, credits negative, and the sides sum to zero. */
+/** One side of a ledger transfer: debits are positive, credits negative, and the sides sum to zero. */
 @Entity({ name: 'ledger_entries' })
 @Index('ledger_entries_log_position', ['merchantId', 'logPosition'])
 @Index('ledger_entries_payment', ['merchantId', 'transactionId'])
@@ -30,7 +30,7 @@ export class LedgerEntryEntity {
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;
 
-  /** Where in the order of transactions it was written. The database sets it: see docs/ledger.md. */
+  /** Its place in the order of database transactions. The database sets it: see docs/ledger.md. */
   @Column('bigint', { name: 'log_position', default: 0 })
   logPosition!: string;
 }

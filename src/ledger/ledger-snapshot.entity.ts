@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** The sum of all entries of an account below a horizon. Its horizon decides what is in it, whoever writes it. */
+/** The sum of an account's entries below a horizon. The horizon decides what is in it, whichever process writes it. */
 @Entity({ name: 'ledger_snapshots' })
 export class LedgerSnapshotEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'ledger_snapshots_pkey' })

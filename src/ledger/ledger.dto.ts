@@ -13,7 +13,7 @@ const EXAMPLE_LEDGER_TRANSACTION_ID = '019b2f6e-7c33-7b1f-8a55-6c0d1e2f3a4b';
 
 const ACCOUNT = { enum: LEDGER_ACCOUNTS, enumName: 'LedgerAccount', example: 'gateway_receivable' } as const;
 
-/** The query of the balances: no parameter is known, so each is a 400. */
+/** The query of the balances. It has no parameters, so any parameter is a 400. */
 @ApiSchema({ description: 'Nothing.' })
 export class ListBalancesDto {}
 
@@ -115,7 +115,7 @@ export function entryToWire(entry: LedgerEntry): LedgerEntryDto {
   };
 }
 
-/** An entry's id as the place of a page's end; undefined for what is none. */
+/** The place in the list that an entry's id names, or undefined if it is not an entry's id. */
 export function placeOf(entryId: string): EntryPlace | undefined {
   const [ledgerTransactionId = '', digits = '', ...rest] = entryId.split('.');
   const posting = Number(digits);
@@ -125,7 +125,7 @@ export function placeOf(entryId: string): EntryPlace | undefined {
     : undefined;
 }
 
-/** Sums outgrow the exact numbers of JavaScript, and JSON has no such limit: their digits are written as they are. */
+/** Sums can exceed JavaScript's exact numbers, but JSON has no such limit, so their digits are written as they are. */
 function exactInteger(value: bigint): number {
   const wire = Number(value);
   if (Number.isSafeInteger(wire)) return wire;

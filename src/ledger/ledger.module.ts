@@ -7,7 +7,7 @@ import { LedgerStore } from './ledger.store.js';
 import { SnapshotWorker } from './snapshot.worker.js';
 import { SnapshotsStore } from './snapshots.store.js';
 
-/** Books what settlements send to the ledger, and reads what was booked. */
+/** Books the transfers that settlements send, and reads what was booked. */
 @Module({
   controllers: [LedgerController],
   providers: [LedgerStore, BalancesStore, LedgerEntriesStore, ClosingStore, SnapshotsStore, SnapshotWorker],

@@ -5,7 +5,10 @@ import type { Posting } from '../domain/postings.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 
-/** Money that moved between accounts. `transferId` is a UUIDv7, stored as `ledger_transaction_id`; the postings sum to zero. */
+/**
+ * Money that moved between accounts. `transferId` is a UUIDv7, stored as `ledger_transaction_id`. The postings sum to
+ * zero.
+ */
 export interface LedgerTransfer {
   transferId: string;
   transactionId: string;
@@ -19,7 +22,7 @@ export const LEDGER = new SinkAddress<LedgerTransfer>('ledger');
 
 interface NewEntry extends Settled<LedgerTransfer> {
   posting: Posting;
-  /** Of the posting within its transfer, from 1. */
+  /** The posting's number within its transfer, from 1. */
   number: number;
 }
 

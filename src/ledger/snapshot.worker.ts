@@ -11,23 +11,23 @@ import { ClosingStore } from './closing.store.js';
 import { SnapshotsStore } from './snapshots.store.js';
 
 const INTERVAL_MS = 60_000;
-/** Merchants that one statement looks at. */
+/** How many merchants one statement looks at. */
 const MERCHANTS_A_PAGE = 500;
-/** For an investigation: which of them was the first to be wrong. A balance needs the newest alone. */
+/** A balance needs only the newest. The others are for an investigation: which was the first to be wrong? */
 const KEPT_SNAPSHOTS = 5;
 
 export interface SnapshotLimits {
-  /** Fewer new entries than this are read faster than a snapshot of them would be worth. */
+  /** With fewer new entries than this, reading them is cheaper than writing a snapshot. */
   minEntries: number;
-  /** About how many entries one statement sums up: well within its time limit, however many have gathered. */
+  /** About how many entries one statement sums up: it stays well within its time limit, however many have gathered. */
   maxEntries: number;
 }
 
 const LIMITS: SnapshotLimits = { minEntries: 1_000, maxEntries: 250_000 };
 
 /**
- * Sums up what was booked, so that a balance reads little, however many entries there are. Charges wait for none of it.
- * Any number of processes may run one: what two of them write at once is the same.
+ * Sums up what was booked, so that a balance reads little, however many entries there are. Charges never wait for it.
+ * Any number of processes may run one: two that work at once write the same.
  */
 @Injectable()
 export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -40,7 +40,7 @@ export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplication
     private readonly snapshots: SnapshotsStore,
   ) {}
 
-  /** Before the first request: on a database that was restored elsewhere no charge could be settled. */
+  /** Before the first request: on a database restored on another server, no charge could be settled until then. */
   async onApplicationBootstrap(): Promise<void> {
     await this.reopenIfBehind();
     this.worker.start();
@@ -50,7 +50,7 @@ export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplication
     return this.worker.stop();
   }
 
-  /** Writes the snapshots that are due, and returns of how many merchants. */
+  /** Writes the snapshots that are due, and returns for how many merchants it wrote one. */
   async runOnce(limits = LIMITS): Promise<number> {
     await this.reopenIfBehind();
     let written = 0;

@@ -12,7 +12,10 @@ export interface SnapshotCandidate {
 export class SnapshotsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** The merchants after one, by id. @param minEntries how many new entries make a snapshot due */
+  /**
+   * The merchants after one, by id.
+   * @param minEntries how many new entries make a snapshot due
+   */
   candidates(after: string, limit: number, minEntries: number): Promise<SnapshotCandidate[]> {
     return this.transactions.read<SnapshotCandidate>({
       name: 'ledger_snapshots.candidates',
@@ -32,10 +35,10 @@ export class SnapshotsStore {
   }
 
   /**
-   * Writes a merchant's next snapshot: the last one and the entries since then, about `maxEntries` of them and whole
-   * transactions, below `closedBelow`. The books must be closed up to there. Whoever else does the same writes the same rows, since the
-   * horizon decides what is in them.
-   * @returns the new horizon, or null when nothing was written
+   * Writes a merchant's next snapshot: the last one plus the entries since then below `closedBelow`. It takes about
+   * `maxEntries` of them, in whole transactions. The books must be closed up to there. If another process does the
+   * same, it writes the same rows, since the horizon decides what is in them.
+   * @returns the new horizon, or null if nothing was written
    */
   async carryForward(merchantId: string, closedBelow: bigint, maxEntries: number): Promise<bigint | null> {
     const [row] = await this.transactions.read<{ horizon: string }>({
@@ -74,7 +77,7 @@ export class SnapshotsStore {
     return row === undefined ? null : BigInt(row.horizon);
   }
 
-  /** Deletes all but a merchant's newest snapshots. Who reads one of them at this moment still sees it. */
+  /** Deletes all but a merchant's newest snapshots. A statement that is reading one of the others still sees it. */
   async prune(merchantId: string, keep: number): Promise<void> {
     await this.transactions.read({
       name: 'ledger_snapshots.prune',
