@@ -40,7 +40,7 @@ import { CreateEndpointOperation } from './webhooks/endpoints/create-endpoint.op
 import { RotateSecretOperation } from './webhooks/endpoints/rotate-secret.operation.js';
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
-/** Everything that runs under an idempotency key. */
+/** Every operation that runs under an idempotency key. */
 export const OPERATIONS: readonly Type<AnyOperation>[] = [
   ChargeOperation,
   CaptureOperation,
@@ -51,7 +51,7 @@ export const OPERATIONS: readonly Type<AnyOperation>[] = [
   RotateSecretOperation,
 ];
 
-/** What settlements write, in this order: an event takes its number from the payment's row that was written before it. */
+/** What settlements write, in this order: an event takes its number from the payment's row, so that row comes first. */
 export const SETTLEMENT_SINKS: readonly Type<AnySink>[] = [
   PaymentsStore,
   PendingPaymentsSink,
@@ -61,10 +61,10 @@ export const SETTLEMENT_SINKS: readonly Type<AnySink>[] = [
   EventsSettlementSink,
 ];
 
-/** Where committed events go. One that is not configured is null. */
+/** Where committed events go. A sink that is not configured is null. */
 const EVENT_SINKS = [WebhooksSink, NATS_EVENT_SINK];
 
-/** The only place that knows every module, operation and sink; `entities.ts` beside it knows every table. */
+/** The only place that knows every module, operation and sink. `entities.ts` beside it knows every table. */
 @Module({})
 export class AppModule {
   static forRoot(config: Config, databaseUrl: string): DynamicModule {
@@ -89,7 +89,7 @@ export class AppModule {
         BrokerModule,
         CommandsModule,
       ],
-      // Registered while the parts are put together, so that an application which is never started has them too.
+      // Registered at construction, so that an application which is created but never started has them too.
       providers: [
         registration(OperationRegistry, OPERATIONS),
         registration(SettlementSinks, SETTLEMENT_SINKS),

@@ -20,7 +20,7 @@ export async function createApp(
   const app = await NestFactory.create<NestFastifyApplication>(
     AppModule.forRoot(config, databaseUrl),
     createFastifyAdapter(config, logger),
-    // Errors are thrown rather than printed and turned into an exit, so that the caller can say them plainly.
+    // Throw errors instead of printing them and exiting, so that the caller can explain them plainly.
     { logger: new NestLogger(logger), bodyParser: false, abortOnError: false },
   );
   setupOpenApi(app, config);
@@ -29,12 +29,12 @@ export async function createApp(
 }
 
 /**
- * Stops to listen, lets requests in flight end, and then everything else. Operations whose client has hung up run
- * without a request, so they are waited for as well: the database must be there for their settling.
+ * Stops listening, lets requests in flight end, and then closes everything else. It also waits for operations whose
+ * client has hung up: they run without a request, and need the database to settle.
  */
 export async function closeApp(app: NestFastifyApplication): Promise<void> {
   const server = app.getHttpServer();
-  // A connection whose request ends while we stop would otherwise be kept alive, and hold the server open.
+  // A connection whose request ends while we stop would stay alive and hold the server open.
   const idleConnections = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   await app.getHttpAdapter().getInstance().close();
   clearInterval(idleConnections);

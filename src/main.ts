@@ -11,10 +11,13 @@ import { SandboxGatewayHost } from './gateways/sandbox/sandbox-gateway.host.js';
 import { createLogger } from './http/logger.js';
 import { PublicUrl } from './http/public-url.js';
 
-/** For requests in flight and for PostgreSQL's shutdown together; what lasts longer is left to recovery. */
+/** For requests in flight and PostgreSQL's shutdown together. Recovery takes what lasts longer. */
 const SHUTDOWN_LIMIT_MS = 9_000;
 const DRAIN_LIMIT_MS = 6_000;
-/** One Ctrl-C reaches us twice under npm: from the terminal, and repeated by npm. A person takes longer. */
+/**
+ * Under npm, one Ctrl-C reaches us twice: from the terminal, and repeated by npm. A person takes longer to press it
+ * again.
+ */
 const SECOND_SIGNAL_MS = 1_000;
 
 async function main(): Promise<void> {
@@ -31,14 +34,14 @@ async function main(): Promise<void> {
     stopOnSignal(app, embedded, logger);
     process.stdout.write(welcome(app, config, sandboxGateway));
   } catch (error) {
-    // Before its database: else the log tells of a lost connection where the reason is another.
+    // Close the app before its database. Otherwise the log would show a lost connection instead of the real reason.
     await app?.close();
     await embedded?.stop();
     throw explain(error, config);
   }
 }
 
-/** The sandbox migrates itself. Elsewhere that is an operator's decision, made before the new version starts. */
+/** The sandbox migrates itself. Elsewhere an operator decides, and migrates before the new version starts. */
 async function prepareDatabase(config: Config, databaseUrl: string): Promise<void> {
   if (config.sandbox) {
     await runMigrations(databaseUrl);
@@ -58,7 +61,7 @@ function stopOnSignal(
   let stoppingSinceMs: number | undefined;
   const stop = (signal: NodeJS.Signals): void => {
     if (stoppingSinceMs !== undefined) {
-      // Whoever asks twice means now. Nothing is lost: recovery finishes what was cut off.
+      // A second signal means "now". Nothing is lost: recovery finishes what was cut off.
       if (performance.now() - stoppingSinceMs > SECOND_SIGNAL_MS) process.exit(1);
       return;
     }
@@ -79,7 +82,7 @@ function stopOnSignal(
 
 async function shutDown(app: NestFastifyApplication, embedded: EmbeddedPostgresServer | null): Promise<void> {
   const drained = closeApp(app);
-  // A gateway call may take longer than we have. It is in the database, and the next start takes it over.
+  // A gateway call may take longer than we have. Its claim is in the database, and the next start takes it over.
   await Promise.race([drained, new Promise((resolve) => setTimeout(resolve, DRAIN_LIMIT_MS).unref())]);
   await embedded?.stop();
 }
