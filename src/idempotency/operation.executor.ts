@@ -24,7 +24,10 @@ const SETTLE_RETRY_MS = 100;
  */
 const MAX_ATTEMPTS_SENT = 6;
 
-/** The gateway has no trace of the call and will refuse it if it still arrives: a final no that is neither the card's nor the client's fault. */
+/**
+ * The gateway has no trace of the call and will refuse it if it still arrives: a final no, but neither the card's nor
+ * the client's fault.
+ */
 const NOT_PROCESSED: Outcome = {
   kind: 'declined',
   failure: { code: 'not_processed', message: 'The payment provider never processed this request.' },
