@@ -25,13 +25,13 @@ describe('duplicates at the same moment, over two service processes on one datab
   afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
-  /** The same service for the even requests, the other for the odd ones. */
+  /** One service takes the even requests, the other the odd ones. */
   const serviceOf = (index: number): ServiceProcess => services[index % 2]!;
 
   const many = <T>(send: (index: number) => Promise<T>): Promise<T[]> =>
     Promise.all(Array.from({ length: REQUESTS }, (_, index) => send(index)));
 
-  it('50 same requests are one payment, one gateway call, one event, and one answer for everybody', async () => {
+  it('50 identical requests make one payment, one gateway call and one event, and all get the same answer', async () => {
     const key = newKey();
     const callsBefore = await gatewayCalls(services);
 
@@ -51,7 +51,7 @@ describe('duplicates at the same moment, over two service processes on one datab
     await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('50 same requests that wait for the first answer all get it, byte for byte', async () => {
+  it('50 identical requests that wait for the first answer all get it, byte for byte', async () => {
     const key = newKey();
     const replies = await many((index) => chargeUntilFinal(serviceOf(index), key));
     expect(new Set(replies.map(wire)).size).toBe(1);
@@ -59,12 +59,12 @@ describe('duplicates at the same moment, over two service processes on one datab
     await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('two bodies on one key have one winner, and the loser has no effect anywhere', async () => {
+  it('of two bodies under one key one wins, and the loser has no effect anywhere', async () => {
     const key = newKey();
     const amounts = [AMOUNT, AMOUNT + 1];
     const callsBefore = await gatewayCalls(services);
 
-    // Each process gets both bodies, so that they meet in one process as well as across the two.
+    // Each process gets both bodies, so they meet within one process as well as across the two.
     const replies = await many(async (index) => {
       const amount = amounts[(index >> 1) % 2]!;
       return {
@@ -102,7 +102,7 @@ describe('duplicates at the same moment, over two service processes on one datab
     for (const key of keys) await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('the other process learns of a key while its charge is still at the gateway', async () => {
+  it('the other process sees a key while its charge is still at the gateway', async () => {
     const key = newKey();
     const first = chargeUntilFinal(services[0], key, { body: SLOW });
     const second = chargeUntilFinal(services[1], key, { body: SLOW });
@@ -113,13 +113,13 @@ describe('duplicates at the same moment, over two service processes on one datab
   });
 });
 
-/** What a replay promises to repeat. */
+/** The parts of an answer that a replay repeats. */
 function wire(reply: Reply): string {
   const header = (name: string): string => `${name}: ${reply.headers.get(name)}`;
   return [reply.status, header('content-type'), header('location'), reply.body].join('\n');
 }
 
-/** How often the processes have asked their gateway, whatever it answered. */
+/** How often the processes called their gateway, whatever it answered. */
 async function gatewayCalls(services: readonly ServiceProcess[]): Promise<number> {
   const pages = await Promise.all(
     services.map(async ({ baseUrl }) => (await fetch(`${baseUrl}/metrics`)).text()),

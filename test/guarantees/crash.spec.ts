@@ -5,7 +5,7 @@ import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE, type ServiceProcess } from '../support/service-process.js';
 import { type StrikePoint, WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
 
-/** What a crash must leave behind, which proves that it happened where the test says. */
+/** What a crash must leave behind. It proves that the crash happened where the test says. */
 interface Left {
   claim: 'in_progress' | 'completed' | undefined;
   payment: 'pending' | 'completed' | undefined;
@@ -19,7 +19,7 @@ const SETTLED: Left = { claim: 'completed', payment: 'completed', effects: 1 };
 
 describe('a service that is killed (SIGKILL) while it charges', () => {
   let fleet: ServiceFleet;
-  /** Knows of a lost claim only by its client's retry. */
+  /** Learns of a lost claim only from its client's retry. */
   let retried: ServiceProcess;
   /** Looks for lost claims by itself. */
   let recovering: ServiceProcess;
@@ -81,7 +81,7 @@ describe('a service that is killed (SIGKILL) while it charges', () => {
     },
   );
 
-  it('in the middle of the settle’s transaction: none of it stands, and recovery settles all of it', async () => {
+  it('in the middle of the settle’s transaction: none of it is kept, and recovery settles all of it', async () => {
     const key = newKey();
     await crash('in the middle of the settle’s transaction', [key]);
     await eventually(
@@ -92,7 +92,7 @@ describe('a service that is killed (SIGKILL) while it charges', () => {
     await expectFinal(key);
   });
 
-  it('again and again on one key: still one payment and one effect', async () => {
+  it('again and again under one key: still one payment and one effect', async () => {
     const key = newKey();
     for (const point of ['in the gateway call, after its effect', 'after the gateway answered'] as const) {
       recovering.signal('SIGSTOP');
@@ -107,7 +107,7 @@ describe('a service that is killed (SIGKILL) while it charges', () => {
     expect((await fleet.evidence.claim(key))?.attempt).toBeGreaterThan(2);
   });
 
-  /** Sends the keys to a service that is killed when they have come to `point`, and waits until it is dead. */
+  /** Sends the keys to a service that is killed when they reach `point`, and waits until it is dead. */
   async function crash(point: StrikePoint, keys: string[]): Promise<void> {
     const doomed = await fleet.start({
       program: CRASHING_SERVICE,
@@ -126,7 +126,7 @@ describe('a service that is killed (SIGKILL) while it charges', () => {
     return { claim: claim?.status, payment: payment?.status, effects: effects.length } as Left;
   }
 
-  /** Everybody who asks now gets one and the same answer, and asking changes nothing. */
+  /** Every later request gets one and the same answer, and changes nothing. */
   async function expectFinal(key: string, body?: string): Promise<void> {
     const replies = [
       await chargeUntilFinal(recovering, key),

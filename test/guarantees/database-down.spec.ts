@@ -23,7 +23,8 @@ describe('a service whose PostgreSQL is stopped', () => {
     postgres = await startEmbeddedPostgres(join(folder.path, 'database'), { settings: FAST });
     evidence = new Evidence(postgres.url, folder.path);
   });
-  // A test that fails leaves a service that is dead, or a database that is down: the next one has nothing to do with it.
+  // A failed test leaves a dead service or a stopped database. Start afresh, so that the next one does not fail with
+  // it.
   beforeEach(async () => {
     if (await isDown()) await startAgain();
     if (!(service as ServiceProcess | undefined)?.alive) {
@@ -81,7 +82,7 @@ describe('a service whose PostgreSQL is stopped', () => {
     for (const other of others) expect(await evidence.claim(other)).toBeUndefined();
   });
 
-  it('survives the end of a connection on which a claim is being written, and tells its client the truth', async () => {
+  it('survives losing a connection while it writes a claim, and tells its client the truth', async () => {
     const key = newKey();
     const locker = new Client({ connectionString: postgres.url });
     locker.on('error', () => undefined);
@@ -99,14 +100,14 @@ describe('a service whose PostgreSQL is stopped', () => {
     expect(reply.json['retry']).toBe('same_key');
     expect(service.alive).toBe(true);
     await startAgain();
-    // Whoever is told that there is no effect must be able to rely on it.
+    // A client that hears "no effect" must be able to rely on it.
     const mayHaveEffect = (await evidence.payments(key)).length > 0;
     expect(mayHaveEffect && reply.json['effect'] === 'none').toBe(false);
     expect((await chargeUntilFinal(service, key)).status).toBe(201);
     await expectChargedOnce(evidence, key);
   });
 
-  it('answers a notification of the provider with 503, so that it is sent again, and then takes it in', async () => {
+  it('answers the provider’s notification with 503, so that the provider sends it again, and then accepts it', async () => {
     const told = notification({ transaction_id: randomUUID() });
     await postgres.stop();
     const refused = await sendNotification(service.baseUrl, told);
@@ -122,7 +123,7 @@ describe('a service whose PostgreSQL is stopped', () => {
     ).toHaveLength(1);
   });
 
-  it('survives the end of its connections between two requests', async () => {
+  it('survives losing its connections between two requests', async () => {
     expect((await charge(service, newKey())).status).toBe(201);
     await evidence.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hapax' AND pid <> pg_backend_pid()`,
@@ -133,7 +134,7 @@ describe('a service whose PostgreSQL is stopped', () => {
     await expectChargedOnce(evidence, key);
   });
 
-  it('back before the patience of a charge at the gateway ends: its client gets the final answer', async () => {
+  it('gets PostgreSQL back while a charge still waits to settle: its client gets the final answer', async () => {
     const key = newKey();
     const first = charge(service, key, { body: SLOW });
     await atTheGateway(key);
@@ -145,7 +146,7 @@ describe('a service whose PostgreSQL is stopped', () => {
     await expectChargedOnce(evidence, key);
   });
 
-  it('gone for longer: the client of a charge at the gateway is told that the outcome is unknown, and then the outcome', async () => {
+  it('is without PostgreSQL for longer: the client of a charge at the gateway hears that the outcome is unknown, and later the outcome', async () => {
     const key = newKey();
     const first = charge(service, key, { body: SLOW });
     await atTheGateway(key);

@@ -25,7 +25,7 @@ describe('requests without a key', () => {
     post(services[index % 2]!, '/v1/payments', { key: null, body, headers: { prefer: 'wait=10' } });
   const unique = (): object => ({ ...AUTOMATIC, description: newKey() });
 
-  it('20 at the same moment over two processes are one payment, under one key that each answer tells', async () => {
+  it('20 at the same moment over two processes make one payment, under one key that every answer names', async () => {
     const body = unique();
     const replies = await Promise.all(Array.from({ length: 20 }, (_, index) => send(index, body)));
     expect(new Set(replies.map((reply) => reply.body)).size).toBe(1);
@@ -33,7 +33,7 @@ describe('requests without a key', () => {
     expect([...keys]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
   });
 
-  it('within the window they are one payment, wherever in it; after it they are two', async () => {
+  it('within the window they are one payment, wherever in it they arrive; after it they are two', async () => {
     const body = unique();
     const first = await send(0, body);
     const startedAt = Date.now();

@@ -5,7 +5,7 @@ import { ServiceFleet } from '../support/service-fleet.js';
 import { CRASHING_SERVICE } from '../support/service-process.js';
 import { GATEWAY_UNREACHABLE, WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
 
-describe('an effect whose owner was killed before it could be settled', () => {
+describe('an effect whose owner was killed before it could settle', () => {
   let fleet: ServiceFleet;
 
   beforeAll(async () => {
@@ -14,7 +14,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
   afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
-  /** The gateway has taken the money, and no process is left that knows. */
+  /** The gateway has taken the money, and no process is left that knows it. */
   async function chargeAndDie(key: string): Promise<void> {
     const doomed = await fleet.start({
       program: CRASHING_SERVICE,
@@ -29,7 +29,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
     expect(await fleet.evidence.effects(key)).toHaveLength(1);
   }
 
-  it('is not denied by a retry that cannot reach the gateway, and is settled when it can again', async () => {
+  it('is not denied by a retry that cannot reach the gateway, and is settled once a retry can', async () => {
     const key = newKey();
     await chargeAndDie(key);
     await eventually('the lease ends', async () => (await fleet.evidence.claim(key))?.lease_expired);
@@ -39,7 +39,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
       env: { ...GATEWAY_UNREACHABLE, ...WITHOUT_RECOVERY_WORKER },
     });
     const reply = await charge(cutOff, key);
-    // The call that was refused had no effect, but an earlier one of the same payment had.
+    // The refused call had no effect, but an earlier call for the same payment did.
     expect(reply.json['effect']).not.toBe('none');
     expect(await fleet.evidence.payments(key)).toMatchObject([{ status: 'pending' }]);
     await cutOff.kill();
@@ -59,7 +59,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
     await chargeAndDie(key);
 
     const cutOff = await fleet.start({ program: CRASHING_SERVICE, env: GATEWAY_UNREACHABLE });
-    // A third attempt, or another state, shows that the second one has come to its end.
+    // A third attempt, or another state, shows that the second one has ended.
     const claim = await eventually('recovery has tried', async () => {
       const found = await fleet.evidence.claim(key);
       return found !== undefined && (found.attempt > 2 || found.status !== 'in_progress') && found;
@@ -77,7 +77,7 @@ describe('an effect whose owner was killed before it could be settled', () => {
     await service.kill();
   });
 
-  it('ends, where the gateway refuses it for good, by the gateway’s word that it has nothing of it', async () => {
+  it('ends with the gateway’s word that it has no trace of it, if the gateway refuses the call for good', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_unavailable' });
     const doomed = await fleet.start({

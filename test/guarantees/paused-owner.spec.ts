@@ -15,7 +15,7 @@ const POINTS: readonly StrikePoint[] = [
 describe('an owner that is paused (SIGSTOP) past its lease', () => {
   let fleet: ServiceFleet;
   let awake: ServiceProcess;
-  /** One for each test. Started together, they take half the time. */
+  /** One per test. Started together, they take half the time. */
   const sleepers = new Map<string, { key: string; sleeper: ServiceProcess }>();
 
   beforeAll(async () => {
@@ -31,7 +31,7 @@ describe('an owner that is paused (SIGSTOP) past its lease', () => {
   afterAll(() => fleet.end());
 
   it.each(POINTS)(
-    '%s: changes nothing when it wakes, and its own client gets the answer that another made',
+    '%s: changes nothing when it wakes, and its own client gets the answer that the other process made',
     async (point) => {
       const { key, sleeper } = sleepers.get(point)!;
       const itsClient = charge(sleeper, key);
@@ -46,14 +46,14 @@ describe('an owner that is paused (SIGSTOP) past its lease', () => {
       const late = await itsClient;
       expect({ status: late.status, body: late.body }).toEqual({ status: 201, body: answer.body });
       expect(isReplay(late)).toBe(true);
-      // A request of its own shows that the sleeper is through with whatever it had left to do.
+      // A fresh request shows that the sleeper has finished whatever it had left to do.
       expect((await charge(sleeper, newKey())).status).toBe(201);
       expect(await everythingAbout(key)).toEqual(before);
       await sleeper.kill();
     },
   );
 
-  it('before its gateway call, and nobody took over: it does not call any more, and says that nothing was done', async () => {
+  it('before its gateway call, with no take-over: it does not call any more, and says that nothing was done', async () => {
     const { key, sleeper } = sleepers.get('nobody took over')!;
     const itsClient = charge(sleeper, key);
     await sleeper.says(STRIKING);
@@ -80,7 +80,7 @@ describe('an owner that is paused (SIGSTOP) past its lease', () => {
     });
   }
 
-  /** Every column of every row that a key has, the rows' versions included: a write that changes nothing shows, too. */
+  /** Every column of every row of a key, row versions included, so that even a write without a change shows. */
   async function everythingAbout(key: string): Promise<unknown> {
     const { evidence } = fleet;
     const [payment] = await evidence.payments(key);

@@ -33,7 +33,7 @@ describe('requests with different keys that race for one payment, over two servi
     expect((await get(services[1], `/v1/payments/${id}`)).json).toMatchObject({ amount_refunded: 600 });
   });
 
-  it('30 refunds of 5 %: exactly twenty succeed, and the money that went back is the money that came in', async () => {
+  it('30 refunds of 5 %: exactly twenty succeed, and exactly the money that came in goes back', async () => {
     const id = await newPayment(services[0], AUTOMATIC);
     const replies = await race(30, () => `/v1/payments/${id}/refunds`, { amount: 50 });
     expect(statuses(replies)).toEqual({ 201: 20, 409: 10 });
@@ -59,7 +59,7 @@ describe('requests with different keys that race for one payment, over two servi
     expect(codes(replies)).toEqual({ payment_not_capturable: 9 });
   });
 
-  it('a capture against a cancel: one end, and the loser gets 409', async () => {
+  it('a capture against a cancel: one of them ends the authorization, and the loser gets 409', async () => {
     for (let round = 0; round < 10; round += 1) {
       const id = await newPayment(services[0], MANUAL);
       const replies = await race(

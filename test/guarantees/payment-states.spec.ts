@@ -24,9 +24,9 @@ describe('every operation in every state with every amount does what the transit
   });
   afterAll(() => fleet.end());
 
-  /** A payment of {@link AMOUNT} in a state, all of which is there to capture or to refund. */
+  /** A payment of {@link AMOUNT} in a given state, with the whole amount left to capture or refund. */
   const inState: Record<PaymentStatus, () => Promise<string>> = {
-    // As another process would have left it: no client can make a payment stay pending.
+    // As another process would have left it: no client can keep a payment pending.
     pending: async () => {
       const id = randomUUID();
       await fleet.evidence.query(
@@ -69,7 +69,7 @@ describe('every operation in every state with every amount does what the transit
           const expected = expectedOf(operation, status, body.amount);
           expect(reply).toMatchObject(expected.reply);
           expect(after.json).toMatchObject(expected.reply.status < 400 ? expected.payment : before.json);
-          // A refusal by the state is final for its key, like a success; a bad body is not.
+          // A refusal because of the state is final for its key, like a success. A bad body is not.
           const isFinal = expected.reply.status !== 400;
           expect(again.headers.get('idempotent-replayed')).toBe(String(isFinal));
           expect(again.body === reply.body).toBe(isFinal);
@@ -88,7 +88,7 @@ describe('every operation in every state with every amount does what the transit
     expect(again.headers.get('idempotent-replayed')).toBe('true');
   });
 
-  it('a refund that the gateway declines gives its reservation back, and is final for its key', async () => {
+  it('a refund that the gateway declines returns its reserved amount, and is final for its key', async () => {
     const id = await newPayment(service, { ...AUTOMATIC, payment_method: 'pm_card_refund_declined' });
     const key = newKey();
     const declined = await post(service, `/v1/payments/${id}/refunds`, { key });
@@ -101,7 +101,7 @@ describe('every operation in every state with every amount does what the transit
     expect((await post(service, `/v1/payments/${id}/refunds`, { key })).body).toBe(declined.body);
   });
 
-  it("a replay of the create shows the create's bytes after later steps, and a read shows the present", async () => {
+  it('a replay of the create returns the create’s bytes after later steps, and a read shows the current state', async () => {
     const key = newKey();
     const created = await post(service, '/v1/payments', { key, body: MANUAL });
     const id = String(created.json['transaction_id']);
@@ -116,7 +116,7 @@ describe('every operation in every state with every amount does what the transit
   });
 });
 
-/** What the transition table says of an operation, and what the limits say of its amount. */
+/** What the transition table says about an operation, and the limits about its amount. */
 function expectedOf(operation: keyof typeof OPERATIONS, status: PaymentStatus, amount: number | undefined) {
   const { success, refusal, takesAmount } = OPERATIONS[operation];
   const next = PAYMENT_TRANSITIONS[status][operation];

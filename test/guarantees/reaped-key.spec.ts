@@ -8,7 +8,7 @@ import { WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
 describe('a key whose stored answer was reaped', () => {
   let fleet: ServiceFleet;
   let first: ServiceProcess;
-  /** Has never seen the keys of the first, so that none of its answers can come from memory. */
+  /** Has never seen the first service's keys, so none of its answers can come from memory. */
   let second: ServiceProcess;
 
   beforeAll(async () => {
@@ -36,7 +36,7 @@ describe('a key whose stored answer was reaped', () => {
     }
   });
 
-  it('still refuses another body, and the refused one does not take the key over', async () => {
+  it('still refuses another body, which does not take the key over', async () => {
     const key = newKey();
     const original = await charge(first, key);
     await reaped(key);
@@ -76,7 +76,7 @@ describe('a key whose stored answer was reaped', () => {
     expect(await fleet.evidence.effects(key)).toEqual([]);
   });
 
-  it('is still the first body’s while another body’s request is looking it up', async () => {
+  it('still belongs to the first body while a request with another body looks it up', async () => {
     const key = newKey();
     const original = await charge(first, key);
     await reaped(key);
@@ -88,14 +88,14 @@ describe('a key whose stored answer was reaped', () => {
       'fetch failed',
     );
 
-    // To be told "reused, take a new key" here would make an honest client pay twice.
+    // The answer "reused, take a new key" would make an honest client pay twice.
     const duplicate = await chargeUntilFinal(second, key);
     expect(duplicate.status).toBe(201);
     expect(duplicate.json['transaction_id']).toBe(original.json['transaction_id']);
     await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('asked for by many at once, with the right body and a wrong one, is still one payment', async () => {
+  it('is still one payment when many ask at once, with the right body and a wrong one', async () => {
     const key = newKey();
     await charge(first, key);
     await reaped(key);

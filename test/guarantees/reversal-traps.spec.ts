@@ -12,7 +12,7 @@ import { TestApp } from '../support/test-app.js';
 const GATEWAY_TIMEOUT_MS = 900;
 const MERCHANT = '00000000-0000-7000-8000-000000000001';
 
-describe('undoing, when something comes in between', () => {
+describe('a reversal, when something comes in between', () => {
   let service: TestApp;
   let baseUrl: string;
 
@@ -34,7 +34,7 @@ describe('undoing, when something comes in between', () => {
     expect(await kindsOf(key)).toEqual(effects);
   });
 
-  it('steps that have come to nothing, however many, do not use up the time for the next one', async () => {
+  it('steps that got lost, however many, do not use up the time for the next one', async () => {
     const key = newKey();
     await pay(key, AUTOMATIC);
     play({ calls: ['refund'], next: 6, faults: { silence_before: 1 } });
@@ -42,28 +42,28 @@ describe('undoing, when something comes in between', () => {
     expect(await kindsOf(key)).toEqual(['charge', 'refund']);
   });
 
-  it('a refund that fails while the reversal looks is seen, and its money goes back all the same', async () => {
+  it('a refund that fails while the reversal looks is noticed, and its money still goes back', async () => {
     const key = newKey();
     const refundKey = newKey();
     const paid = await pay(key, AUTOMATIC);
     play({ calls: ['refund'], next: 1, faults: { silence_before: 1 } });
     const path = `/v1/payments/${String(paid.json['transaction_id'])}/refunds`;
     expect(await post({ baseUrl }, path, { key: refundKey })).toMatchObject({ status: 202 });
-    // Nobody but the reversal looks at that refund from now on.
+    // From now on only the reversal looks at that refund.
     await service.evidence.query('DELETE FROM idempotency_keys WHERE idempotency_key = $1', [refundKey]);
 
     const holder = service.app.get(DataSource).createQueryRunner();
     await holder.startTransaction();
     await holder.query('LOCK TABLE refunds IN ACCESS EXCLUSIVE MODE');
     const reversing = reverseUntilFinal(key);
-    // It has read the payment, all of which is spoken for, and comes to the refunds.
+    // It has read the payment, whose whole amount is reserved for refunds, and now reads the refunds.
     await eventually('the reversal looks at the refunds', async () => {
       const waiting = await service.evidence.query(
         `SELECT FROM pg_locks WHERE relation = 'refunds'::regclass AND NOT granted`,
       );
       return waiting.length > 0;
     });
-    // As the settlement of a declined refund does, in one transaction.
+    // As the settlement of a declined refund does it, in one transaction.
     await holder.query(
       `UPDATE refunds SET status = 'failed', failure_code = 'refund_declined', failure_message = 'no'
        WHERE idempotency_key = $1`,
@@ -76,13 +76,13 @@ describe('undoing, when something comes in between', () => {
     expect(await kindsOf(key)).toEqual(['charge', 'refund']);
   });
 
-  it('one that waits for others says so at once when it is carried on, and leaves recovery time for them', async () => {
+  it('a continued reversal that waits for others says so at once, and leaves recovery its time for them', async () => {
     const key = newKey();
     const reversalKey = newKey();
     await pay(key, { ...AUTOMATIC, payment_method: 'pm_gateway_timeout_after_charge' });
     play({ lookups: { faults: { error: 1 } } });
     expect(await reverse(key, reversalKey)).toMatchObject({ status: 202 });
-    // On a busy machine one may take longer. One that stays never takes less than the gateway's whole time.
+    // On a busy machine one may take longer. But one that waits always takes the gateway's whole time.
     const reply = await eventually('it is carried on, and does not stay', async () => {
       const startedMs = performance.now();
       const carriedOn = await reverse(key, reversalKey);
@@ -93,10 +93,10 @@ describe('undoing, when something comes in between', () => {
   });
 
   it.each(['capture', 'cancel', 'refund'] as const)(
-    'a %s of a payment that was taken back meanwhile gives its key back',
+    'a %s of a payment that was removed meanwhile releases its key',
     async (operation) => {
       const idempotencyKey = newKey();
-      // The route has seen the payment, which is gone by now: its charge was refused before it had any effect.
+      // The route saw the payment, which is gone by now: its charge was refused before it had any effect.
       const transactionId = uuidv7();
       const running = service.app.get(OperationRunner).run({
         operation,

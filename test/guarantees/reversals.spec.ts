@@ -12,9 +12,9 @@ const AUTOMATIC = { ...MANUAL, capture_method: 'automatic' };
 const LOST_AFTER = { ...AUTOMATIC, payment_method: 'pm_gateway_timeout_after_charge' };
 const LOST_BEFORE = { ...AUTOMATIC, payment_method: 'pm_gateway_timeout_before_charge' };
 
-describe('a reversal: whatever happened under a key has not happened', () => {
+describe('a reversal: whatever was sent under a key has not happened', () => {
   let fleet: ServiceFleet;
-  /** Resolves nothing unless it is asked. */
+  /** Resolves nothing without a request. */
   let passive: ServiceProcess;
   let other: ServiceProcess;
 
@@ -28,7 +28,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
   afterEach(() => expectVerified(fleet.evidence));
   afterAll(() => fleet.end());
 
-  it('a payment that never arrived is refused for ever, and says so', async () => {
+  it('a payment that never arrived is refused for ever, and the reversal says so', async () => {
     const key = newKey();
     const reversal = await reverse(key);
     expect(reversal).toMatchObject({
@@ -53,7 +53,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
   it('the tombstone outlives every stored answer', async () => {
     const key = newKey();
     await reverse(key);
-    // What the retention worker runs, at a time when everything that has a lifetime is past it.
+    // The retention worker's statement, at a time when everything with a lifetime has expired.
     const reaped = await fleet.evidence.query(
       `DELETE FROM idempotency_keys WHERE status <> 'in_progress' AND expires_at <= now() + interval '1 year' RETURNING 1`,
     );
@@ -82,7 +82,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     expect(await netEffect(key)).toBe(0n);
   });
 
-  it('an original that has been answered keeps its first answer', async () => {
+  it('a request that was answered before its reversal keeps its first answer', async () => {
     const key = newKey();
     const first = await post(passive, '/v1/payments', { key, body: AUTOMATIC });
     await reverse(key);
@@ -92,7 +92,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     });
   });
 
-  it('is itself exactly once: any number of them, under one key or several, undo once', async () => {
+  it('is itself exactly once: any number of reversals, under one key or several, undo once', async () => {
     for (const body of [AUTOMATIC, MANUAL, LOST_AFTER]) {
       const key = newKey();
       await post(passive, '/v1/payments', { key, body });
@@ -113,7 +113,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     }
   });
 
-  it('races with its late original, over two services: one end each time', async () => {
+  it('races with its late original over two services: each time there is one end', async () => {
     const outcomes = new Set<unknown>();
     for (let round = 0; round < 24; round += 1) {
       const key = newKey();
@@ -148,7 +148,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     }
   });
 
-  it('a payment whose owner is still busy is waited for, then undone', async () => {
+  it('waits for a payment whose owner is still busy, then undoes it', async () => {
     const key = newKey();
     const reversalKey = newKey();
     const slow = await fleet.start({ env: { GATEWAY_TIMEOUT: '4s', IDEMPOTENCY_LEASE: '8s' } });
@@ -164,7 +164,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     await slow.kill();
   });
 
-  it('is carried on by recovery when its client never comes back', async () => {
+  it('is continued by recovery when its client never comes back', async () => {
     const key = newKey();
     await post(passive, '/v1/payments', {
       key,
@@ -207,7 +207,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     expect(await netEffect(key)).toBe(0n);
   });
 
-  it('a refund that the gateway declines is a final no, and is told as one', async () => {
+  it('a refund that the gateway declines is a final no, and the answer says so', async () => {
     const key = newKey();
     const reversalKey = newKey();
     await post(passive, '/v1/payments', {
@@ -239,7 +239,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     }
   });
 
-  it('a key that was given back after a refusal is closed like one that never arrived', async () => {
+  it('a key that was released after a refusal is closed like one that never arrived', async () => {
     const key = newKey();
     const body = { ...AUTOMATIC, payment_method: 'pm_gateway_unavailable' };
     expect(await post(passive, '/v1/payments', { key, body })).toMatchObject({ status: 503 });
@@ -268,7 +268,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     return post(service, '/v1/reversals', { key: reversalKey, body: { idempotency_key: key } });
   }
 
-  /** What a good coordinator does: it asks again, under the same key, until it has an end. */
+  /** As a good coordinator does: asks again under the same key until it has a final answer. */
   async function reverseUntilFinal(key: string, reversalKey: string, service = passive): Promise<Reply> {
     return eventually('the reversal ends', async () => {
       const reply = await reverse(key, reversalKey, service);
@@ -281,7 +281,7 @@ describe('a reversal: whatever happened under a key has not happened', () => {
     return action();
   }
 
-  /** What the gateway has of a payment's money in the end; an authorization that was not given up counts, too. */
+  /** How much of a payment's money the gateway holds in the end. An authorization that was not given up counts, too. */
   async function netEffect(key: string): Promise<bigint> {
     const effects = await fleet.evidence.effects(key);
     const sum = (...kinds: string[]): bigint =>

@@ -40,7 +40,7 @@ describe('an order as a saga', () => {
     await expectDelivered(journal.orderId);
   });
 
-  it('is undone when the card is refused: nothing is reserved, nothing is taken', async () => {
+  it('is undone when the card is refused: nothing is reserved, and no money is taken', async () => {
     const journal = OrderSaga.journal(newKey('order'));
     await new OrderSaga(journal, stock, service, 'pm_card_declined').run();
     expect(journal.ended).toBe('undone');
@@ -59,7 +59,7 @@ describe('an order as a saga', () => {
     }
   });
 
-  it('that was undone while its payment was still on the way refuses it when it arrives', async () => {
+  it('that was undone while its payment was on its way refuses the payment when it arrives', async () => {
     const journal = OrderSaga.journal(newKey('order'));
     await expect(new OrderSaga(journal, stock, service, APPROVED, 'before authorize').run()).rejects.toThrow(
       CoordinatorCrash,
@@ -70,7 +70,7 @@ describe('an order as a saga', () => {
     await expectUndone(journal.orderId);
   });
 
-  it('whose coordinator dies again and again while it undoes has one end', async () => {
+  it('whose coordinator dies again and again while it undoes the order has one end', async () => {
     const journal = OrderSaga.journal(newKey('order'));
     await expect(new OrderSaga(journal, stock, service, APPROVED, 'after authorize').run()).rejects.toThrow(
       CoordinatorCrash,

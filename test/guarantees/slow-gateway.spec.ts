@@ -4,7 +4,7 @@ import { expectBooksToAgree, expectChargedOnce } from '../support/evidence.js';
 import { ServiceFleet } from '../support/service-fleet.js';
 import { type ServiceProcess } from '../support/service-process.js';
 
-/** What `pm_gateway_slow` takes. */
+/** How long `pm_gateway_slow` takes. */
 const SLOW_MS = 3_000;
 const SLOW_CHARGES = 60;
 
@@ -20,11 +20,11 @@ describe('a gateway that answers slowly', () => {
   afterEach(() => expectBooksToAgree(fleet.evidence));
   afterAll(() => fleet.end());
 
-  /** Resolves when the gateway has taken the money, and so while the first request waits for its word. */
+  /** Resolves when the gateway has taken the money, while the first request still waits for the answer. */
   const atTheGateway = (key: string) =>
     eventually('the charge is at the gateway', async () => (await fleet.evidence.effects(key)).length > 0);
 
-  it('meanwhile a duplicate is told 409, another body 422, and whoever waits gets the first answer', async () => {
+  it('meanwhile a duplicate gets 409, another body 422, and a request that waits the first answer', async () => {
     const key = newKey();
     const first = charge(here, key, { body: SLOW });
     await atTheGateway(key);
@@ -71,7 +71,7 @@ describe('a gateway that answers slowly', () => {
     await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('waits no longer than it is asked to', async () => {
+  it('a duplicate waits no longer than its client asks', async () => {
     const key = newKey();
     const first = charge(here, key, { body: SLOW });
     await atTheGateway(key);
@@ -81,7 +81,7 @@ describe('a gateway that answers slowly', () => {
     expect((await first).status).toBe(201);
   });
 
-  it('60 slow charges do not delay a fast one, with a pool of 10, and no transaction is open meanwhile', async () => {
+  it('60 slow charges do not delay a fast one with a pool of 10, and no transaction stays open meanwhile', async () => {
     const keys = Array.from({ length: SLOW_CHARGES }, () => newKey('slow'));
     const before = fleet.evidence.allEffects().length;
     const answered: number[] = [];
@@ -100,7 +100,8 @@ describe('a gateway that answers slowly', () => {
     const start = performance.now();
     const fast = await charge(here, newKey('fast'));
     const tookMs = performance.now() - start;
-    // One that waits for the gateway is older than the moment at which all were there; a worker's statement is not.
+    // A transaction that waits for the gateway is older than the moment when all had arrived; a worker's statement is
+    // not.
     const open = await fleet.evidence.query(
       `SELECT state, query FROM pg_stat_activity
         WHERE datname = current_database() AND application_name = 'hapax' AND xact_start <= $1`,
@@ -116,7 +117,7 @@ describe('a gateway that answers slowly', () => {
     for (const key of keys) await expectChargedOnce(fleet.evidence, key);
   });
 
-  it('a client that hangs up loses nothing: the charge is completed, and the retry is a replay', async () => {
+  it('a client that hangs up loses nothing: the charge completes, and the retry is a replay', async () => {
     const [retriedHere, retriedElsewhere, abandoned] = [newKey(), newKey(), newKey()];
     const keys = [retriedHere, retriedElsewhere, abandoned];
     const hangUp = new AbortController();
@@ -139,12 +140,12 @@ describe('a gateway that answers slowly', () => {
     });
     for (const key of keys) {
       await expectChargedOnce(fleet.evidence, key);
-      // The request went on by itself: nobody had to take its claim over.
+      // The request went on by itself: its claim was not taken over.
       expect((await fleet.evidence.claim(key))?.attempt).toBe(1);
     }
   });
 
-  it('a waiting duplicate that hangs up does not touch the first request', async () => {
+  it('a waiting duplicate that hangs up does not disturb the first request', async () => {
     const key = newKey();
     const first = charge(here, key, { body: SLOW });
     await atTheGateway(key);
@@ -153,7 +154,7 @@ describe('a gateway that answers slowly', () => {
       charge(service, key, { body: SLOW, headers: WAIT, signal: hangUp.signal }),
     );
     const refused = Promise.all(waiting.map((reply) => expect(reply).rejects.toThrow('aborted')));
-    // Both are known to the service by now: this one arrived after them on the same machine.
+    // The service knows both by now: this one arrived after them on the same machine.
     expect((await charge(here, key, { body: SLOW })).status).toBe(409);
     hangUp.abort();
     await refused;

@@ -10,19 +10,19 @@ import { TestApp } from '../support/test-app.js';
 
 interface Case {
   what: string;
-  /** The call of the provider's own wire, and the effect in its books. */
+  /** The call as the provider's wire names it, and its effect in the provider's books. */
   call: SandboxCallName;
-  /** The payment that it is about. */
+  /** The payment that it acts on. */
   payment: typeof MANUAL;
   path: (id: string) => string;
   body: object;
   amount: bigint;
-  /** The first answer while nobody knows. */
+  /** The first answer, while the outcome is unknown. */
   pending: object;
-  /** The final answer, and the payment then. */
+  /** The final answer, and below it the payment after that. */
   done: { status: number; json: object };
   paymentAfter: object;
-  /** What the same request with another key hears meanwhile. */
+  /** The answer to the same request under another key meanwhile. */
   meanwhile: { status: number; json: object };
   event: string;
 }
@@ -64,13 +64,13 @@ const REFUND: Case = {
   amount: 600n,
   pending: { status: 'pending', amount: 600, failure: null },
   done: { status: 201, json: { status: 'completed', amount: 600 } },
-  // Its amount is spoken for from the first moment on.
+  // Its amount is reserved from the first moment on.
   paymentAfter: { status: 'completed', amount_captured: 1000, amount_refunded: 600 },
   meanwhile: { status: 409, json: { code: 'amount_too_large', effect: 'none' } },
   event: 'refund.completed',
 };
 
-/** Longer than the service waits for an answer, and than a retry takes. */
+/** Longer than the service waits for an answer, and longer than a retry takes. */
 const ARRIVAL_MS = 1_200;
 
 const CASES = [CAPTURE, CANCEL, REFUND];
@@ -88,7 +88,7 @@ describe('a gateway that does not say what it did with', () => {
   beforeAll(async () => {
     service = await TestApp.start({ IDEMPOTENCY_LEASE: '5s', GATEWAY_TIMEOUT: '300ms' });
     target = { baseUrl: (await service.app.getUrl()).replace('[::1]', '127.0.0.1') };
-    // Only a retry resolves anything; the last test lets the worker do it.
+    // Only a retry resolves anything. The last test runs the worker.
     await service.app.get(RecoveryWorker)['rounds'].stop();
   });
   afterEach(async () => {
@@ -132,7 +132,7 @@ describe('a gateway that does not say what it did with', () => {
     ).toEqual([{ postings, sum: 0 }]);
   }
 
-  /** The first request, whose outcome nobody knows. */
+  /** Sends the first request, whose outcome stays unknown. */
   async function sendLost(
     each: Case,
     fault: string,
@@ -164,7 +164,7 @@ describe('a gateway that does not say what it did with', () => {
   );
 
   it.each(DID_NOTHING)(
-    '$what and did nothing ($fault): that is final, and all is as before',
+    '$what and did nothing ($fault): that is final, and everything is as before',
     async ({ fault, ...each }) => {
       const { id, send } = await sendLost(each, fault);
       const final = await send();
@@ -178,7 +178,7 @@ describe('a gateway that does not say what it did with', () => {
         status: each.payment === MANUAL ? 'authorized' : 'completed',
         amount_refunded: 0,
       });
-      // Nothing is held any more: another key may do it, even all of it.
+      // Nothing is held any more: another key may do it, even for the whole amount.
       play(null);
       expect(
         await post(target, each.path(id), { body: each.call === 'refund' ? {} : each.body }),
@@ -190,7 +190,7 @@ describe('a gateway that does not say what it did with', () => {
   );
 
   it.each(CASES)(
-    '$what lets no other key do it meanwhile, nor the same key do something else',
+    '$what: meanwhile no other key can do it, and the same key can do nothing else',
     async (each) => {
       const { id, send } = await sendLost(each, 'silence_after');
       const other = await post(target, each.path(id), { body: each.body });
@@ -212,7 +212,7 @@ describe('a gateway that does not say what it did with', () => {
     },
   );
 
-  it.each(CASES)('$what stays open for as long as the gateway cannot be asked', async (each) => {
+  it.each(CASES)('$what stays open for as long as the gateway cannot be reached', async (each) => {
     const { id, send, first } = await sendLost(each, 'silence_after');
     play({ lookups: { faults: { error: 1 } } });
     for (let tries = 1; tries <= 3; tries += 1) {
@@ -229,7 +229,7 @@ describe('a gateway that does not say what it did with', () => {
   });
 
   it.each(CASES)(
-    '$what that is still on its way: once it counts as absent, it has no effect any more',
+    '$what that is still on its way: once it counts as absent, it can have no effect',
     async (each) => {
       const id = await newPayment(target, each.payment);
       const key = newKey();
@@ -242,7 +242,7 @@ describe('a gateway that does not say what it did with', () => {
       await sleep(ARRIVAL_MS + 200 - (performance.now() - sentAt));
       expect(laterEffects(id)).toEqual([]);
       expect(await send()).toMatchObject({ status: 402, body: final.body });
-      // With a key of its own it is another call.
+      // Under a key of its own it is another call.
       expect(await post(target, each.path(id), { body: each.body })).toMatchObject({
         status: each.done.status,
       });
@@ -250,7 +250,7 @@ describe('a gateway that does not say what it did with', () => {
     },
   );
 
-  it('a refund and others of the same payment are counted, and only what never happened is given back', async () => {
+  it('a refund and others of the same payment add up, and only what never happened is returned', async () => {
     const id = await newPayment(target, AUTOMATIC);
     const refund = (amount: number, key = newKey()) =>
       post(target, `/v1/payments/${id}/refunds`, { key, body: { amount } });
@@ -273,7 +273,7 @@ describe('a gateway that does not say what it did with', () => {
     await expectBalanced(id, 8);
   });
 
-  it('any of them is asked about by the recovery worker, when the client never comes back', async () => {
+  it('the recovery worker inquires about each of them when the client never comes back', async () => {
     const lost: string[] = [];
     const nothing: string[] = [];
     for (const each of CASES) {

@@ -12,7 +12,7 @@ const BEFORE = chargeBody({ payment_method: 'pm_gateway_timeout_before_charge' }
 
 describe('a gateway that does not say what it did', () => {
   let fleet: ServiceFleet;
-  /** Resolves nothing unless it is asked. */
+  /** Resolves nothing without a request. */
   let passive: ServiceProcess;
 
   beforeAll(async () => {
@@ -23,7 +23,7 @@ describe('a gateway that does not say what it did', () => {
   afterAll(() => fleet.end());
 
   it.each([AFTER, ERROR_AFTER])(
-    'leaves the payment pending, and the retry finds that it was charged, once: %j',
+    'leaves the payment pending, and the retry finds that it was charged once: %j',
     async (body) => {
       const key = newKey();
       const first = await charge(passive, key, { body });
@@ -57,7 +57,7 @@ describe('a gateway that does not say what it did', () => {
     expect(await fleet.evidence.effects(key)).toEqual([]);
   });
 
-  it('is asked by the recovery worker, when the client never comes back', async () => {
+  it('gets an inquiry from the recovery worker when the client never comes back', async () => {
     const keys = [newKey(), newKey()] as const;
     await charge(passive, keys[0], { body: AFTER });
     await charge(passive, keys[1], { body: BEFORE });
@@ -68,7 +68,7 @@ describe('a gateway that does not say what it did', () => {
     await worker.kill();
   });
 
-  it('is told to its operator: how many wait, and for how long the oldest does', async () => {
+  it('shows up in the metrics: how many outcomes are open, and how old the oldest is', async () => {
     const key = newKey();
     await charge(passive, key, { body: AFTER });
     const first = await shown();
@@ -89,7 +89,7 @@ describe('a gateway that does not say what it did', () => {
     });
   });
 
-  it('hears one key of ours for as long as the outcome is open, and another for another key of the client', async () => {
+  it('gets the same gateway key while the outcome is open, and another for the client’s next key', async () => {
     const [key, other] = [newKey(), newKey()];
     await charge(passive, key, { body: AFTER });
     const asked = (await fleet.evidence.claim(key))?.claim_id;
@@ -105,7 +105,7 @@ describe('a gateway that does not say what it did', () => {
     expect(ofOther).not.toEqual(ofKey);
   });
 
-  it('is not asked again about a refusal that came before any effect', async () => {
+  it('gets no inquiry about a refusal that came before any effect', async () => {
     const key = newKey();
     const body = { ...AUTOMATIC, payment_method: 'pm_gateway_unavailable' };
     expect(await post(passive, '/v1/payments', { key, body })).toMatchObject({
@@ -119,7 +119,7 @@ describe('a gateway that does not say what it did', () => {
     return (await shown()).health.count;
   }
 
-  /** As an operator sees it. */
+  /** The metrics that an operator sees. */
   async function shown() {
     const { json } = await get(passive, '/health/ready');
     const body = await (await fetch(`${passive.baseUrl}/metrics`)).text();
