@@ -32,13 +32,13 @@ describe('claims', () => {
     expect(taken.flat()).toHaveLength(1);
   });
 
-  it('are found again by the request that made them, whose first commit may have been lost', async () => {
+  it('are found again by the request that made them, if its first commit may have been lost', async () => {
     const request = claimRequest();
     const [first] = await db.take([request], LONG_LEASE_MS);
     expect(await db.take([request], LONG_LEASE_MS)).toEqual([{ ...first, attempt: 2 }]);
   });
 
-  it('tell that request that another has worked on its claim since, and may have called the gateway', async () => {
+  it('show that request that another has worked on its claim since, and may have called the gateway', async () => {
     const request = claimRequest();
     await db.take([request], NO_LEASE_MS);
     await db.openClaims.takeIdle([request], LONG_LEASE_MS);
@@ -46,13 +46,13 @@ describe('claims', () => {
   });
 
   describe('the lease', () => {
-    it('keeps a claim from everybody else while it runs', async () => {
+    it('keeps a claim from every other request while it runs', async () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([]);
     });
 
-    it('gives the claim away when it has run out, under the same claim id and with the next attempt', async () => {
+    it('gives the claim away once it has run out, under the same claim id and with the next attempt', async () => {
       const request = claimRequest();
       const [first] = await db.take([request], NO_LEASE_MS);
       expect(await db.take([again(request)], LONG_LEASE_MS)).toEqual([
@@ -107,7 +107,7 @@ describe('claims', () => {
       expect(await db.take([other], LONG_LEASE_MS, unguarded)).toMatchObject([{ fingerprint: 'v1:other' }]);
     });
 
-    it('counts no longer for a released key: another request gets a claim of its own', async () => {
+    it('no longer counts for a released key: another request gets a claim of its own', async () => {
       const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
       await db.transactions.run((tx) => [db.claims.release(tx, [claim!], 60_000)]);
       const other = again(claim!, { fingerprint: 'v1:other' });
@@ -122,7 +122,7 @@ describe('claims', () => {
   });
 
   describe('the fence', () => {
-    /** A claim of which this is the first owner, while a second one has taken it over. */
+    /** A claim's first owner, after a second one has taken the claim over. */
     async function lostClaim() {
       const request = claimRequest();
       const [lost] = await db.take([request], NO_LEASE_MS);
@@ -155,7 +155,7 @@ describe('claims', () => {
 
     const WORKED_ON = { status: 'in_progress', body: undefined, leaseExpired: false };
 
-    it('lets an owner that lost its claim neither complete, nor release, nor expire it', async () => {
+    it('keeps an owner that lost its claim from completing, releasing or expiring it', async () => {
       const { lost } = await lostClaim();
       expect(await complete(lost, '"late"')).toBe(false);
       expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost], 60_000)])).toEqual([0]);
@@ -178,13 +178,13 @@ describe('claims', () => {
       ]);
     });
 
-    it('control: without the attempt, the late owner ends the lease of the other', async () => {
+    it('control: without the attempt, the late owner ends the other owner’s lease', async () => {
       const { lost } = await lostClaim();
       await postpone(lost, without('open_claims.postpone', 'AND k.attempt = i.attempt'));
       expect((await stateOf(lost)).leaseExpired).toBe(true);
     });
 
-    it('never lets a stored answer be replaced, not even by its own attempt', async () => {
+    it('keeps a stored answer from being replaced, even by its own attempt', async () => {
       const { current } = await lostClaim();
       expect(await complete(current, '"first"')).toBe(true);
       expect(await complete(current, '"second"')).toBe(false);
@@ -203,7 +203,7 @@ describe('claims', () => {
     });
   });
 
-  it('are reaped when their answer has outlived its time, and no other row is touched', async () => {
+  it('are reaped when their answer’s lifetime is over, and no other row is touched', async () => {
     const [old, fresh, running, abandoned] = await Promise.all([
       db.take([claimRequest()], LONG_LEASE_MS),
       db.take([claimRequest()], LONG_LEASE_MS),
@@ -221,7 +221,7 @@ describe('claims', () => {
     );
   });
 
-  /** For the statements that the store sends outside a transaction of somebody else. */
+  /** For the statements that the store sends outside a caller's transaction. */
   function unguardedClaims(guards: Guards): OpenClaimsStore {
     return new OpenClaimsStore({
       read: async (statement: never) => {

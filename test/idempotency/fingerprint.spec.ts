@@ -24,7 +24,7 @@ function reversed(value: Json): Json {
   );
 }
 
-/** Where the parts of a value are, each as the names that lead to it. */
+/** The paths of a value's parts, each as the names that lead to it. */
 function paths(value: Json): string[][] {
   if (typeof value !== 'object' || value === null) return [[]];
   return [
@@ -124,7 +124,7 @@ describe('a fingerprint', () => {
     );
   });
 
-  it('does not count members that are undefined', () => {
+  it('ignores undefined members', () => {
     expect(of({ a: 1, b: undefined })).toBe(of({ a: 1 }));
   });
 });

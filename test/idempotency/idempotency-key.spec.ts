@@ -12,7 +12,7 @@ const key = fc.string({ unit: visible, minLength: 1, maxLength: MAX_KEY_LENGTH }
 const bareKey = key.filter((text) => !text.startsWith('"'));
 const anything = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 300 }),
-  // Strings that are nearly right find more than strings that are not.
+  // Strings that are almost valid find more than random ones.
   fc.string({
     unit: fc.constantFrom('"', '\\', ';', '=', ' ', '\t', 'k', '?', '1', ':', 'ü', '\0'),
     maxLength: 20,
@@ -23,7 +23,7 @@ const anything = fc.oneof(
 /** As RFC 9651 section 3.3.3 writes a string. */
 const quoted = (text: string): string => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 
-/** The key, or null where it was refused; any other exception is a fault. */
+/** The key, or null if it was refused. Any other exception is a fault. */
 function outcome(parse: () => string | null): string | null {
   try {
     const found = parse();
@@ -53,7 +53,7 @@ describe('an idempotency key', () => {
     );
   });
 
-  it('is never anything else: whatever is sent gives a key of 1 to 255 visible ASCII characters, or that one refusal', () => {
+  it('is always 1 to 255 visible ASCII characters, or refused with that one error, whatever is sent', () => {
     fc.assert(
       fc.property(anything, (text) => {
         expect(outcome(() => parseIdempotencyKey(text)) ?? 'refused').toMatch(/^[\x21-\x7e]{1,255}$/);
@@ -87,7 +87,7 @@ describe('an idempotency key', () => {
       .array(fc.tuple(fc.constantFrom('Host', 'X-Idempotency-Key', 'Idempotency-Key-2', 'Accept'), anything))
       .map((lines) => lines.flat());
 
-    it('is found wherever it stands and however its name is written', () => {
+    it('is found wherever it stands and in whatever case its name is written', () => {
       fc.assert(
         fc.property(otherLines, name, bareKey, otherLines, (before, header, text, after) => {
           expect(readIdempotencyKey([...before, header, text, ...after])).toBe(text);
@@ -103,7 +103,7 @@ describe('an idempotency key', () => {
       );
     });
 
-    it('is refused when two lines have that name, be they the same or not', () => {
+    it('is refused when two lines have that name, whether they are the same or not', () => {
       fc.assert(
         fc.property(name, name, bareKey, bareKey, otherLines, (one, two, first, second, lines) => {
           expect(outcome(() => readIdempotencyKey([one, first, ...lines, two, second]))).toBeNull();
@@ -112,7 +112,7 @@ describe('an idempotency key', () => {
       );
     });
 
-    it('may be surrounded by blanks and tabs, and by nothing else that looks like one', () => {
+    it('may be surrounded by spaces and tabs, and by no other white space', () => {
       expect(readIdempotencyKey(['Idempotency-Key', ' \tkey\t '])).toBe('key');
       for (const blank of ['\u00a0', '\v', '\f', '\r', '\n']) {
         expect(outcome(() => readIdempotencyKey(['Idempotency-Key', `${blank}key`]))).toBeNull();

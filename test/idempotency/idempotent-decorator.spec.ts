@@ -11,7 +11,7 @@ import { Keyed, type KeyedRequest } from '../../src/idempotency/wire/keyed-reque
 import { Clock } from '../../src/time/clock.js';
 import type { Answer } from '../../src/idempotency/operation.js';
 
-/** Answers what the interceptor handed to it. */
+/** Answers with what the interceptor passed to it. */
 function told({ operation, idempotencyKey, lifetimeMs }: KeyedRequest): Answer {
   const body = JSON.stringify({ operation, idempotencyKey, lifetimeMs });
   return { status: 200, contentType: 'application/json', location: null, replayed: false, body };
@@ -89,7 +89,7 @@ describe.each(['reject', 'derive'])('a route under IDEMPOTENCY_MISSING_KEY=%s', 
     expect(await send('off')).toEqual({ status: 201, json: { plain: true } });
   });
 
-  it('does as the service is configured, unless it chooses', async () => {
+  it('follows the service’s configuration, unless it chooses itself', async () => {
     expect((await send('configured')).status).toBe(missingKey === 'derive' ? 200 : 400);
   });
 });

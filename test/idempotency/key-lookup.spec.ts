@@ -80,7 +80,7 @@ describe('GET /v1/idempotency-keys/{key}', () => {
     });
   });
 
-  it('says expired of a refund and of a reversal, too', async () => {
+  it('says expired for a refund and for a reversal, too', async () => {
     const paid = await service.post(chargeBody());
     for (const [operation, path, body] of [
       ['refund', `/v1/payments/${paid.body.transaction_id}/refunds`, { amount: 1 }],
@@ -98,7 +98,7 @@ describe('GET /v1/idempotency-keys/{key}', () => {
     }
   });
 
-  it('names no refund where the payment did not allow one', async () => {
+  it('names no refund if the payment did not allow one', async () => {
     const paid = await service.post(chargeBody());
     const key = newKey();
     const path = `/v1/payments/${paid.body.transaction_id}/refunds`;
@@ -112,7 +112,7 @@ describe('GET /v1/idempotency-keys/{key}', () => {
     });
   });
 
-  it('finds a key in either of its forms, and any character that a key may have', async () => {
+  it('finds a key in either form, with any character that a key may have', async () => {
     const key = `${newKey()}/?#%&"\\`;
     await service.post(chargeBody(), { key });
     expect((await read(key)).body).toMatchObject({ idempotency_key: key, state: 'completed' });
@@ -120,7 +120,7 @@ describe('GET /v1/idempotency-keys/{key}', () => {
     expect((await read(quoted)).body).toMatchObject({ idempotency_key: key, state: 'completed' });
   });
 
-  it('finds nothing for a key that nobody used, or that another merchant used', async () => {
+  it('finds nothing for an unused key, or one that only another merchant used', async () => {
     const key = newKey();
     await service.post(chargeBody(), { key });
     const { apiKey } = await service.addMerchant();

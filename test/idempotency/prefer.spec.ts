@@ -23,7 +23,7 @@ describe('Prefer: wait (RFC 7240)', () => {
     expect(readPreferWait(header)).toBe(seconds);
   });
 
-  it('is a wish: whatever is sent, it is between 0 and the limit or ignored, and never an error', () => {
+  it('is only a wish: whatever is sent is ignored or is between 0 and the limit, and never an error', () => {
     const nearlyRight = fc.string({
       unit: fc.constantFrom('w', 'a', 'i', 't', '=', ',', ';', '"', '1', '9', ' '),
     });

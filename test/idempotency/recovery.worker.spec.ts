@@ -11,7 +11,7 @@ const MAX_EXTRA_RUNS = 4;
 describe('the recovery worker', () => {
   let dueClaims: DueClaims;
   let worker: RecoveryWorker;
-  /** Each run waits here for the gateway that it asks, until the test ends it. */
+  /** Each run waits here, as for a slow gateway, until the test ends it. */
   let runs: PromiseWithResolvers<number>[];
 
   beforeEach(() => {
@@ -47,25 +47,25 @@ describe('the recovery worker', () => {
     await flush();
   }
 
-  it('takes what is due at once when it is woken, and not at its next round', async () => {
+  it('takes what is due at once when it is woken, without waiting for its next round', async () => {
     await wake(1);
     expect(runs).toHaveLength(1);
   });
 
-  it('is woken beside a round that waits for a slow gateway', async () => {
+  it('can be woken during a round that waits for a slow gateway', async () => {
     await jest.advanceTimersByTimeAsync(INTERVAL_MS);
     expect(runs).toHaveLength(1);
     await wake(1);
     expect(runs).toHaveLength(2);
   });
 
-  it('goes on with its rounds while what it was woken for waits for a slow gateway', async () => {
+  it('goes on with its rounds while a woken run waits for a slow gateway', async () => {
     await wake(MAX_EXTRA_RUNS);
     await jest.advanceTimersByTimeAsync(INTERVAL_MS);
     expect(runs).toHaveLength(MAX_EXTRA_RUNS + 1);
   });
 
-  it('runs no more at once than its limit, and loses no wake that comes then', async () => {
+  it('never runs more at once than its limit, and loses no wake that comes then', async () => {
     await wake(MAX_EXTRA_RUNS);
     await wake(1);
     expect(runs).toHaveLength(MAX_EXTRA_RUNS);
@@ -73,7 +73,7 @@ describe('the recovery worker', () => {
     expect(runs).toHaveLength(MAX_EXTRA_RUNS + 1);
   });
 
-  it('runs again at once while there is more than one run takes', async () => {
+  it('runs again at once while more is due than one run takes', async () => {
     await wake(1);
     await end(0, MAX_RESUMED);
     expect(runs).toHaveLength(2);
@@ -92,7 +92,7 @@ describe('the recovery worker', () => {
     expect(runs.length).toBeGreaterThan(2);
   });
 
-  it('waits at a shutdown for every run, takes nothing more after it, and cannot be woken', async () => {
+  it('waits for every run at a shutdown, takes nothing more after it, and cannot be woken', async () => {
     await wake(2);
     let stopped = false;
     const stopping = worker.beforeApplicationShutdown().then(() => (stopped = true));

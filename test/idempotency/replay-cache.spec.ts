@@ -16,7 +16,7 @@ const answerOf = (body: string, expiresAtMs = NOW + 1) => ({
 });
 
 describe('the replay cache', () => {
-  it('gives back exactly what was put under a merchant’s key, and nothing under any other', () => {
+  it('returns exactly what was put under a merchant’s key, and nothing under any other', () => {
     const merchants = fc.uuid();
     const keys = fc.string({ minLength: 1, maxLength: 20 });
     fc.assert(
@@ -30,12 +30,12 @@ describe('the replay cache', () => {
         expect(identityOf(other)).not.toBe(identityOf({ merchantId, idempotencyKey }));
         expect(cache.get(other, NOW)).toBeUndefined();
       }),
-      // A new cache for each run, and a cache sets its room aside at once.
+      // Each run makes a new cache, and a cache allocates all its space at once.
       { numRuns: 20 },
     );
   });
 
-  it('forgets an answer at the moment when its lifetime ends', () => {
+  it('forgets an answer when its lifetime ends', () => {
     const cache = new ReplayCache();
     cache.put(keyOf(1), answerOf('{}', NOW));
     expect(cache.get(keyOf(1), NOW - 1)).toBeDefined();

@@ -22,7 +22,7 @@ describe('what follows a claim in its transaction', () => {
   });
   afterAll(() => db.close());
 
-  /** The claim as its first owner knows it, which another has taken over and still works on. */
+  /** A claim as its first owner knows it. Another owner has taken it over and still works on it. */
   async function lostClaim(): Promise<Claim> {
     const request = claimRequest();
     const lost = await db.reserve(NO_LEASE_MS, request);
@@ -30,7 +30,7 @@ describe('what follows a claim in its transaction', () => {
     return lost;
   }
 
-  it('a settlement writes its payment, postings and event once, and the same settlement again writes nothing', async () => {
+  it('a settlement writes its payment, postings and event once, and writes nothing when it is repeated', async () => {
     const claim = await db.reserve(LONG_LEASE_MS);
     expect(await db.settle(claim)).toBe(true);
     const written = { claim: 'completed 1', payment: 'completed', postings: 2, events: 1 };
@@ -39,7 +39,7 @@ describe('what follows a claim in its transaction', () => {
     expect(await db.rowsOf(claim)).toEqual(written);
   });
 
-  it('a settlement of an owner that lost its claim writes nothing at all', async () => {
+  it('a settlement by an owner that lost its claim writes nothing at all', async () => {
     const claim = await lostClaim();
     expect(await db.settle(claim)).toBe(false);
     expect(await db.rowsOf(claim)).toEqual({
@@ -67,14 +67,14 @@ describe('what follows a claim in its transaction', () => {
     expect(await db.rowsOf(claim)).toMatchObject({ postings: 4 });
   });
 
-  it('control: without its mark, events.append is stopped by nothing but the number of the event', async () => {
+  it('control: without its mark, only the event’s number stops events.append', async () => {
     const claim = await db.reserve(LONG_LEASE_MS);
     await db.settle(claim);
     const twice = db.settle(claim, without('events.append', OF_PAYMENT, 'true'));
     await expect(twice).rejects.toMatchObject({ cause: { constraint: 'events_sequence' } });
   });
 
-  describe('a payment is reserved by its claim', () => {
+  describe('a payment is reserved for its claim', () => {
     async function reserveAgain(key: ReturnType<typeof claimRequest>, guards: Guards = asItIs) {
       const request = claimRequest({ ...key, claimId: uuidv7(), resourceId: uuidv7() });
       const [, reserved] = await db.transactions.run((tx) => [
@@ -84,7 +84,7 @@ describe('what follows a claim in its transaction', () => {
       return reserved;
     }
 
-    it('and by no request that did not get the claim', async () => {
+    it('and for no request that did not get the claim', async () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       expect(await reserveAgain(request)).toEqual([]);
@@ -93,7 +93,7 @@ describe('what follows a claim in its transaction', () => {
       });
     });
 
-    it('control: without its mark, whoever asks makes a payment for another’s claim', async () => {
+    it('control: without its mark, any request makes a payment for another’s claim', async () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       expect(await reserveAgain(request, without('payments.insert_pending', OF_CLAIM, 'true'))).toHaveLength(
@@ -101,7 +101,7 @@ describe('what follows a claim in its transaction', () => {
       );
     });
 
-    it('and the owner that takes the claim over finds that payment, and makes no second one', async () => {
+    it('only once: an owner that takes the claim over finds that payment and makes no second one', async () => {
       const request = claimRequest();
       const claim = await db.reserve(NO_LEASE_MS, request);
       expect(await reserveAgain(request)).toMatchObject([
@@ -110,7 +110,7 @@ describe('what follows a claim in its transaction', () => {
     });
   });
 
-  describe('a release takes its pending payment away', () => {
+  describe('a release deletes its pending payment', () => {
     async function release(claim: Claim, guards: Guards = asItIs): Promise<void> {
       await db.transactions.run((tx) => [
         db.claims.release(tx, [claim], 60_000),
@@ -124,13 +124,13 @@ describe('what follows a claim in its transaction', () => {
       expect(await db.rowsOf(claim)).toMatchObject({ claim: 'released 1', payment: undefined });
     });
 
-    it('and leaves it alone when the claim has gone to another', async () => {
+    it('but not when the claim has gone to another', async () => {
       const claim = await lostClaim();
       await release(claim);
       expect(await db.rowsOf(claim)).toMatchObject({ claim: 'in_progress 2', payment: 'pending' });
     });
 
-    it('control: without its mark, it takes the payment away from the other owner', async () => {
+    it('control: without its mark, it deletes the other owner’s payment', async () => {
       const claim = await lostClaim();
       await release(claim, without('payments.delete_pending', OF_CLAIM, 'true'));
       expect(await db.rowsOf(claim)).toMatchObject({ claim: 'in_progress 2', payment: undefined });

@@ -87,7 +87,7 @@ describe('a request that is refused before it is claimed', () => {
       expect(await service.evidence.query('SELECT FROM idempotency_keys')).toHaveLength(before.length);
     });
 
-    it('a key of 255 characters is one', async () => {
+    it('a key of 255 characters is accepted', async () => {
       const key = newKey().padEnd(255, '~');
       expect((await postWithKeys([key])).status).toBe(201);
       await expectChargedOnce(service.evidence, key);
@@ -99,7 +99,7 @@ describe('a request that is refused before it is claimed', () => {
     return `http://127.0.0.1:${port}`;
   };
 
-  /** With as many header lines as there are keys, which the usual clients would join into one. */
+  /** Sends one header line per key. The usual clients would join them into one. */
   async function postWithKeys(keys: string[]) {
     return new Promise<{ status: number; headers: Record<string, unknown>; body: Record<string, unknown> }>(
       (resolve, reject) => {
