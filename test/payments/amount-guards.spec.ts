@@ -60,7 +60,7 @@ describe('the amounts of a payment', () => {
 
   const REFUND_GUARD = 'AND p.amount_refunded + coalesce(t.amount, 0) <= p.amount_captured';
 
-  it('a refund is reserved only where it fits', async () => {
+  it('a refund is reserved only if it fits', async () => {
     const payment = await completed();
     await reserveRefund(payment, BigInt(AMOUNT) - 1n);
     await reserveRefund(payment, 2n);
@@ -94,7 +94,7 @@ describe('the amounts of a payment', () => {
     }
   });
 
-  it("another merchant's payment is nobody's to refund", async () => {
+  it('no merchant can refund another merchant’s payment', async () => {
     const payment = await completed();
     const request = claimRequest({ merchantId: MERCHANT.replace('a', 'b') });
     await db.transactions.run((tx) => [
@@ -104,12 +104,12 @@ describe('the amounts of a payment', () => {
     expect(await refunded(payment)).toBe(0);
   });
 
-  it('of two captures one holds the payment', async () => {
+  it('of two captures only one gets the hold', async () => {
     const payment = await authorized();
     expect([await hold(payment), await hold(payment)]).toEqual([true, false]);
   });
 
-  it('control: without the guard, both hold it', async () => {
+  it('control: without the guard, both get it', async () => {
     const payment = await authorized();
     const guards = without('payments.hold', 'AND (p.held_by IS NULL OR p.held_by = t.claim_id)');
     expect([await hold(payment, guards), await hold(payment, guards)]).toEqual([true, true]);

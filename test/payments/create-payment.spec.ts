@@ -14,7 +14,7 @@ describe('POST /v1/payments', () => {
   afterEach(() => expectBooksToAgree(service.evidence));
   afterAll(() => service.stop());
 
-  it('takes the money and answers 201 with the payment and where it is', async () => {
+  it('takes the money and answers 201 with the payment and its location', async () => {
     const key = newKey();
     const user_id = '0b6b2f0e-58c8-4d64-9c0f-9d1b6a3f1c55';
     const body = chargeBody({ user_id, description: 'Order 1001 – “été”', metadata: { order_id: '1001' } });
@@ -55,13 +55,13 @@ describe('POST /v1/payments', () => {
       location: first.headers['location'],
       'content-type': first.headers['content-type'],
       'idempotent-replayed': 'true',
-      // The request's own, as is every header that is not part of the stored answer.
+      // This request's own, like every header that is not part of the stored answer.
       'x-request-id': 'second',
     });
     await expectChargedOnce(service.evidence, key);
   });
 
-  it('takes a quoted and a bare key for one key, and the order of members for nothing', async () => {
+  it('treats a quoted and a bare key as one key, and ignores the order of members', async () => {
     const key = newKey();
     const first = await service.post(chargeBody(), { key: `"${key}"` });
     const reversed = Object.fromEntries(Object.entries(chargeBody()).toReversed());
@@ -71,7 +71,7 @@ describe('POST /v1/payments', () => {
     await expectChargedOnce(service.evidence, key);
   });
 
-  it('takes a field that is left out and its default for one request', async () => {
+  it('treats an omitted field and its default as the same request', async () => {
     const key = newKey();
     const first = await service.post(chargeBody(), { key });
     const spelledOut = { capture_method: 'automatic', description: null, metadata: {}, user_id: null };
@@ -120,7 +120,7 @@ describe('POST /v1/payments', () => {
     });
 
     const second = await service.post(body, { key });
-    // The request id is the first request's, too: it is part of what was said.
+    // The request id is the first request's, too, because the stored body contains it.
     expect([second.status, second.text]).toEqual([402, first.text]);
     expect(second.headers['content-type']).toBe(first.headers['content-type']);
     expect(second.headers['idempotent-replayed']).toBe('true');
@@ -147,7 +147,7 @@ describe('POST /v1/payments', () => {
     ]);
   });
 
-  it('answers an unavailable gateway with 503, keeps nothing of the try, and does not burn the key', async () => {
+  it('answers 503 when the gateway is unavailable, keeps nothing of the try, and does not burn the key', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_unavailable' });
     for (let tries = 1; tries <= 2; tries += 1) {
@@ -157,12 +157,12 @@ describe('POST /v1/payments', () => {
       expect(reply.headers['retry-after']).toMatch(/^[1-9]\d*$/);
       expect(await service.evidence.payments(key)).toEqual([]);
     }
-    // Even another request may have the key: the first one left nothing behind.
+    // Even a different request may use the key: the first one left nothing behind.
     expect((await service.post(chargeBody(), { key })).status).toBe(201);
     await expectChargedOnce(service.evidence, key);
   });
 
-  it('charges once with the same key when the gateway was unavailable at first', async () => {
+  it('charges once under the same key after the gateway was unavailable at first', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_flaky' });
     expect((await service.post(body, { key })).status).toBe(503);
@@ -175,7 +175,7 @@ describe('POST /v1/payments', () => {
     await expectChargedOnce(service.evidence, key);
   });
 
-  it('keeps the keys of merchants apart', async () => {
+  it('keeps merchants’ keys apart', async () => {
     const key = newKey();
     const { merchantId, apiKey } = await service.addMerchant();
     const mine = await service.post(chargeBody(), { key });

@@ -19,7 +19,7 @@ describe('GET /v1/payments', () => {
     service = await TestApp.start();
     ({ apiKey: strangerKey } = await service.addMerchant());
     for (let index = 0; index < 25; index += 1) {
-      // Ids of one millisecond are in random order, which is no wrong order, but none to compare with.
+      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
       await sleep(2);
       const reply = await service.post(chargeBody(kindOf(index)));
       const id = (reply.body as { transaction_id: string }).transaction_id;
@@ -57,7 +57,7 @@ describe('GET /v1/payments', () => {
     expect(reply.body).toMatchObject({ code: 'not_found', detail: 'There is no such payment.' });
   });
 
-  it('lists the newest first, 20 at a time, each merchant its own', async () => {
+  it('lists the newest first, 20 at a time, and only the merchant’s own', async () => {
     const page = await list();
     expect(page.data).toEqual(newestFirst(made).slice(0, 20));
     expect(page.next_cursor).toEqual(expect.any(String));
@@ -65,7 +65,7 @@ describe('GET /v1/payments', () => {
   });
 
   it.each([1, 4, 7, 24, 25, 100])(
-    'walks by the cursor without a gap or a repeat, %d at a time',
+    'pages by the cursor without a gap or a repeat, %d at a time',
     async (limit) => {
       const seen: Page['data'] = [];
       let cursor: string | null = null;
@@ -80,7 +80,7 @@ describe('GET /v1/payments', () => {
     },
   );
 
-  it('a payment that arrives during a walk neither shifts nor repeats anything', async () => {
+  it('a payment that arrives between two pages neither shifts nor repeats anything', async () => {
     const first = await list({ limit: 3, currency: 'USD' });
     await service.post(chargeBody({ currency: 'USD' }));
     const second = await list({ limit: 3, currency: 'USD', cursor: first.next_cursor! });
@@ -100,7 +100,7 @@ describe('GET /v1/payments', () => {
     expect(next_cursor).toBeNull();
   });
 
-  it('filters by time, from the first moment on and before the last', async () => {
+  it('filters by time, including the first moment and excluding the last', async () => {
     const { data } = await list({ created_gte: made[5]!.created_at, created_lt: made[9]!.created_at });
     expect(data).toEqual(newestFirst(made.slice(5, 9)));
     const offset = made[5]!.created_at.replace('Z', '+00:00');

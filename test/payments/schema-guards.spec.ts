@@ -65,9 +65,9 @@ const check = 'SET CONSTRAINTS ALL IMMEDIATE';
 interface Violation {
   guard: string;
   what: string;
-  /** How the guard is removed, in the control. */
+  /** How the control removes the guard. */
   remove: string;
-  /** What goes before and must succeed. */
+  /** What runs first and must succeed. */
   given?: (string | { text: string; values: unknown[] })[];
   /** What the guard refuses. */
   when: (string | { text: string; values: unknown[] })[];
@@ -108,12 +108,12 @@ const VIOLATIONS: Violation[] = [
   },
   {
     ...constraint('payments', 'payments_limits'),
-    what: 'less than nothing refunded',
+    what: 'a negative refunded amount',
     when: [payment({ amount_refunded: -1 })],
   },
   {
     ...constraint('payments', 'payments_captured'),
-    what: 'money captured of a payment that is pending',
+    what: 'money captured from a pending payment',
     when: [payment({ status: 'pending' })],
   },
   {
@@ -123,7 +123,7 @@ const VIOLATIONS: Violation[] = [
   },
   {
     ...constraint('payments', 'payments_currency'),
-    what: 'a currency that cannot be one',
+    what: 'an impossible currency code',
     when: [payment({ currency: 'eur' })],
   },
   {
@@ -144,7 +144,7 @@ const VIOLATIONS: Violation[] = [
   },
   {
     ...constraint('idempotency_keys', 'idempotency_keys_attempt'),
-    what: 'a claim that nobody has tried',
+    what: 'a claim without an attempt',
     when: [claim({ attempt: 0 })],
   },
   { ...trigger('ledger_entries_balanced'), what: 'one side of a transfer', when: [posting(), check] },
@@ -193,7 +193,7 @@ describe('the database itself', () => {
     db = new Client({ connectionString: database.url });
     await db.connect();
   });
-  // Everything happens in a transaction that is rolled back, the removal of a guard included.
+  // Everything, even the removal of a guard, happens in a transaction that is rolled back.
   beforeEach(() => db.query('BEGIN'));
   afterEach(() => db.query('ROLLBACK'));
   afterAll(async () => {
@@ -211,14 +211,14 @@ describe('the database itself', () => {
       () => null,
       (error: Error & { constraint?: string }) => error,
     );
-    // A trigger before a statement names no constraint.
+    // A trigger that runs before the statement names no constraint.
     const named =
       refusal?.constraint ?? (refusal?.message.endsWith('is append-only') && 'ledger_entries_append_only');
     expect(named).toBe(guard);
   });
 
   it.each(VIOLATIONS)(
-    'control: without $guard it would let through $what',
+    'control: without $guard it would accept $what',
     async ({ remove, given = [], when }) => {
       await db.query(remove);
       await run(given);
@@ -226,12 +226,12 @@ describe('the database itself', () => {
     },
   );
 
-  it('lets merchants use the same key, each for itself', async () => {
+  it('allows two merchants the same key', async () => {
     const other = { merchant_id: randomUUID() };
     await expect(run([payment(), payment(other), claim(), claim(other)])).resolves.toBeUndefined();
   });
 
-  it('refuses an unbalanced ledger transaction at COMMIT, also when nobody asks before', async () => {
+  it('refuses an unbalanced ledger transfer at COMMIT, even if nothing checks before', async () => {
     await db.query(posting());
     await expect(db.query('COMMIT')).rejects.toMatchObject({ constraint: 'ledger_entries_balanced' });
     expect((await db.query('SELECT FROM ledger_entries')).rowCount).toBe(0);
