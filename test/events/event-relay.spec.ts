@@ -10,7 +10,7 @@ import { LONG_LEASE_MS, MERCHANT, without, WritePath } from '../support/write-pa
 
 describe('the relay of events', () => {
   let db: WritePath;
-  /** So that no test meets another's rows. */
+  /** Keeps each test from meeting another's rows. */
   let sinkName: string;
   let turn = 0;
 
@@ -23,7 +23,7 @@ describe('the relay of events', () => {
   });
   afterAll(() => db.close());
 
-  it('gets one row a sink with each event, in the transaction of the event, and none for a replay', async () => {
+  it('has one row per sink for each event, written in the event’s transaction, and none for a replay', async () => {
     const claim = await db.reserve(LONG_LEASE_MS);
     const rows = () =>
       db.query(
@@ -39,7 +39,7 @@ describe('the relay of events', () => {
     expect(await rows()).toEqual(written);
   });
 
-  it('hands on what was written, whole, and forgets it', async () => {
+  it('hands on complete events as written, and forgets them', async () => {
     const sink = new RecordingSink(sinkName);
     const [payment] = await writeEvents(db, sinkName, 1, 1);
     await drain(relayTo(db, sink));
@@ -58,12 +58,12 @@ describe('the relay of events', () => {
   });
 
   it('several at once: none of 2 000 events is lost, and no payment’s come out of order', async () => {
-    // Delays at random, so that the relays overtake each other wherever they can.
+    // Random delays, so that the relays overtake each other wherever they can.
     const dawdle = () => sleep(Math.random() * 4);
     const sink = new RecordingSink(sinkName, dawdle);
     const payments = await writeEvents(db, sinkName, 100, 20);
     await Promise.all([1, 2, 3].map(() => drain(relayTo(db, sink))));
-    // One that found nothing may have stopped while the last events were in another's hands.
+    // A relay that found nothing may have stopped while another still held the last events.
     await drain(relayTo(db, sink));
     expect(sink.taken).toHaveLength(2_000);
     const inOrder = Array.from({ length: 20 }, (_, index) => index + 1);
@@ -88,7 +88,7 @@ describe('the relay of events', () => {
     expect(sink.offered.map(({ length }) => length)).toEqual([3]);
   });
 
-  it('killed between handing on and noting it: another hands the same ids on again, and then what follows', async () => {
+  it('killed before it notes what it handed on: another hands the same ids on again, and then what follows', async () => {
     const sink = new RecordingSink(sinkName);
     await writeEvents(db, sinkName, 5, 2);
     const doomed = new EventOutboxStore(db.transactions);
@@ -106,7 +106,7 @@ describe('the relay of events', () => {
     expect(await waiting(db, sinkName)).toBe(0);
   });
 
-  it('paused past its lease: it neither forgets nor postpones what another has taken over', async () => {
+  it('paused past its lease: it neither forgets nor postpones what another has leased since', async () => {
     await writeEvents(db, sinkName, 1, 1);
     const outbox = new EventOutboxStore(db.transactions);
     const [event] = await outbox.lease(sinkName, LATE, 0, 10);
@@ -124,7 +124,7 @@ describe('the relay of events', () => {
     expect(await waiting(db, sinkName)).toBe(0);
   });
 
-  it('control: without the fence, the late one forgets it', async () => {
+  it('control: without the fence, the late relay forgets it', async () => {
     await writeEvents(db, sinkName, 1, 1);
     const outbox = unguarded('event_outbox.forget', 'AND o.lease_id = $1', 'AND $1::uuid IS NOT NULL');
     const [event] = await outbox.lease(sinkName, LATE, 0, 10);
@@ -171,7 +171,7 @@ describe('the relay of events', () => {
     expect(sink.firstSequences()).toEqual(
       new Map(payments.filter((id) => id !== poisoned).map((id) => [id, [1, 2]] as const)),
     );
-    // It waits, longer from time to time.
+    // It waits, longer each time.
     const [{ now }] = (await db.query<{ now: string }>('SELECT clock_timestamp()::text AS now')) as [
       { now: string },
     ];
@@ -193,7 +193,7 @@ describe('the relay of events', () => {
     expect(await waiting(db, sinkName)).toBe(0);
   });
 
-  it('many that it cannot take hold up none of the others either', async () => {
+  it('many such events hold up none of the others either', async () => {
     const payments = await writeEvents(db, sinkName, 20, 1);
     const poisoned = new Set(payments.slice(0, 10));
     const sink = new RecordingSink(sinkName, (events) => {
@@ -204,7 +204,7 @@ describe('the relay of events', () => {
     expect(sink.taken).toHaveLength(10);
   });
 
-  it('a sink that is down is asked about a few events, and gets everything when it is back', async () => {
+  it('a sink that is down is offered only a few events, and gets everything once it is back', async () => {
     let down = true;
     const sink = new RecordingSink(sinkName, () => {
       if (down) throw new Error('down');
@@ -227,7 +227,7 @@ describe('the relay of events', () => {
 
   it('finds the heads of 100 000 waiting events at once, behind others that cannot go yet', async () => {
     for (let part = 0; part < 10; part += 1) {
-      // The first part's heads are in another relay's hands. Those behind the second are never read here.
+      // Another relay holds the heads of the first part. Events behind the second part's heads are never read here.
       await db.query(
         `WITH waiting AS (
            INSERT INTO event_outbox (sink, merchant_id, event_id, transaction_id, sequence, lease_until)
@@ -250,7 +250,7 @@ describe('the relay of events', () => {
       expect(await outbox.lease(sinkName, CURRENT, LONG_LEASE_MS, BATCH_SIZE)).toHaveLength(BATCH_SIZE);
       durationsMs.push(performance.now() - begin);
     }
-    // It is less than 100 ms; a join of all pairs would take minutes.
+    // It takes less than 100 ms; a join of all pairs would take minutes.
     expect(durationsMs.toSorted((a, b) => a - b)[2]).toBeLessThan(1_000);
     expect(await outbox.backlog([sinkName])).toEqual([
       { sink: sinkName, count: 100_000, oldestSeconds: expect.any(Number) },

@@ -18,7 +18,7 @@ describe('payment.pending', () => {
     });
     afterAll(() => db.close());
 
-    /** The claim as its first owner knows it, which another has taken over and still works on. */
+    /** A claim as its first owner knows it. Another owner has taken it over and still works on it. */
     async function lostClaim(): Promise<Claim> {
       const request = claimRequest();
       const lost = await db.reserve(NO_LEASE_MS, request);
@@ -26,7 +26,7 @@ describe('payment.pending', () => {
       return lost;
     }
 
-    it('is written once, however often the claim is postponed, and what follows counts on', async () => {
+    it('is written once, however often the claim is postponed, and later events count on from it', async () => {
       const claim = await db.reserve(LONG_LEASE_MS);
       for (let time = 0; time < 3; time += 1) await db.postpone(claim);
       expect(await db.eventsOf(claim)).toEqual([PENDING]);
@@ -54,7 +54,7 @@ describe('payment.pending', () => {
       expect(await db.eventsOf(claim)).toEqual([PENDING]);
     });
 
-    it('control: without the count, a second postponement fails for the number of the event', async () => {
+    it('control: without the count, a second postponement fails because the event’s number is taken', async () => {
       const claim = await db.reserve(LONG_LEASE_MS);
       await db.postpone(claim);
       const unguarded = without('payments.count_pending', 'AND p.event_sequence = 0');
@@ -63,7 +63,7 @@ describe('payment.pending', () => {
       });
     });
 
-    it('in a race with the settlement: either it comes first or it does not come at all', async () => {
+    it('in a race with the settlement, comes first or not at all', async () => {
       const claims = await Promise.all(Array.from({ length: 30 }, () => db.reserve(LONG_LEASE_MS)));
       await Promise.all(
         claims.map((claim, index) => {
@@ -79,9 +79,9 @@ describe('payment.pending', () => {
     });
   });
 
-  describe('of the service', () => {
+  describe('from the service', () => {
     let service: TestApp;
-    /** What the gateway answers when it is asked about a call; as usual unless it is set. */
+    /** What the gateway answers to an inquiry. Null means its usual answer. */
     let finding: 'unknown' | null = null;
 
     beforeAll(async () => {
@@ -99,7 +99,7 @@ describe('payment.pending', () => {
       return data.toReversed().map(({ sequence, type }) => `${sequence} ${type}`);
     }
 
-    it('tells of a charge whose outcome is unknown, as it was then, once, and no replay tells it again', async () => {
+    it('reports a charge whose outcome is unknown, as it was then, once, and no replay reports it again', async () => {
       const key = newKey();
       finding = 'unknown';
       const first = await service.post(SILENT, { key });
@@ -126,7 +126,7 @@ describe('payment.pending', () => {
       expect(await eventsOf(id)).toEqual([PENDING, '2 payment.failed']);
     });
 
-    it('does not tell of a capture: its payment is authorized, and stays so', async () => {
+    it('does not report a capture: its payment is authorized, and stays so', async () => {
       const baseUrl = await service.app.getUrl();
       const id = await newPayment({ baseUrl }, MANUAL);
       const gateway = service.app.get(Gateway);
@@ -140,7 +140,7 @@ describe('payment.pending', () => {
       expect(await eventsOf(id)).toEqual(['1 payment.authorized']);
     });
 
-    it('does not tell of a charge that was refused before any effect', async () => {
+    it('does not report a charge that was refused before any effect', async () => {
       const body = chargeBody({ payment_method: 'pm_gateway_unavailable' });
       expect((await service.post(body)).status).toBe(503);
       const { body: page } = await service.get('/v1/events?type=payment.pending');

@@ -23,7 +23,7 @@ describe('GET /v1/events', () => {
   let strangerKey: string;
   /** All of them, oldest first. */
   let made: WireEvent[];
-  /** Captured, then refunded in two parts, the second of which was the last that happened. */
+  /** Captured, then refunded in two parts. The second part is the last thing that happened. */
   let refunded: string;
 
   beforeAll(async () => {
@@ -31,7 +31,7 @@ describe('GET /v1/events', () => {
     ({ apiKey: strangerKey } = await service.addMerchant());
     baseUrl = await service.app.getUrl();
     const paymentOf = async (changes: Record<string, unknown>): Promise<string> => {
-      // Ids of one millisecond are in random order, which is no wrong order, but none to compare with.
+      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
       await sleep(2);
       const reply = await service.post(chargeBody({ amount: 1000, ...changes }));
       return (reply.body as { transaction_id: string }).transaction_id;
@@ -59,7 +59,7 @@ describe('GET /v1/events', () => {
     return reply.body as Page;
   }
 
-  it('tells everything that happened, in one shape', () => {
+  it('shows everything that happened, in one shape', () => {
     expect(made.map(({ type }) => type)).toEqual([
       ...Array.from({ length: 8 }, () => 'payment.completed'),
       'payment.failed',
@@ -81,7 +81,7 @@ describe('GET /v1/events', () => {
     });
   });
 
-  it("numbers a payment's events without a gap, and tells the resource as it was then", async () => {
+  it('numbers a payment’s events without a gap, and shows the resource as it was then', async () => {
     const { data } = await list({ transaction_id: refunded });
     expect(data.map(({ sequence, type, data: { status } }) => [sequence, type, status])).toEqual([
       [4, 'refund.completed', 'completed'],
@@ -95,7 +95,7 @@ describe('GET /v1/events', () => {
     expect(Object.keys(data[2]!.data)).toEqual(Object.keys(now));
   });
 
-  it('reads one, and answers 404 for what is not there or not ours', async () => {
+  it('reads one event, and answers 404 if it does not exist or belongs to another merchant', async () => {
     const [event] = made as [WireEvent];
     expect((await service.get(`/v1/events/${event.event_id}`)).body).toEqual(event);
     for (const [id, key] of [
@@ -110,7 +110,7 @@ describe('GET /v1/events', () => {
   });
 
   it.each([1, 4, 14, 15, 100])(
-    'walks by the cursor without a gap or a repeat, %d at a time',
+    'pages by the cursor without a gap or a repeat, %d at a time',
     async (limit) => {
       const seen: WireEvent[] = [];
       let cursor: string | null = null;
@@ -131,7 +131,7 @@ describe('GET /v1/events', () => {
     },
   );
 
-  it('filters by time, from the first moment on and before the last, alone and with others', async () => {
+  it('filters by time, including the first moment and excluding the last, alone and with other filters', async () => {
     const range = { created_gte: made[3]!.created_at, created_lt: made[9]!.created_at };
     expect((await list(range)).data).toEqual(made.slice(3, 9).toReversed());
     expect((await list({ ...range, type: 'payment.failed' })).data).toEqual([made[8]]);
@@ -156,7 +156,7 @@ describe('GET /v1/events', () => {
     expect(reply.body).toMatchObject({ code: 'validation_failed', errors: [{ field: name }] });
   });
 
-  it('gets nothing from a request that is sent again, whatever became of the first', async () => {
+  it('gets no event from a repeated request, whatever became of the first', async () => {
     const before = (await list({ limit: 100 })).data.length;
     for (const body of [
       chargeBody(),
