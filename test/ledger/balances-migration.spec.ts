@@ -11,7 +11,7 @@ describe('the migration for balances', () => {
   });
   afterAll(() => db.close());
 
-  it('counts what was booked before it once, and goes back and forth', async () => {
+  it('counts earlier bookings once, and can be reverted and run again', async () => {
     const migration = new Balances1764600000000();
     const runner = db.dataSource.createQueryRunner();
     const balances = new BalancesStore(db.dataSource);

@@ -41,7 +41,7 @@ describe('GET /v1/balances', () => {
     { account: 'merchant_payable', currency, balance: amount === 0 ? 0 : -amount },
   ];
 
-  it('is a state that existed, at every moment, while charges commit and snapshots are taken', async () => {
+  it('shows a state that existed, at every moment, while charges commit and snapshots are taken', async () => {
     const charges = 150;
     let started = 0;
     let answered = 0;
@@ -91,7 +91,7 @@ describe('GET /v1/balances', () => {
     await expectVerified(service.evidence);
   });
 
-  it('has what was captured less what was refunded, by currency, each merchant its own', async () => {
+  it('shows captures less refunds, per currency, and only the merchant’s own', async () => {
     const { apiKey: strangerKey } = await service.addMerchant();
     expect(await balances()).toEqual([]);
     const manual = await charge({ capture_method: 'manual', currency: 'USD' });
@@ -113,7 +113,7 @@ describe('GET /v1/balances', () => {
     await expectVerified(service.evidence);
   });
 
-  it('is exact where neither a double nor a bigint is', async () => {
+  it('is exact beyond the limits of a double and of a bigint', async () => {
     const large = 9_223_372_036_854_775_807n;
     for (let n = 0; n < 3; n += 1) await book(service.evidence, merchantId, large);
     await book(service.evidence, merchantId, 1);
@@ -127,12 +127,12 @@ describe('GET /v1/balances', () => {
     expect(await digits()).toEqual([expected, `-${expected}`]);
   });
 
-  it('keeps no charge waiting while a snapshot is being written', async () => {
+  it('never makes a charge wait while a snapshot is being written', async () => {
     await book(service.evidence, merchantId);
     const writing = service.app.get(DataSource).createQueryRunner();
     await writing.startTransaction();
     try {
-      // What a worker holds while it writes: the one row, and its snapshot.
+      // What a worker locks while it writes: the one row, and its snapshot.
       await writing.query('UPDATE ledger_closing SET closed_below = closed_below');
       await writing.query(
         `
@@ -148,7 +148,7 @@ describe('GET /v1/balances', () => {
     }
   });
 
-  it('a charge that the closed books of another server refuse is settled when they are open again', async () => {
+  it('a charge refused by another server’s closed books is settled once they are open again', async () => {
     await service.evidence.query('UPDATE ledger_closing SET closed_below = closed_below + 1000000');
     const charged = charge().then(({ status }) => status);
     expect(await Promise.race([charged, sleep(500, 'waits')])).toBe('waits');

@@ -31,7 +31,7 @@ describe('GET /v1/ledger/entries', () => {
     ({ apiKey: strangerKey } = await service.addMerchant());
     for (const currency of ['EUR', 'USD', 'EUR', 'JPY', 'EUR']) {
       payments.push((await service.post(chargeBody({ currency }))).body.transaction_id);
-      // Ids of one millisecond are in random order, which is no wrong order, but none to compare with.
+      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
       await sleep(2);
     }
     const baseUrl = await service.app.getUrl();
@@ -47,7 +47,7 @@ describe('GET /v1/ledger/entries', () => {
     return reply.body as Page;
   }
 
-  it('shows both sides of each capture and refund, newest first, each merchant its own', async () => {
+  it('shows both sides of each capture and refund, newest first, and only the merchant’s own', async () => {
     expect(all).toHaveLength(12);
     expect(all.slice(0, 2)).toEqual([
       {
@@ -74,7 +74,7 @@ describe('GET /v1/ledger/entries', () => {
   });
 
   it.each([1, 3, 11, 12, 100])(
-    'walks by the cursor without a gap or a repeat, %d at a time, also between the sides of a transaction',
+    'pages by the cursor without a gap or a repeat, %d at a time, even between the sides of a transfer',
     async (limit) => {
       const seen: Entry[] = [];
       let cursor: string | null = null;
@@ -119,7 +119,7 @@ describe('GET /v1/ledger/entries', () => {
     expect(page).toEqual({ data: all.filter(matches), next_cursor: null });
   });
 
-  it('finds by time also what was written long before', async () => {
+  it('finds old entries by time, too', async () => {
     const id = '018bcfe5-6800-7000-8000-000000000001';
     await service.evidence.query(`
       INSERT INTO ledger_entries

@@ -34,7 +34,7 @@ describe('a snapshot of the ledger', () => {
   afterEach(() => late.release());
   afterAll(() => db.close());
 
-  /** What the gateway owes, after a look at the other side. */
+  /** What the gateway owes us, after checking that the other side agrees. */
   async function receivable(currency = 'EUR'): Promise<number> {
     const read = (await balances.read(merchant)).filter((balance) => balance.currency === currency);
     const [first, second] = read.map(({ balanceMinor }) => balanceMinor);
@@ -75,7 +75,7 @@ describe('a snapshot of the ledger', () => {
     expect(await brokenSnapshots()).toEqual([]);
   });
 
-  it('nor one that had a number before it and writes its first entry after it', async () => {
+  it('does not miss a transaction that got its number before it and writes its first entry after it', async () => {
     await late.startTransaction();
     await late.query('SELECT pg_current_xact_id()');
     await book(db, merchant);
@@ -88,7 +88,7 @@ describe('a snapshot of the ledger', () => {
     expect(await brokenSnapshots()).toEqual([]);
   });
 
-  it('control: closed up to the newest transaction instead of the oldest that runs, it would miss it', async () => {
+  it('control: closed up to the newest transaction instead of the oldest that runs, it would miss one', async () => {
     await late.startTransaction();
     await book(late, merchant, 7);
     await book(db, merchant);
@@ -102,7 +102,7 @@ describe('a snapshot of the ledger', () => {
     expect(await brokenSnapshots()).toHaveLength(2);
   });
 
-  it('is the same whoever writes it: several workers at once count nothing twice', async () => {
+  it('is the same whichever worker writes it: several at once count nothing twice', async () => {
     const others = [worker, ...Array.from({ length: 3 }, () => snapshotWorker(db.transactions))];
     for (let round = 1; round <= 4; round += 1) {
       await Promise.all([book(db, merchant), book(db, merchant, 50, 'USD')]);
@@ -112,7 +112,7 @@ describe('a snapshot of the ledger', () => {
     expect(await brokenSnapshots()).toEqual([]);
   });
 
-  it('goes on step by step through a ledger that is larger than one step', async () => {
+  it('goes step by step through a ledger that is larger than one step', async () => {
     for (let n = 0; n < 12; n += 1) await book(db, merchant);
     await untilAllIsClosed();
     const closedBelow = await closing.close();
@@ -128,7 +128,7 @@ describe('a snapshot of the ledger', () => {
     expect(await receivable()).toBe(1_200);
   });
 
-  it('gets past one transaction that is larger than a step', async () => {
+  it('gets past a single transaction that is larger than a step', async () => {
     await late.startTransaction();
     for (let n = 0; n < 10; n += 1) await book(late, merchant);
     await late.commitTransaction();
@@ -142,7 +142,7 @@ describe('a snapshot of the ledger', () => {
     expect(entries).toBe('10');
   });
 
-  it('is not made for a few entries, and of old ones only the newest five stay', async () => {
+  it('is not made for a few entries, and only the newest five are kept', async () => {
     for (let n = 0; n < 3; n += 1) await book(db, merchant);
     await untilAllIsClosed();
     await worker.runOnce({ minEntries: 7, maxEntries: 1_000 });
@@ -160,7 +160,7 @@ describe('a snapshot of the ledger', () => {
     expect(await brokenSnapshots()).toEqual([]);
   });
 
-  it('finds every merchant that is due, page by page', async () => {
+  it('is made for every merchant that needs one, page by page', async () => {
     await db.query(`INSERT INTO merchants (merchant_id, name)
       SELECT ('00000000-0000-7000-9000-' || lpad(to_hex(n), 12, '0'))::uuid, 'Shop' FROM generate_series(1, 1003) n`);
     const last = '00000000-0000-7000-9000-0000000003eb';
@@ -179,7 +179,7 @@ describe('a snapshot of the ledger', () => {
     const closed = async (): Promise<{ xid_base: string; closed_below: string }> =>
       (await db.query<{ xid_base: string; closed_below: string }>('SELECT * FROM ledger_closing'))[0]!;
 
-    it('nobody chooses the place of an entry', async () => {
+    it('no writer can choose an entry’s place', async () => {
       await db.query(
         `INSERT INTO ledger_entries
            (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at, log_position)
@@ -193,11 +193,11 @@ describe('a snapshot of the ledger', () => {
       expect(BigInt(row!.first)).toBeGreaterThanOrEqual(BigInt((await closed()).closed_below));
     });
 
-    /** As after a dump is restored on a new server, whose transactions begin at small numbers again. */
+    /** As after a dump is restored on a new server, whose transaction numbers start low again. */
     const moveToAnotherServer = () =>
       db.query('UPDATE ledger_closing SET closed_below = closed_below + 1000000');
 
-    it('an entry below them is refused, and a worker opens them again above', async () => {
+    it('an entry below them is refused, and a worker reopens them above', async () => {
       await book(db, merchant);
       await untilAllIsClosed();
       await worker.runOnce(AT_ONCE);
@@ -219,7 +219,7 @@ describe('a snapshot of the ledger', () => {
       expect(await brokenSnapshots()).toEqual([]);
     });
 
-    it('a service opens them before its first request', async () => {
+    it('a service reopens them before its first request', async () => {
       await moveToAnotherServer();
       await worker.onApplicationBootstrap();
       await worker.beforeApplicationShutdown();
@@ -227,7 +227,7 @@ describe('a snapshot of the ledger', () => {
       expect(await receivable()).toBe(100);
     });
 
-    it('they are opened only when no writer is under way who has read the old base', async () => {
+    it('they are reopened only while no writer is active that has read the old base', async () => {
       await late.startTransaction();
       await book(late, merchant, 7);
       await moveToAnotherServer();
@@ -241,7 +241,7 @@ describe('a snapshot of the ledger', () => {
       expect(await brokenSnapshots()).toEqual([]);
     });
 
-    it('and nothing is written where they cannot be read', async () => {
+    it('nothing is written if they cannot be read', async () => {
       await late.startTransaction();
       await late.query('DELETE FROM ledger_closing');
       await expect(book(late, merchant)).rejects.toMatchObject({ code: '23502' });
