@@ -22,7 +22,7 @@ describe('money', () => {
     );
   });
 
-  it('is never rounded: what JSON cannot carry is an error', () => {
+  it('is never rounded: an amount that JSON cannot carry is an error', () => {
     const tooLarge = fc.bigInt({ min: LARGEST + 1n, max: LARGEST * LARGEST });
     fc.assert(
       fc.property(tooLarge, (minor) => {

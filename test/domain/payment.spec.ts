@@ -20,7 +20,7 @@ const TERMINAL: readonly PaymentStatus[] = ['failed', 'canceled'];
 const status = fc.constantFrom(...PAYMENT_STATUSES);
 const transition = fc.constantFrom(...TRANSITIONS);
 
-/** Every state that a payment passes through, impossible transitions left out as the service refuses them. */
+/** Every state that a payment passes through. Impossible transitions are skipped, as the service refuses them. */
 function walk(steps: readonly PaymentTransition[]): PaymentStatus[] {
   const states: PaymentStatus[] = ['pending'];
   for (const step of steps) states.push(nextStatus(states.at(-1)!, step) ?? states.at(-1)!);
@@ -28,7 +28,7 @@ function walk(steps: readonly PaymentTransition[]): PaymentStatus[] {
 }
 
 describe('the payment state machine', () => {
-  it('is the one of the design, and nothing more', () => {
+  it('is the one in the design, and nothing more', () => {
     expect(PAYMENT_TRANSITIONS).toEqual({
       pending: { approve: 'completed', authorize: 'authorized', decline: 'failed' },
       authorized: { capture: 'completed', cancel: 'canceled' },
@@ -38,7 +38,7 @@ describe('the payment state machine', () => {
     });
   });
 
-  it('is total: any transition of any state is one of its states, or refused', () => {
+  it('is total: any transition from any state leads to one of its states, or is refused', () => {
     fc.assert(
       fc.property(status, transition, (from, step) => {
         const to = nextStatus(from, step);
@@ -56,7 +56,7 @@ describe('the payment state machine', () => {
     );
   });
 
-  it('never returns to pending, and is settled once: what took the money never says that it did not', () => {
+  it('never returns to pending, and settles once: a payment that took the money never says that it did not', () => {
     fc.assert(
       fc.property(fc.array(transition, { maxLength: 20 }), (steps) => {
         const states = walk(steps);
