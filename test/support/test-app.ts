@@ -24,7 +24,8 @@ export class TestApp {
     private readonly cleanUp: () => Promise<void>,
   ) {}
 
-  static async start(env: Readonly<Record<string, string>> = {}): Promise<TestApp> {
+  /** @param create puts the service together; a test may add a room of its own */
+  static async start(env: Readonly<Record<string, string>> = {}, create = createApp): Promise<TestApp> {
     const database = await createTestDatabase();
     const folder = await createTemporaryFolder();
     const config = loadConfig({
@@ -34,7 +35,7 @@ export class TestApp {
       LOG_LEVEL: 'silent',
       ...env,
     });
-    const app = await createApp(config, database.url, createLogger(config));
+    const app = await create(config, database.url, createLogger(config));
     // A test sends many requests at once, so the app listens once rather than for each request.
     await app.listen(0, '127.0.0.1');
     return new TestApp(app, new Evidence(database.url, folder.path), async () => {
