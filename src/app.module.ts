@@ -41,7 +41,7 @@ import { RotateSecretOperation } from './webhooks/endpoints/rotate-secret.operat
 import { WebhooksModule } from './webhooks/webhooks.module.js';
 
 /** Every operation that runs under an idempotency key. */
-export const OPERATIONS: readonly Type<AnyOperation>[] = [
+const OPERATIONS: readonly Type<AnyOperation>[] = [
   ChargeOperation,
   CaptureOperation,
   CancelOperation,
@@ -52,7 +52,7 @@ export const OPERATIONS: readonly Type<AnyOperation>[] = [
 ];
 
 /** What settlements write, in this order: an event takes its number from the payment's row, so that row comes first. */
-export const SETTLEMENT_SINKS: readonly Type<AnySink>[] = [
+const SETTLEMENT_SINKS: readonly Type<AnySink>[] = [
   PaymentsStore,
   PendingPaymentsSink,
   RefundsStore,

@@ -41,7 +41,7 @@ const MERCHANT_COLUMN = 'merchant_id';
  *   values: [...NEW_NOTES.values(notes), lifetimeMs],
  * });
  */
-export class Batch<Item> {
+class Batch<Item> {
   /** The number of the first parameter after the batch. */
   readonly next: number;
   private readonly arrays: string;

@@ -37,7 +37,7 @@ export interface Reversal {
 }
 
 /** `resolve` and `wait` are for a payment that others are still working on. */
-export type UndoStep =
+type UndoStep =
   { step: 'end'; outcome: ReversalOutcome } | { step: 'resolve' | 'cancel' | 'refund' | 'wait' };
 
 /**

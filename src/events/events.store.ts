@@ -8,7 +8,7 @@ import { EventEntity } from './event.entity.js';
 import type { EventType, NewEvent } from './event.js';
 import { EventSinks } from './event-sink.js';
 
-export interface EventFilter {
+interface EventFilter {
   type?: EventType | undefined;
   transactionId?: string | undefined;
   createdGte?: Date | undefined;

@@ -49,7 +49,7 @@ export interface ClaimState extends Claim {
   expiresAt: Date | null;
 }
 
-export interface Completion {
+interface Completion {
   claim: Claim;
   answer: StoredAnswer;
 }

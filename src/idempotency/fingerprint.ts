@@ -5,7 +5,7 @@ import canonicalize from 'canonicalize';
 const VERSION = 'v1';
 
 /** What makes two requests the same: operation, path parameters and body. */
-export interface FingerprintInput {
+interface FingerprintInput {
   operation: string;
   /** Path parameters by name. */
   params?: Readonly<Record<string, string>> | undefined;

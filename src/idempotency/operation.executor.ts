@@ -34,7 +34,7 @@ const NOT_PROCESSED: Outcome = {
 };
 
 /** A claim that this process runs, and the start of its lease. */
-export interface Execution {
+interface Execution {
   claim: Claim;
   /** The latest time at which the lease can have begun, on this process's monotonic clock. */
   leasedAtMs: number;

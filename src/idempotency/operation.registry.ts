@@ -7,7 +7,10 @@ export class OperationRegistry {
   private readonly operations = new Map<string, AnyOperation>();
 
   register(operations: readonly AnyOperation[]): void {
-    for (const operation of operations) this.operations.set(operation.name, operation);
+    for (const operation of operations) {
+      if (this.operations.has(operation.name)) throw new Error(`two operations are named ${operation.name}`);
+      this.operations.set(operation.name, operation);
+    }
   }
 
   /** Undefined for an operation of a newer version. A process of that version will recover it. */

@@ -1,9 +1,4 @@
-import {
-  Inject,
-  Injectable,
-  type BeforeApplicationShutdown,
-  type OnApplicationBootstrap,
-} from '@nestjs/common';
+import { Inject, Injectable, type OnModuleDestroy, type OnApplicationBootstrap } from '@nestjs/common';
 import { CONFIG, type Config } from '../config/config.js';
 import { DueClaims } from './due-claims.js';
 import { MAX_RESUMED, OperationResumer } from './operation.resumer.js';
@@ -22,7 +17,7 @@ const LOOKS_A_LEASE = 6;
  * Any number of processes may run one: each skips the claims that another is taking.
  */
 @Injectable()
-export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
+export class RecoveryWorker implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly rounds: Worker;
   /** A wake must not wait for a round that waits for a slow gateway, so wakes have workers of their own. */
   private readonly extra: readonly Worker[];
@@ -56,7 +51,8 @@ export class RecoveryWorker implements OnApplicationBootstrap, BeforeApplication
     this.dueClaims.wake = () => this.wake();
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
+  /** Before the relay stops, which hands on what the last round settles. */
+  async onModuleDestroy(): Promise<void> {
     await Promise.all([this.rounds, ...this.extra].map((worker) => worker.stop()));
   }
 

@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Claim } from './claims.store.js';
 import type { AnySink, Settled, SinkAddress, Write } from './settlement.js';
@@ -6,11 +6,16 @@ import type { AnySink, Settled, SinkAddress, Write } from './settlement.js';
 /** The sinks of this service, in the order in which they write. `app.module.ts` lists them. */
 @Injectable()
 export class SettlementSinks {
+  private readonly logger = new Logger(SettlementSinks.name);
   private readonly sinks: AnySink[] = [];
 
   /** Later sinks may build on the rows of earlier ones: an event takes its number from its payment's row. */
   register(sinks: readonly AnySink[]): void {
-    this.sinks.push(...sinks);
+    for (const sink of sinks) {
+      if (this.sinks.some(({ address }) => address === sink.address))
+        throw new Error(`two sinks are registered for ${sink.address.name}`);
+      this.sinks.push(sink);
+    }
   }
 
   /** Issues one statement per sink that has something to write. */
@@ -23,18 +28,25 @@ export class SettlementSinks {
         else batch.push({ claim, change });
       }
     }
-    const issued = this.sinks.flatMap((sink) => {
+    // Before anything is issued: half a settlement must not reach the database.
+    for (const address of changes.keys())
+      if (!this.sinks.some((sink) => sink.address === address))
+        throw new Error(`no sink is registered for ${address.name}`);
+    return this.sinks.flatMap((sink) => {
       const batch = changes.get(sink.address);
-      changes.delete(sink.address);
       return batch === undefined ? [] : [sink.write(tx, batch)];
     });
-    const [lost] = changes.keys();
-    if (lost !== undefined) throw new Error(`no sink is registered for ${lost.name}`);
-    return issued;
   }
 
+  /** The transaction is committed, so a sink that throws now must not make it look failed. */
   committed(settled: readonly { writes: readonly Write[] }[]): void {
     const written = new Set(settled.flatMap(({ writes }) => writes.map(({ to }) => to)));
-    for (const sink of this.sinks) if (written.has(sink.address)) sink.committed?.();
+    for (const sink of this.sinks) {
+      try {
+        if (written.has(sink.address)) sink.committed?.();
+      } catch (error) {
+        this.logger.error(`${sink.address.name} failed after a commit`, error);
+      }
+    }
   }
 }

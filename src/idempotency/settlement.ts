@@ -8,11 +8,6 @@ export interface Settlement {
   answer: StoredAnswer;
   /** True if the answer repeats an outcome that was settled earlier. */
   replayed: boolean;
-  /**
-   * What the settlement changes, if several settlements may change it. Two refunds of one payment update one row, and
-   * one statement would apply only one of them. Settlements with the same subject never share a group.
-   */
-  subject?: string;
   writes: readonly Write[];
 }
 
@@ -20,14 +15,27 @@ export interface Settlement {
 export interface Write<Change = unknown> {
   readonly to: SinkAddress<Change>;
   readonly change: Change;
+  /** What the change is about, if several settlements may change it. */
+  readonly subject: string | null;
 }
 
 /** Where to send a kind of change. An operation needs only the address; `app.module.ts` lists the sink behind it. */
 export class SinkAddress<Change> {
-  constructor(readonly name: string) {}
+  private readonly subjectOf: ((change: never) => string) | undefined;
+
+  /**
+   * @param subjectOf what a change is about, where several settlements may change one row. One statement would apply only
+   * one of two such changes, so their settlements never share a group.
+   */
+  constructor(
+    readonly name: string,
+    subjectOf?: (change: Change) => string,
+  ) {
+    this.subjectOf = subjectOf;
+  }
 
   put(change: Change): Write<Change> {
-    return { to: this, change };
+    return { to: this, change, subject: this.subjectOf?.(change as never) ?? null };
   }
 }
 
@@ -55,3 +63,8 @@ export interface SettlementSink<Change> {
 /** Sinks of all kinds. The engine passes their changes on unread. */
 // oxlint-disable-next-line typescript/no-explicit-any -- the address ties each change to the sink that can read it
 export type AnySink = SettlementSink<any>;
+
+/** What a settlement must not share its group with: the first subject that a write names, or the claim itself. */
+export function settlementSubject({ claim, writes }: Settlement): string {
+  return writes.find(({ subject }) => subject !== null)?.subject ?? claim.claimId;
+}

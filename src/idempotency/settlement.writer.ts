@@ -8,7 +8,7 @@ import { ClaimsStore, type Claim } from './claims.store.js';
 import { OpenClaimsStore } from './open-claims.store.js';
 import type { AnyOperation } from './operation.js';
 import { compareKeys } from './scoped-key.js';
-import type { Settlement, Write } from './settlement.js';
+import { settlementSubject, type Settlement, type Write } from './settlement.js';
 import { SettlementSinks } from './settlement-sinks.js';
 
 /** Writes how claims end: many operations' outcomes in one transaction. */
@@ -27,7 +27,7 @@ export class SettlementWriter {
     this.group = new GroupCommit((settlements) => this.commit(settlements), {
       failsForAll: isDatabaseUnavailable,
       onGroup: (size) => metrics.groupCommitted('settle', size),
-      subjectOf: ({ claim, subject }) => subject ?? claim.claimId,
+      subjectOf: settlementSubject,
     });
   }
 

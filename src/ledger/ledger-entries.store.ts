@@ -21,7 +21,7 @@ export interface EntryPlace {
   posting: number;
 }
 
-export interface EntryFilter {
+interface EntryFilter {
   account?: LedgerAccount | undefined;
   currency?: string | undefined;
   transactionId?: string | undefined;

@@ -17,7 +17,7 @@ const ACCOUNT = { enum: LEDGER_ACCOUNTS, enumName: 'LedgerAccount', example: 'ga
 @ApiSchema({ description: 'Nothing.' })
 export class ListBalancesDto {}
 
-export class BalanceDto {
+class BalanceDto {
   @ApiProperty({
     ...ACCOUNT,
     description:
@@ -67,7 +67,7 @@ export class ListLedgerEntriesDto extends PeriodQueryDto {
 }
 
 /** An entry on the wire. */
-export class LedgerEntryDto {
+class LedgerEntryDto {
   @ApiProperty({ example: `${EXAMPLE_LEDGER_TRANSACTION_ID}.1`, description: 'Opaque, and never changes.' })
   ledger_entry_id!: string;
 

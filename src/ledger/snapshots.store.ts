@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 
 /** A merchant, and whether enough was booked since its last snapshot to be worth a new one. */
-export interface SnapshotCandidate {
+interface SnapshotCandidate {
   merchantId: string;
   due: boolean;
 }

@@ -17,8 +17,8 @@ import type { Settlement } from '../idempotency/settlement.js';
 import type { Clock } from '../time/clock.js';
 import type { AuthorizationEndCommand } from './commands.js';
 import type { PaymentAnswers } from './payment-answers.js';
-import { PAYMENTS, type PaymentsStore } from './payments.store.js';
-import { paymentEvent, transfer } from './settled-writes.js';
+import type { PaymentsStore } from './payments.store.js';
+import { announced, paymentEvent, transfer, unannounced } from './settled-writes.js';
 
 /** An authorized payment that this claim holds. */
 export interface AuthorizationEndWork {
@@ -112,7 +112,7 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     const approved = outcome.kind === 'approved';
     const payment = approved ? this.ended(work, updatedAt) : { ...work.payment, updatedAt };
     const { merchantId, transactionId, amountCaptured } = payment;
-    const change = PAYMENTS.put({
+    const change = {
       merchantId,
       transactionId,
       from: work.payment.status,
@@ -121,22 +121,19 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
       failure: null,
       gatewayReference: null,
       endsAuthorization: approved,
-      events: approved ? 1 : 0,
       updatedAt,
-    });
+    };
     if (!approved) {
       const answer = this.answers.problem({ ...outcome.failure, transactionId }, requestId);
-      return { claim, answer, replayed: false, subject: transactionId, writes: [change] };
+      return { claim, answer, replayed: false, writes: unannounced(change) };
     }
     return {
       claim,
       answer: this.answers.payment(200, payment),
       replayed: false,
-      subject: transactionId,
       writes: [
-        change,
+        ...announced(change, paymentEvent(this.eventType, payment, updatedAt)),
         ...(amountCaptured > 0n ? [transfer(payment, capturePostings(amountCaptured), updatedAt)] : []),
-        paymentEvent(this.eventType, payment, updatedAt),
       ],
     };
   }

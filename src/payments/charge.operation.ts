@@ -22,9 +22,9 @@ import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../time/clock.js';
 import type { ChargeCommand } from './commands.js';
 import { PaymentAnswers } from './payment-answers.js';
-import { PAYMENTS, PaymentsStore } from './payments.store.js';
+import { PaymentsStore } from './payments.store.js';
 import { PENDING_PAYMENTS } from './pending-payments.sink.js';
-import { paymentEvent, transfer } from './settled-writes.js';
+import { announced, paymentEvent, transfer } from './settled-writes.js';
 
 /** A pending payment and the gateway key of its charge, which is the id of the claim that first made it. */
 interface ChargeWork {
@@ -121,21 +121,21 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
       claim: { ...claim, resourceId: transactionId },
       answer: this.finalAnswer(payment, requestId),
       replayed: false,
-      subject: transactionId,
       writes: [
-        PAYMENTS.put({
-          merchantId,
-          transactionId,
-          from: pending.status,
-          to: status,
-          amountCaptured,
-          failure,
-          gatewayReference: outcome.kind === 'approved' ? outcome.reference : null,
-          events: 1,
-          updatedAt,
-        }),
+        ...announced(
+          {
+            merchantId,
+            transactionId,
+            from: pending.status,
+            to: status,
+            amountCaptured,
+            failure,
+            gatewayReference: outcome.kind === 'approved' ? outcome.reference : null,
+            updatedAt,
+          },
+          paymentEvent(eventType(status), payment, updatedAt),
+        ),
         ...(amountCaptured > 0n ? [transfer(payment, capturePostings(amountCaptured), updatedAt)] : []),
-        paymentEvent(eventType(status), payment, updatedAt),
       ],
     };
   }

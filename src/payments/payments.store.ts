@@ -18,7 +18,7 @@ export interface NewPayment extends ScopedKey {
 }
 
 /** The payment that belongs to a key. `inserted` is false when the key already had one. */
-export interface UpsertedPayment extends ScopedKey {
+interface UpsertedPayment extends ScopedKey {
   transactionId: string;
   inserted: boolean;
 }
@@ -43,31 +43,31 @@ export interface PaymentChange {
 }
 
 /** Where a settlement sends a payment's change. */
-export const PAYMENTS = new SinkAddress<PaymentChange>('payments');
+export const PAYMENTS = new SinkAddress<PaymentChange>('payments', (change) => change.transactionId);
 
 /** A capture or cancel that wants an authorized payment for itself. A null amount means all of it. */
-export interface Hold extends ScopedKey {
+interface Hold extends ScopedKey {
   transactionId: string;
   amount: bigint | null;
 }
 
 /** A refund that wants part of what was captured. A null amount means all that is left. */
-export type RefundReservation = Hold;
+type RefundReservation = Hold;
 
 /** The key that ended an authorization, and its request's fingerprint. */
-export interface AuthorizationEnd {
+interface AuthorizationEnd {
   idempotencyKey: string;
   fingerprint: string;
 }
 
 /** The payment made under a key. It is kept for ever, and answers once the claim has been reaped. */
-export interface PaymentOrigin {
+interface PaymentOrigin {
   claimId: string;
   fingerprint: string;
   payment: Payment;
 }
 
-export interface PaymentFilter {
+interface PaymentFilter {
   status?: PaymentStatus | undefined;
   currency?: string | undefined;
   userId?: string | undefined;

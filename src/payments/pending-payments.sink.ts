@@ -4,7 +4,7 @@ import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/s
 import { PaymentsStore } from './payments.store.js';
 
 /** A payment whose charge was left open, so an event announces it. */
-export interface PendingPayment {
+interface PendingPayment {
   transactionId: string;
 }
 

@@ -22,9 +22,9 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import { Clock } from '../time/clock.js';
 import type { RefundCommand } from './commands.js';
 import { PaymentAnswers } from './payment-answers.js';
-import { PAYMENTS, PaymentsStore } from './payments.store.js';
+import { PaymentsStore } from './payments.store.js';
 import { type NewRefund, type RefundOrigin, REFUNDS, RefundsStore } from './refunds.store.js';
-import { refundEvent, transfer } from './settled-writes.js';
+import { announced, refundEvent, transfer } from './settled-writes.js';
 
 /** A pending refund whose amount is reserved, and the gateway key of its call. */
 interface RefundWork {
@@ -142,20 +142,21 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
       claim: { ...claim, resourceId: refundId },
       answer: this.finalAnswer(refund, requestId),
       replayed: false,
-      subject: transactionId,
       writes: [
-        PAYMENTS.put({
-          merchantId,
-          transactionId,
-          from: status,
-          to: status,
-          amountCaptured: null,
-          refundGivenBack: approved ? 0n : amount,
-          failure: null,
-          gatewayReference: null,
-          events: 1,
-          updatedAt,
-        }),
+        ...announced(
+          {
+            merchantId,
+            transactionId,
+            from: status,
+            to: status,
+            amountCaptured: null,
+            refundGivenBack: approved ? 0n : amount,
+            failure: null,
+            gatewayReference: null,
+            updatedAt,
+          },
+          refundEvent(approved ? 'refund.completed' : 'refund.failed', refund, updatedAt),
+        ),
         REFUNDS.put({
           refundId,
           to: refund.status,
@@ -164,7 +165,6 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
           updatedAt,
         }),
         ...(approved ? [transfer(refund, refundPostings(amount), updatedAt)] : []),
-        refundEvent(approved ? 'refund.completed' : 'refund.failed', refund, updatedAt),
       ],
     };
   }

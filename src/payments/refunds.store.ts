@@ -17,7 +17,7 @@ export interface NewRefund extends ScopedKey {
   receivedAt: Date;
 }
 
-export interface RefundChange {
+interface RefundChange {
   refundId: string;
   to: RefundStatus;
   failure: PaymentFailure | null;
@@ -36,7 +36,7 @@ export interface RefundOrigin {
 }
 
 /** The state of a payment's refunds as a whole. */
-export interface RefundsStanding {
+interface RefundsStanding {
   givenBack: bigint;
   pendingKeys: string[];
 }

@@ -20,7 +20,7 @@ export class CreateReversalDto {
   idempotency_key!: string;
 }
 
-export class ReversalFailureDto {
+class ReversalFailureDto {
   @ApiProperty({ example: 'refund_declined' })
   code!: string;
 

@@ -8,12 +8,12 @@ import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
 import { ReversalEntity } from './reversal.entity.js';
 
-export interface NewReversal extends ScopedKey {
+interface NewReversal extends ScopedKey {
   reversedKey: string;
   receivedAt: Date;
 }
 
-export interface ReversalChange {
+interface ReversalChange {
   reversalId: string;
   to: ReversalStatus;
   outcome: ReversalOutcome | null;
@@ -26,7 +26,7 @@ export interface ReversalChange {
 export const REVERSALS = new SinkAddress<ReversalChange>('reversals');
 
 /** The reversal made under a key, with the fingerprint of the request that made it. */
-export interface ReversalOrigin {
+interface ReversalOrigin {
   fingerprint: string;
   reversal: Reversal;
 }

@@ -6,7 +6,18 @@ import type { Write } from '../idempotency/settlement.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { LEDGER } from '../ledger/ledger.store.js';
 import { paymentToWire } from './payment.dto.js';
+import { PAYMENTS, type PaymentChange } from './payments.store.js';
 import { refundToWire } from './refund.dto.js';
+
+/** What became of a payment, and the event that reports it. The payment counts the event, so the two go together. */
+export function announced(change: Omit<PaymentChange, 'events'>, report: Write): Write[] {
+  return [PAYMENTS.put({ ...change, events: 1 }), report];
+}
+
+/** What became of a payment where no event reports it. */
+export function unannounced(change: Omit<PaymentChange, 'events'>): Write[] {
+  return [PAYMENTS.put({ ...change, events: 0 })];
+}
 
 /** The event that reports a payment's new state. */
 export function paymentEvent(type: EventType, payment: Payment, createdAt: Date): Write {

@@ -30,7 +30,7 @@ describe('the recovery worker', () => {
     worker.onApplicationBootstrap();
   });
   afterEach(async () => {
-    const stopped = worker.beforeApplicationShutdown();
+    const stopped = worker.onModuleDestroy();
     for (const run of runs) run.resolve(0);
     await stopped;
     if (jest.getTimerCount() > 0) throw new Error('a timer is left');
@@ -95,7 +95,7 @@ describe('the recovery worker', () => {
   it('waits for every run at a shutdown, takes nothing more after it, and cannot be woken', async () => {
     await wake(2);
     let stopped = false;
-    const stopping = worker.beforeApplicationShutdown().then(() => (stopped = true));
+    const stopping = worker.onModuleDestroy().then(() => (stopped = true));
     await end(0, MAX_RESUMED);
     expect(stopped).toBe(false);
     await end(1, MAX_RESUMED);

@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-export const KEY_STATES = ['in_progress', 'completed', 'released', 'expired', 'reversed'] as const;
+const KEY_STATES = ['in_progress', 'completed', 'released', 'expired', 'reversed'] as const;
 
 /** The state of a key, on the wire. */
 export class IdempotencyKeyDto {

@@ -4,7 +4,7 @@ import type { StringValue } from 'ms';
  * What happens to a request without a key. `required`: it gets a 400. `derived`: we derive a key from the request.
  * `configured`: one of these two, as `IDEMPOTENCY_MISSING_KEY` says. `off`: keys are ignored.
  */
-export type KeyPolicy = 'required' | 'derived' | 'configured' | 'off';
+type KeyPolicy = 'required' | 'derived' | 'configured' | 'off';
 
 export interface IdempotencyOptions {
   /** The name of the operation that the runner runs. */

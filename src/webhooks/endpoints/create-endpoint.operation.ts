@@ -17,7 +17,7 @@ import { MAX_ENDPOINTS, WebhookEndpointsStore } from './webhook-endpoints.store.
 import { newSecret } from './webhook-secret.js';
 import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 
-export interface CreateEndpointCommand {
+interface CreateEndpointCommand {
   url: string;
   eventTypes: EventType[] | null;
   description: string | null;

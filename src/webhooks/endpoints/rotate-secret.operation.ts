@@ -16,7 +16,7 @@ import { endpointWithSecretToWire } from './webhook-endpoint.dto.js';
 /** A day: a merchant may have to bring the new secret to many machines. */
 const OVERLAP_MS = 24 * 3_600_000;
 
-export interface RotateSecretCommand {
+interface RotateSecretCommand {
   webhookEndpointId: string;
 }
 

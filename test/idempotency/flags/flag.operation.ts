@@ -14,8 +14,8 @@ import {
 } from '../../../src/idempotency/operation.js';
 import type { Settlement } from '../../../src/idempotency/settlement.js';
 import { Answers } from '../../../src/idempotency/wire/answers.js';
-import { PAYMENTS, PaymentsStore } from '../../../src/payments/payments.store.js';
-import { paymentEvent } from '../../../src/payments/settled-writes.js';
+import { PaymentsStore } from '../../../src/payments/payments.store.js';
+import { announced, paymentEvent } from '../../../src/payments/settled-writes.js';
 import { Clock } from '../../../src/time/clock.js';
 import { FlagProvider } from './flag-provider.js';
 import { FLAGS, FlagsStore, type Flag, type FlagChange } from './flags.store.js';
@@ -97,21 +97,21 @@ export class FlagOperation implements GatewayOperation<FlagCommand, FlagWork> {
       claim,
       answer: this.finalAnswer({ ...flag, status: 'flagged' }, requestId),
       replayed: false,
-      subject: transactionId,
       writes: [
         // The payment stays as it is and counts one event more.
-        PAYMENTS.put({
-          merchantId,
-          transactionId,
-          from: status,
-          to: status,
-          amountCaptured: null,
-          failure,
-          gatewayReference: null,
-          events: 1,
-          updatedAt,
-        }),
-        paymentEvent(PAYMENT_FLAGGED, { ...payment, updatedAt }, updatedAt),
+        ...announced(
+          {
+            merchantId,
+            transactionId,
+            from: status,
+            to: status,
+            amountCaptured: null,
+            failure,
+            gatewayReference: null,
+            updatedAt,
+          },
+          paymentEvent(PAYMENT_FLAGGED, { ...payment, updatedAt }, updatedAt),
+        ),
         FLAGS.put({ to: 'flagged', reference: outcome.reference, failure: null }),
       ],
     };
