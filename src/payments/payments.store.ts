@@ -101,7 +101,7 @@ const SETTLED_PAYMENTS = batchOf<Settled<PaymentChange>>({
   failure_code: ['text', ({ change }) => change.failure?.code ?? null],
   failure_message: ['text', ({ change }) => change.failure?.message ?? null],
   gateway_reference: ['text', ({ change }) => change.gatewayReference],
-  closes: ['boolean', ({ change }) => change.endsAuthorization ?? false],
+  ends_authorization: ['boolean', ({ change }) => change.endsAuthorization ?? false],
   events: ['int', ({ change }) => change.events],
   updated_at: ['timestamptz', ({ change }) => change.updatedAt],
 });
@@ -166,8 +166,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           amount_refunded = p.amount_refunded - s.refund_given_back, failure_code = s.failure_code,
           failure_message = s.failure_message, gateway_reference = coalesce(s.gateway_reference, p.gateway_reference),
           held_by = NULL, held_amount = NULL,
-          closed_by_key = CASE WHEN s.closes THEN s.idempotency_key ELSE p.closed_by_key END,
-          closed_by_fingerprint = CASE WHEN s.closes THEN s.fingerprint ELSE p.closed_by_fingerprint END,
+          closed_by_key = CASE WHEN s.ends_authorization THEN s.idempotency_key ELSE p.closed_by_key END,
+          closed_by_fingerprint = CASE WHEN s.ends_authorization THEN s.fingerprint ELSE p.closed_by_fingerprint END,
           event_sequence = p.event_sequence + s.events, updated_at = s.updated_at
         FROM settled s
         WHERE p.merchant_id = s.merchant_id AND p.transaction_id = s.transaction_id AND p.status = s.from_status`,
