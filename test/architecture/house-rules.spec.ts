@@ -8,6 +8,8 @@ const FOLDERS = ['src', 'migrations', 'test', 'bench', 'chaos'];
 const FILLED_LATER = /\.(dto|entity)\.ts$/;
 const DEFINITE_ASSIGNMENT = /^\s*(?:(?:public|protected|private|static|readonly|override)\s+)*#?\w+!\s*:/m;
 
+const EXPORT = /^export (?:declare |abstract |async )*(?:class|interface|type|const|function|enum) (\w+)/gm;
+
 describe('the rules that neither compiler nor lint can hold', () => {
   it('only DTOs and entities have properties that no constructor sets', () => {
     const others = sources().filter((file) => !FILLED_LATER.test(file));
@@ -22,12 +24,37 @@ describe('the rules that neither compiler nor lint can hold', () => {
     expect('if (first !== second) return first!;').not.toMatch(DEFINITE_ASSIGNMENT);
   });
 
+  it('nothing in src is exported that no other file names', () => {
+    const files = sources().map((file) => ({ file, text: read(file) }));
+    expect(unusedExports(files)).toEqual([]);
+  });
+
+  it('control: an export that only its own file names is found', () => {
+    const files = [
+      { file: 'src/a.ts', text: 'export const used = 1;\nexport function unused() {}\nunused();' },
+      { file: 'src/b.ts', text: "import { used } from './a.js';" },
+    ];
+    expect(unusedExports(files)).toEqual(['src/a.ts: unused']);
+  });
+
   it('.nvmrc names the Node that the package `node` pins, and the tests run on it', () => {
     const { version } = JSON.parse(read('node_modules/node/package.json')) as { version: string };
     expect(read('.nvmrc').trim()).toBe(version);
     expect(process.versions.node).toBe(version);
   });
 });
+
+function unusedExports(files: readonly { file: string; text: string }[]): string[] {
+  const words = files.map(({ file, text }) => ({ file, words: new Set(text.match(/\w+/g)) }));
+  return files
+    .filter(({ file }) => file.startsWith('src/'))
+    .flatMap(({ file, text }) =>
+      [...text.matchAll(EXPORT)]
+        .map(([, name = '']) => name)
+        .filter((name) => !words.some((other) => other.file !== file && other.words.has(name)))
+        .map((name) => `${file}: ${name}`),
+    );
+}
 
 function sources(): string[] {
   return FOLDERS.flatMap((folder) =>
