@@ -4,7 +4,7 @@ import type { Evidence } from './evidence.js';
 export interface Check {
   name: string;
   /** What holds, as a sentence. */
-  claim: string;
+  holds: string;
   find: (evidence: Evidence) => object[];
 }
 

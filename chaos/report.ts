@@ -94,7 +94,7 @@ export function tooLittle({ evidence, injuries }: Course): string[] {
 /** The first rows of each kind of discrepancy. */
 export function describeDiscrepancies(discrepancies: readonly Discrepancy[]): string[] {
   return [...Map.groupBy(discrepancies, ({ name }) => name)].flatMap(([name, found]) => [
-    `BROKEN  ${name}: ${found[0]?.claim}`,
+    `BROKEN  ${name}: ${found[0]?.holds}`,
     ...found.slice(0, SHOWN_ROWS).map(({ row }) => `  ${JSON.stringify(row).slice(0, MAX_ROW_CHARACTERS)}`),
     ...(found.length > SHOWN_ROWS ? [`  … and ${found.length - SHOWN_ROWS} more`] : []),
   ]);

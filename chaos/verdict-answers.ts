@@ -5,7 +5,7 @@ import { heardOf, isFinal, isStored, nameOf, type Entry, type Heard } from './jo
 export const ANSWER_CHECKS: readonly Check[] = [
   {
     name: 'answers.same',
-    claim: 'every retry under a key gets the first answer: status, bytes, type and location',
+    holds: 'every retry under a key gets the first answer: status, bytes, type and location',
     find: ({ journal }) =>
       groups(journal.entries, (entries) => {
         const answers = entries.flatMap(heardOf).filter(isStored);
@@ -17,7 +17,7 @@ export const ANSWER_CHECKS: readonly Check[] = [
   },
   {
     name: 'answers.first',
-    claim: 'at most one answer under a key is the first, and all others say that they are replays',
+    holds: 'at most one answer under a key is the first, and all others say that they are replays',
     find: ({ journal }) =>
       groups(journal.entries, (entries) => {
         const firsts = entries
@@ -28,7 +28,7 @@ export const ANSWER_CHECKS: readonly Check[] = [
   },
   {
     name: 'answers.one_request',
-    claim: 'a key serves one request, and refuses every other body with 422',
+    holds: 'a key serves one request, and refuses every other body with 422',
     find: ({ journal }) =>
       groups(journal.entries, (entries) => {
         const served = entries.filter((entry) => heardOf(entry).some(isStored));
@@ -38,12 +38,12 @@ export const ANSWER_CHECKS: readonly Check[] = [
   },
   {
     name: 'answers.kept',
-    claim: 'asked once more at the end, both services replay each final answer',
+    holds: 'asked once more at the end, both services replay each final answer',
     find: ({ journal }) => journal.entries.flatMap(notKept),
   },
   {
     name: 'answers.final',
-    claim: 'what was refused because its key was reversed stays refused',
+    holds: 'what was refused because its key was reversed stays refused',
     find: ({ journal }) =>
       journal.entries.flatMap((entry) => {
         const answers = heardOf(entry);
@@ -59,7 +59,7 @@ export const ANSWER_CHECKS: readonly Check[] = [
   },
   {
     name: 'answers.one_payment',
-    claim:
+    holds:
       'all answers under a key are about one payment, refund or reversal, and no other key has answers about it',
     find: ({ journal }) => [...severalUnderAKey(journal.entries), ...severalKeysOf(journal.entries)],
   },

@@ -5,7 +5,7 @@ import type { EffectRow, Evidence, PaymentRow } from './evidence.js';
 export const BOOK_CHECKS: readonly Check[] = [
   {
     name: 'books.open',
-    claim: 'nothing is in progress any more',
+    holds: 'nothing is in progress any more',
     find: ({ keys, payments, refunds, reversals }) => [
       ...keys.filter(({ status }) => status === 'in_progress'),
       ...payments.filter(({ status, held_by }) => status === 'pending' || held_by !== null),
@@ -15,13 +15,13 @@ export const BOOK_CHECKS: readonly Check[] = [
   },
   {
     name: 'books.effects',
-    claim:
+    holds:
       'each effect at the gateway belongs to exactly one settled charge, capture, cancel or refund, and each of these has exactly one effect',
     find: unmatchedEffects,
   },
   {
     name: 'books.keys',
-    claim: 'each key stands for one payment, one end of an authorization, one refund or one reversal',
+    holds: 'each key stands for one payment, one end of an authorization, one refund or one reversal',
     find: ({ payments, refunds, reversals }) => {
       const uses = [
         ...payments.map((row) => ({ key: row.idempotency_key, made: `payment ${row.transaction_id}` })),
@@ -38,12 +38,12 @@ export const BOOK_CHECKS: readonly Check[] = [
   },
   {
     name: 'books.asked_for',
-    claim: 'a client asked for each payment and refund, under its key and for that amount',
+    holds: 'a client asked for each payment and refund, under its key and for that amount',
     find: notAskedFor,
   },
   {
     name: 'books.limits',
-    claim: 'no more is refunded than captured, and no more captured than authorized',
+    holds: 'no more is refunded than captured, and no more captured than authorized',
     find: ({ payments, refunds }) => {
       const standing = refunds.filter(({ status }) => status !== 'failed');
       const refundsOf = Map.groupBy(standing, (row) => row.transaction_id);
@@ -57,18 +57,18 @@ export const BOOK_CHECKS: readonly Check[] = [
   },
   {
     name: 'verify',
-    claim: '`npm run cli -- verify` finds nothing',
+    holds: '`npm run cli -- verify` finds nothing',
     find: ({ verified }) =>
       verified.flatMap(({ name, broken }) => broken.map((row) => Object.assign({ check: name }, row))),
   },
   {
     name: 'reconcile',
-    claim: '`npm run cli -- reconcile` finds nothing, and nothing open',
+    holds: '`npm run cli -- reconcile` finds nothing, and nothing open',
     find: ({ reconciled }) => reconciled,
   },
   {
     name: 'processes',
-    claim: 'no process ends by itself',
+    holds: 'no process ends by itself',
     find: ({ failures }) => failures.map((failure) => ({ failure })),
   },
 ];

@@ -5,7 +5,7 @@ import type { Evidence } from './evidence.js';
 export const EVENT_CHECKS: readonly Check[] = [
   {
     name: 'events.sequence',
-    claim: "each payment's events are numbered from 1 without a gap, and its counter agrees",
+    holds: "each payment's events are numbered from 1 without a gap, and its counter agrees",
     find: ({ payments, events }) => {
       const told = Map.groupBy(events, (row) => row.transaction_id);
       const ids = new Set([...payments.map((row) => row.transaction_id), ...told.keys()]);
@@ -22,7 +22,7 @@ export const EVENT_CHECKS: readonly Check[] = [
   },
   {
     name: 'events.settled',
-    claim: 'each settled operation has exactly one event, and each such event a settled operation',
+    holds: 'each settled operation has exactly one event, and each such event a settled operation',
     find: unmatchedEvents,
   },
 ];

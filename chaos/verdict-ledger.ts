@@ -5,7 +5,7 @@ import type { Evidence, LedgerRow } from './evidence.js';
 export const LEDGER_CHECKS: readonly Check[] = [
   {
     name: 'ledger.balanced',
-    claim: 'each ledger transfer sums to zero',
+    holds: 'each ledger transfer sums to zero',
     find: ({ ledger }) =>
       [...Map.groupBy(ledger, (row) => `${row.ledger_transaction_id} ${row.currency}`).values()].filter(
         (entries) => sum(entries) !== 0,
@@ -13,12 +13,12 @@ export const LEDGER_CHECKS: readonly Check[] = [
   },
   {
     name: 'ledger.amounts',
-    claim: 'the ledger books for each payment what was captured minus what was refunded',
+    holds: 'the ledger books for each payment what was captured minus what was refunded',
     find: ledgerDifferences,
   },
   {
     name: 'ledger.balances',
-    claim: 'both services return the balances that follow from the payments',
+    holds: 'both services return the balances that follow from the payments',
     find: wrongBalances,
   },
 ];

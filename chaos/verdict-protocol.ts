@@ -16,7 +16,7 @@ const BEFORE_ROUTES = [408];
 export const PROTOCOL_CHECKS: readonly Check[] = [
   {
     name: 'protocol.no_fault',
-    claim: 'the service never answers 500',
+    holds: 'the service never answers 500',
     find: ({ journal }) =>
       journal.entries.flatMap((entry) =>
         heardOf(entry)
@@ -26,7 +26,7 @@ export const PROTOCOL_CHECKS: readonly Check[] = [
   },
   {
     name: 'protocol.documented',
-    claim:
+    holds:
       'each answer has a status that its route documents, and each refusal is a problem document that agrees with it',
     find: ({ journal, documented }) => [
       ...journal.entries.flatMap((entry) =>
@@ -46,7 +46,7 @@ export const PROTOCOL_CHECKS: readonly Check[] = [
   },
   {
     name: 'protocol.keyed',
-    claim: 'each answer that was given after the key was read says whether it is a replay',
+    holds: 'each answer that was given after the key was read says whether it is a replay',
     find: ({ journal }) =>
       journal.entries.flatMap((entry) =>
         heardOf(entry)

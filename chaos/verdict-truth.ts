@@ -6,13 +6,13 @@ import { acknowledged, heardOf, nameOf, type Entry, type Heard } from './journal
 export const TRUTH_CHECKS: readonly Check[] = [
   {
     name: 'truth.charges',
-    claim:
+    holds:
       'a charge that succeeded is still there, with its amount; one that was declined or refused took nothing',
     find: (evidence) => untrue(evidence, 'charge', chargeContradiction),
   },
   {
     name: 'truth.ends',
-    claim: 'a capture or cancel that succeeded was done by its key; one that was refused was not',
+    holds: 'a capture or cancel that succeeded was done by its key; one that was refused was not',
     find: (evidence) => [
       ...untrue(evidence, 'capture', endContradiction),
       ...untrue(evidence, 'cancel', endContradiction),
@@ -20,22 +20,22 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.refunds',
-    claim: 'a refund that succeeded is there, with its amount; one that was refused is not',
+    holds: 'a refund that succeeded is there, with its amount; one that was refused is not',
     find: (evidence) => untrue(evidence, 'refund', refundContradiction),
   },
   {
     name: 'truth.reversals',
-    claim: 'each reversal is what its answer said',
+    holds: 'each reversal is what its answer said',
     find: (evidence) => untrue(evidence, 'reversal', reversalContradiction),
   },
   {
     name: 'truth.reversed',
-    claim: 'a reversed payment has no net effect, and a prevented one does not exist',
+    holds: 'a reversed payment has no net effect, and a prevented one does not exist',
     find: reversedWithEffect,
   },
   {
     name: 'truth.refused_keys',
-    claim: 'a key is refused as reversed only if a reversal closed it, and then it has no payment',
+    holds: 'a key is refused as reversed only if a reversal sealed it, and then it has no payment',
     find: ({ journal, payments, keys }) => {
       const closed = new Set(
         keys.filter(({ status }) => status === 'reversed').map((row) => row.idempotency_key),
@@ -49,12 +49,12 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.no_effect',
-    claim: 'if every try was answered with “effect: none”, there was no effect',
+    holds: 'if every try was answered with “effect: none”, there was no effect',
     find: givenUpWithEffect,
   },
   {
     name: 'truth.told',
-    claim: 'each payment and refund that an answer mentions is there',
+    holds: 'each payment and refund that an answer mentions is there',
     find: ({ journal, payments, refunds }) => {
       const ids = new Set([
         ...payments.map((row) => row.transaction_id),
@@ -71,7 +71,7 @@ export const TRUTH_CHECKS: readonly Check[] = [
   },
   {
     name: 'truth.readings',
-    claim: 'each payment that a client read could become what it is now',
+    holds: 'each payment that a client read could become what it is now',
     find: ({ journal, payments }) => {
       const rows = new Map(payments.map((row) => [row.transaction_id, row]));
       return journal.readings.flatMap(({ transactionId, heard }) => {

@@ -9,7 +9,7 @@ import { TRUTH_CHECKS } from './verdict-truth.js';
 
 export interface Discrepancy {
   name: string;
-  claim: string;
+  holds: string;
   row: object;
 }
 
@@ -24,5 +24,5 @@ export const CHECKS: readonly Check[] = [
 
 /** All contradictions. One is enough to fail. */
 export function judge(evidence: Evidence): Discrepancy[] {
-  return CHECKS.flatMap(({ name, claim, find }) => find(evidence).map((row) => ({ name, claim, row })));
+  return CHECKS.flatMap(({ name, holds, find }) => find(evidence).map((row) => ({ name, holds, row })));
 }

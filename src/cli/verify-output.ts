@@ -8,9 +8,9 @@ export function isVerified(results: readonly CheckResult[]): boolean {
 export function verificationToWire(results: readonly CheckResult[]) {
   return {
     ok: isVerified(results),
-    checks: results.map(({ name, claim, broken, more }) => ({
+    checks: results.map(({ name, holds, broken, more }) => ({
       name,
-      claim,
+      claim: holds,
       ok: broken.length === 0,
       broken,
       more,
@@ -30,12 +30,12 @@ export function describeVerification(results: readonly CheckResult[]): string[] 
   ];
 }
 
-function describeCheck({ name, claim, broken, more }: CheckResult): string[] {
-  if (broken.length === 0) return [`ok      ${name}: ${claim}`];
+function describeCheck({ name, holds, broken, more }: CheckResult): string[] {
+  if (broken.length === 0) return [`ok      ${name}: ${holds}`];
   const rows = broken.map((row) =>
     Object.fromEntries(Object.entries(row).map(([column, value]) => [column, cell(value)])),
   );
-  return [`BROKEN  ${name}: ${claim}`, formatTable(rows, ''), ...(more ? ['… and more'] : [])];
+  return [`BROKEN  ${name}: ${holds}`, formatTable(rows, ''), ...(more ? ['… and more'] : [])];
 }
 
 /** A key is text from a client, so we remove control characters, which a terminal would obey. */

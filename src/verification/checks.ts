@@ -2,7 +2,7 @@
 export interface Check {
   name: string;
   /** What holds, as a sentence. */
-  claim: string;
+  holds: string;
   sql: string;
 }
 
@@ -13,7 +13,7 @@ export interface Check {
 export const CHECKS: readonly Check[] = [
   {
     name: 'ledger.balanced',
-    claim: 'each ledger transaction sums to zero in each currency',
+    holds: 'each transfer sums to zero in each currency',
     sql: `
       SELECT merchant_id, ledger_transaction_id, currency, sum(amount) AS sum
       FROM ledger_entries
@@ -22,7 +22,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'ledger.payments',
-    claim: 'what is booked for each payment is what was captured and what was refunded of it',
+    holds: 'what is booked for each payment is what was captured and what was refunded of it',
     sql: `
       WITH booked AS (
         SELECT merchant_id, transaction_id, currency,
@@ -47,7 +47,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'ledger.balances',
-    claim: 'each balance, as it is answered, is what was captured less what was refunded in all',
+    holds: 'each balance, as it is answered, is what was captured less what was refunded in all',
     sql: `
       WITH last AS (
         SELECT merchant_id, max(horizon) AS horizon FROM ledger_snapshots GROUP BY merchant_id
@@ -78,7 +78,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'ledger.snapshots',
-    claim: 'each snapshot is the sum of the entries below its horizon, and the books are closed up to there',
+    holds: 'each snapshot is the sum of the entries below its horizon, and the books are closed up to there',
     sql: `
       WITH horizons AS (
         SELECT merchant_id, array_agg(DISTINCT horizon ORDER BY horizon) AS horizons
@@ -104,7 +104,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'payments.limits',
-    claim: 'never more is refunded than captured, nor more captured than charged',
+    holds: 'never more is refunded than captured, nor more captured than charged',
     sql: `
       SELECT merchant_id, transaction_id, status, amount, amount_captured, amount_refunded
       FROM payments
@@ -113,7 +113,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'payments.refunds',
-    claim: "a payment's refunds, those that are under way included, are its refunded amount, in its currency",
+    holds: "a payment's refunds, those that are under way included, are its refunded amount, in its currency",
     sql: `
       SELECT merchant_id, transaction_id, p.currency, r.currencies AS refund_currencies, p.amount_refunded,
         r.amount AS refunds
@@ -128,7 +128,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'keys.completed',
-    claim:
+    holds:
       'what a completed key was answered is what its payment or refund says, or a refusal that changed nothing',
     sql: `
       SELECT k.merchant_id, k.idempotency_key, k.operation, k.response_status, k.resource_id,
@@ -157,7 +157,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'keys.in_progress',
-    claim: 'whatever waits for its outcome has a key in progress, which recovery will carry on',
+    holds: 'whatever waits for its outcome has a key in progress, which recovery will carry on',
     sql: `
       SELECT 'payment ' || p.status AS waits, p.merchant_id, p.transaction_id AS resource_id, p.idempotency_key
       FROM payments p
@@ -178,7 +178,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'events.settled',
-    claim: 'each settled operation has its one event, and each such event its settled operation',
+    holds: 'each settled operation has its one event, and each such event its settled operation',
     sql: `
       WITH settled AS (
         SELECT merchant_id, transaction_id, 'payment.' || status AS type, NULL::text AS refund_id
@@ -208,7 +208,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     name: 'events.sequence',
-    claim: "a payment's events are numbered from 1 on, without a gap, as its counter says",
+    holds: "a payment's events are numbered from 1 on, without a gap, as its counter says",
     sql: `
       SELECT merchant_id, transaction_id, p.event_sequence, coalesce(e.events, 0) AS events, e.first, e.last
       FROM payments p

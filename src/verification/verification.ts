@@ -5,7 +5,7 @@ interface VerificationConnection {
   query(sql: string): Promise<{ rows: unknown[] }>;
 }
 
-export interface CheckResult extends Pick<Check, 'name' | 'claim'> {
+export interface CheckResult extends Pick<Check, 'name' | 'holds'> {
   /** The first few rows that break it. */
   broken: Record<string, unknown>[];
   /** Whether there are more such rows than `broken` shows. */
@@ -30,10 +30,10 @@ export async function verify(connection: VerificationConnection): Promise<CheckR
   await connection.query(BEGIN);
   try {
     const results: CheckResult[] = [];
-    for (const { name, claim, sql } of CHECKS) {
+    for (const { name, holds, sql } of CHECKS) {
       const { rows } = await connection.query(`SELECT * FROM (${sql}) AS broken LIMIT ${SHOWN_ROWS + 1}`);
       const broken = rows.slice(0, SHOWN_ROWS) as Record<string, unknown>[];
-      results.push({ name, claim, broken, more: rows.length > SHOWN_ROWS });
+      results.push({ name, holds, broken, more: rows.length > SHOWN_ROWS });
     }
     return results;
   } finally {

@@ -277,7 +277,7 @@ function books(): Omit<Evidence, 'journal'> {
         'GET /v1/payments/{transaction_id}',
       ].map((route) => [route, DOCUMENTED]),
     ),
-    verified: [{ name: 'ledger.balanced', claim: 'it is', broken: [], more: false }],
+    verified: [{ name: 'ledger.balanced', holds: 'it is', broken: [], more: false }],
     reconciled: [],
     failures: [],
   };

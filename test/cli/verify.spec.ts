@@ -36,7 +36,7 @@ describe('npm run cli -- verify', () => {
     const { code, stdout, stderr } = await run();
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout.split('\n')).toEqual([
-      ...CHECKS.map(({ name, claim }) => `ok      ${name}: ${claim}`),
+      ...CHECKS.map(({ name, holds }) => `ok      ${name}: ${holds}`),
       '',
       `All ${CHECKS.length} checks hold.`,
       '',
