@@ -95,7 +95,7 @@ export class Listener implements OnApplicationBootstrap, OnModuleDestroy {
     if (options.type !== 'postgres' || options.url === undefined) throw new Error('no URL to listen at');
     return new Client({
       connectionString: options.url,
-      application_name: 'hapax-notifications',
+      application_name: 'hapax-listener',
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       // Firewalls forget a connection that is silent for hours.
       keepAlive: true,

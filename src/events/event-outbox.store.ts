@@ -115,7 +115,7 @@ export class EventOutboxStore {
   /** Puts back the events that were not tried. Fenced. */
   async giveBack(sink: string, leaseId: string, eventIds: readonly string[]): Promise<void> {
     await this.transactions.read({
-      name: 'event_outbox.give_back',
+      name: 'event_outbox.put_back',
       text: `
         UPDATE event_outbox o
         SET lease_id = NULL, lease_until = NULL

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
-import type { Settled, SettlementSink } from '../idempotency/settlement.js';
+import type { ClaimedChange, SettlementSink } from '../idempotency/settlement.js';
 import { EVENTS, type NewEvent } from './event.js';
 import { EventRelay } from './event-relay.js';
 import { EventsStore } from './events.store.js';
@@ -15,7 +15,7 @@ export class EventsSettlementSink implements SettlementSink<NewEvent> {
     private readonly relay: EventRelay,
   ) {}
 
-  write(tx: Transaction, changes: readonly Settled<NewEvent>[]): Promise<void> {
+  write(tx: Transaction, changes: readonly ClaimedChange<NewEvent>[]): Promise<void> {
     return this.events.append(
       tx,
       changes.map(({ change }) => change),

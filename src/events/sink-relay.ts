@@ -26,7 +26,7 @@ export interface Run {
   failed: boolean;
 }
 
-interface Outcome {
+interface Handover {
   taken: OutboxEvent[];
   refused: OutboxEvent[];
   untried: OutboxEvent[];
@@ -74,25 +74,25 @@ export class SinkRelay {
    * Offers all at once. If the sink refuses, offers them one by one, so that an event it cannot take holds up only its
    * own payment.
    */
-  private async handOn(events: OutboxEvent[], leasedAtMs: number): Promise<Outcome> {
+  private async handOn(events: OutboxEvent[], leasedAtMs: number): Promise<Handover> {
     // A process that was paused past its lease finds out here: another relay may have the events by now.
     if (this.isTooLate(leasedAtMs)) return { taken: [], refused: [], untried: events };
     if (await this.takes(events)) return { taken: events, refused: [], untried: [] };
     if (events.length === 1) return { taken: [], refused: events, untried: [] };
-    const outcome: Outcome = { taken: [], refused: [], untried: [] };
+    const handover: Handover = { taken: [], refused: [], untried: [] };
     let refusalsInARow = 0;
     for (const event of events) {
       if (refusalsInARow === REFUSALS_OF_A_DEAD_SINK || this.isTooLate(leasedAtMs)) {
-        outcome.untried.push(event);
+        handover.untried.push(event);
       } else if (await this.takes([event])) {
-        outcome.taken.push(event);
+        handover.taken.push(event);
         refusalsInARow = 0;
       } else {
-        outcome.refused.push(event);
+        handover.refused.push(event);
         refusalsInARow += 1;
       }
     }
-    return outcome;
+    return handover;
   }
 
   private async takes(events: OutboxEvent[]): Promise<boolean> {

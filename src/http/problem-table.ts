@@ -94,7 +94,7 @@ export const PROBLEMS: { readonly [Code in RefusalCode]: ProblemKind<Code> } = {
     detail: () =>
       'This Idempotency-Key was reversed before this request arrived. Nothing was done, and nothing will be.',
     description:
-      'A reversal has closed the key before a request with it had an effect, so that a late one has none either. ' +
+      'A reversal has sealed the key before a request with it had an effect, so that a late one has none either. ' +
       'This is final: use a new key for a new intent.',
     example: { code: 'idempotency_key_reversed' },
   },

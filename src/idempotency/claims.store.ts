@@ -39,7 +39,7 @@ export interface Claim extends ScopedKey {
 
 /** The state of a key, as another request sees it. */
 export interface ClaimState extends Claim {
-  /** `reversed`: the key was closed before a request with it arrived, or after such a request was released. */
+  /** `reversed`: the key was sealed before a request with it arrived, or after such a request was released. */
   status: 'in_progress' | 'completed' | 'released' | 'reversed';
   /** Judged by the database's clock. */
   leaseExpired: boolean;
@@ -190,20 +190,20 @@ export class ClaimsStore {
   }
 
   /**
-   * Closes a key for ever, unless something was made under it: every later request with it is refused. The row is a
+   * Seals a key for ever, unless something was made under it: every later request with it is refused. The row is a
    * claim without an owner, so that a late request and its reversal race for one row. It never expires, because the
-   * request may be days late. A released key is closed too.
-   * @param resource what closes it: an operation's name, and the id of what that operation made
+   * request may be days late. A released key is sealed too.
+   * @param resource what seals it: an operation's name, and the id of what that operation made
    * @param nothingMade SQL that is true if the products' tables have nothing for the key `i`
    * @returns false if the key belongs to a request, which may have ended long ago.
    */
-  async close(
+  async seal(
     { merchantId, idempotencyKey }: ScopedKey,
     { operation, resourceId }: { operation: string; resourceId: string },
     nothingMade: string,
   ): Promise<boolean> {
     const rows = await this.transactions.read({
-      name: 'claims.close',
+      name: 'claims.seal',
       text: `
         INSERT INTO idempotency_keys AS k
           (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt,

@@ -145,8 +145,8 @@ export class OperationExecutor {
     ask: (signal: AbortSignal) => Promise<Result>,
   ): Promise<Asked<Result>> {
     const leaseLeftMs = leasedAtMs + this.config.idempotencyLeaseMs - this.clock.monotonicMs();
-    const reserveForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
-    const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - reserveForSettlingMs / 2);
+    const keptForSettlingMs = this.config.idempotencyLeaseMs - this.config.gatewayTimeoutMs;
+    const timeLimitMs = Math.min(this.config.gatewayTimeoutMs, leaseLeftMs - keptForSettlingMs / 2);
     // A process that was paused past its lease finds out here: another process may be calling already.
     if (timeLimitMs <= 0) return { kind: 'too late' };
     const ended = await askInTime(ask, { limitMs: timeLimitMs, graceMs: ABORT_GRACE_MS });

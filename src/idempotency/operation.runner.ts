@@ -12,7 +12,7 @@ import { Clock } from '../time/clock.js';
 import { ClaimsStore, type Claim, type ClaimState } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { fingerprint } from './fingerprint.js';
-import type { Answer, AnyOperation, OperationCall, OperationRequest, Reserved } from './operation.js';
+import type { Answer, AnyOperation, IncomingRequest, OperationRequest, Reserved } from './operation.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
 import { ReplayCache } from './replay-cache.js';
@@ -66,11 +66,11 @@ export class OperationRunner {
    * @throws RefusedError `idempotency_key_reused`, `idempotency_key_in_progress`, `service_unavailable` or
    * `outcome_unknown`. Every other refusal of an operation is an answer, stored like a success.
    */
-  async run<Command>(call: OperationCall<Command>): Promise<Answer> {
-    const operation = this.operations.get(call.operation);
-    if (operation === undefined) throw new Error(`there is no operation ${call.operation}`);
-    const waitUntilMs = this.clock.monotonicMs() + call.waitMs;
-    const request = await this.underItsKey(operation, call);
+  async run<Command>(incoming: IncomingRequest<Command>): Promise<Answer> {
+    const operation = this.operations.get(incoming.operation);
+    if (operation === undefined) throw new Error(`there is no operation ${incoming.operation}`);
+    const waitUntilMs = this.clock.monotonicMs() + incoming.waitMs;
+    const request = await this.underItsKey(operation, incoming);
     const looks = new Backoff({ firstMs: FIRST_LOOK_MS, longestMs: MAX_LOOK_MS });
     for (;;) {
       const answer = this.fromMemory(request) ?? (await this.runUnlessRunning(operation, request));
@@ -90,17 +90,17 @@ export class OperationRunner {
 
   private async underItsKey<Command>(
     operation: AnyOperation,
-    call: OperationCall<Command>,
+    incoming: IncomingRequest<Command>,
   ): Promise<OperationRequest<Command>> {
-    const { merchantId, command, params, body, requestId, receivedAt, lifetimeMs } = call;
+    const { merchantId, command, params, body, requestId, receivedAt, lifetimeMs } = incoming;
     const contents = fingerprint({ operation: operation.name, params, body });
     return {
       merchantId,
-      idempotencyKey: call.idempotencyKey ?? (await this.deriveKey(call, contents)),
+      idempotencyKey: incoming.idempotencyKey ?? (await this.deriveKey(incoming, contents)),
       claimId: uuidv7(),
       operation: operation.name,
       fingerprint: contents,
-      resourceId: operation.newResourceId(call),
+      resourceId: operation.newResourceId(incoming),
       command,
       requestId,
       receivedAt,
@@ -109,7 +109,7 @@ export class OperationRunner {
   }
 
   private async deriveKey(
-    { merchantId, announceKey }: OperationCall<unknown>,
+    { merchantId, announceKey }: IncomingRequest<unknown>,
     contents: string,
   ): Promise<string> {
     const key = await this.derivedKeys.keyFor(merchantId, contents);

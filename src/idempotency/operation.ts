@@ -5,7 +5,7 @@ import type { ScopedKey } from './scoped-key.js';
 import type { Settlement, Write } from './settlement.js';
 
 /** A validated request to run an operation, as a route or a message handler passes it to the runner. */
-export interface OperationCall<Command> {
+export interface IncomingRequest<Command> {
   /** The operation's name, as its claims carry it. */
   readonly operation: string;
   readonly merchantId: string;
@@ -71,7 +71,7 @@ export interface Operation<Command> {
   readonly name: string;
 
   /** A new id for what this request may create, or the id of what it acts on. */
-  newResourceId(call: OperationCall<Command>): string;
+  newResourceId(incoming: IncomingRequest<Command>): string;
 
   /**
    * What a request acts on, if several requests may act on one thing: one statement never reserves for two of them.

@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Claim } from './claims.store.js';
-import type { AnySink, Settled, SinkAddress, Write } from './settlement.js';
+import type { AnySink, ClaimedChange, SinkAddress, Write } from './settlement.js';
 
 /** The sinks of this service, in the order in which they write. `app.module.ts` lists them. */
 @Injectable()
@@ -20,7 +20,7 @@ export class SettlementSinks {
 
   /** Issues one statement per sink that has something to write. */
   write(tx: Transaction, settled: readonly { claim: Claim; writes: readonly Write[] }[]): Promise<void>[] {
-    const changes = new Map<SinkAddress<unknown>, Settled<unknown>[]>();
+    const changes = new Map<SinkAddress<unknown>, ClaimedChange<unknown>[]>();
     for (const { claim, writes } of settled) {
       for (const { to, change } of writes) {
         const batch = changes.get(to);

@@ -40,7 +40,7 @@ export class SinkAddress<Change> {
 }
 
 /** A change and its claim. */
-export interface Settled<Change> {
+export interface ClaimedChange<Change> {
   claim: Claim;
   change: Change;
 }
@@ -54,7 +54,7 @@ export interface SettlementSink<Change> {
    * claim that this transaction did not write (`WRITTEN_BY_THIS_TRANSACTION`): that claim's attempt was fenced out.
    * @param changes at least one, sorted by key
    */
-  write(tx: Transaction, changes: readonly Settled<Change>[]): Promise<void>;
+  write(tx: Transaction, changes: readonly ClaimedChange<Change>[]): Promise<void>;
 
   /** Called after the commit. It must be cheap and must not throw. */
   committed?(): void;

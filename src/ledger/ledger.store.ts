@@ -3,7 +3,7 @@ import { batchOf } from '../database/batch.js';
 import { type Transaction } from '../database/pipelined-transactions.js';
 import type { Posting } from '../domain/postings.js';
 import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 
 /**
  * Money that moved between accounts. `transferId` is a UUIDv7, stored as `ledger_transaction_id`. The postings sum to
@@ -20,7 +20,7 @@ export interface LedgerTransfer {
 /** Where a settlement sends its transfer. */
 export const LEDGER = new SinkAddress<LedgerTransfer>('ledger');
 
-interface NewEntry extends Settled<LedgerTransfer> {
+interface NewEntry extends ClaimedChange<LedgerTransfer> {
   posting: Posting;
   /** The posting's number within its transfer, from 1. */
   number: number;
@@ -44,7 +44,7 @@ export class LedgerStore implements SettlementSink<LedgerTransfer> {
   readonly address = LEDGER;
 
   /** Appends for the claims that this transaction completed, and for no others. */
-  async write(tx: Transaction, changes: readonly Settled<LedgerTransfer>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<LedgerTransfer>[]): Promise<void> {
     const rows = changes.flatMap(({ claim, change }) =>
       change.postings.map((posting, index) => ({ claim, change, posting, number: index + 1 })),
     );

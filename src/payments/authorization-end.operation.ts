@@ -9,7 +9,7 @@ import {
   callStep,
   type GatewayOperation,
   type NextStep,
-  type OperationCall,
+  type IncomingRequest,
   type OperationRequest,
   type Reserved,
 } from '../idempotency/operation.js';
@@ -58,7 +58,7 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
 
   protected abstract stateRefusal(status: string): Refusal;
 
-  newResourceId({ command }: OperationCall<AuthorizationEndCommand>): string {
+  newResourceId({ command }: IncomingRequest<AuthorizationEndCommand>): string {
     return command.transactionId;
   }
 

@@ -11,7 +11,7 @@ import {
   type GatewayOperation,
   type Made,
   type NextStep,
-  type OperationCall,
+  type IncomingRequest,
   type OperationRequest,
   type Reserved,
 } from '../idempotency/operation.js';
@@ -46,7 +46,7 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
   ) {}
 
   /** Carries the payment's `created_at`, so ids sort by creation time. */
-  newResourceId({ receivedAt }: OperationCall<ChargeCommand>): string {
+  newResourceId({ receivedAt }: IncomingRequest<ChargeCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 

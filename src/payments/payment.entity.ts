@@ -6,7 +6,7 @@ import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js
 @Entity({ name: 'payments' })
 @Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
-@Index('payments_closed_by', ['merchantId', 'closedByKey'], { where: 'closed_by_key IS NOT NULL' })
+@Index('payments_closed_by', ['merchantId', 'endedByKey'], { where: 'closed_by_key IS NOT NULL' })
 export class PaymentEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })
   merchantId!: string;
@@ -72,10 +72,10 @@ export class PaymentEntity {
 
   /** The key of the capture or cancel that ended the authorization, and its request's fingerprint. Kept for ever. */
   @Column('text', { name: 'closed_by_key', nullable: true })
-  closedByKey!: string | null;
+  endedByKey!: string | null;
 
   @Column('text', { name: 'closed_by_fingerprint', nullable: true })
-  closedByFingerprint!: string | null;
+  endedByFingerprint!: string | null;
 
   @Column('integer', { name: 'event_sequence', default: 0 })
   eventSequence!: number;

@@ -7,7 +7,7 @@ import { RefusedError } from '../domain/errors.js';
 import type { Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
 import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import type { ChargeCommand } from './commands.js';
 import { PaymentEntity } from './payment.entity.js';
 
@@ -90,7 +90,7 @@ const NEW_PAYMENTS = batchOf<NewPayment>({
   created_at: ['timestamptz', (payment) => payment.receivedAt],
 });
 
-const SETTLED_PAYMENTS = batchOf<Settled<PaymentChange>>({
+const SETTLED_PAYMENTS = batchOf<ClaimedChange<PaymentChange>>({
   merchant_id: ['uuid', ({ claim }) => claim.merchantId],
   idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
   transaction_id: ['uuid', ({ change }) => change.transactionId],
@@ -151,7 +151,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
    * claims are looked up first: in a free join, the planner would try each of a merchant's payments against each
    * claim.
    */
-  async write(tx: Transaction, changes: readonly Settled<PaymentChange>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<PaymentChange>[]): Promise<void> {
     await tx.query({
       name: 'payments.settle',
       text: `
@@ -243,7 +243,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   /** Drops the holds of the claims that this transaction released. */
   async dropHolds(tx: Transaction, claims: readonly Claim[]): Promise<void> {
     await tx.query({
-      name: 'payments.let_go',
+      name: 'payments.drop_holds',
       text: `
         WITH released AS MATERIALIZED (
           SELECT k.merchant_id, k.resource_id, k.claim_id
@@ -309,8 +309,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   /** The capture or cancel that ended a payment's authorization, or null. */
   async findEnd(merchantId: string, transactionId: string): Promise<AuthorizationEnd | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, transactionId });
-    if (entity === null || entity.closedByKey === null) return null;
-    return { idempotencyKey: entity.closedByKey, fingerprint: entity.closedByFingerprint ?? '' };
+    if (entity === null || entity.endedByKey === null) return null;
+    return { idempotencyKey: entity.endedByKey, fingerprint: entity.endedByFingerprint ?? '' };
   }
 
   /** Newest first. A UUIDv7 begins with its time, so the primary key gives the order and no other index is needed. */

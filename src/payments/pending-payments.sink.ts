@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { PaymentsStore } from './payments.store.js';
 
 /** A payment whose charge was left open, so an event announces it. */
@@ -19,7 +19,7 @@ export class PendingPaymentsSink implements SettlementSink<PendingPayment> {
   constructor(private readonly payments: PaymentsStore) {}
 
   /** Claims are postponed one at a time, so this loop has one round. */
-  async write(tx: Transaction, changes: readonly Settled<PendingPayment>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<PendingPayment>[]): Promise<void> {
     await Promise.all(
       changes.map(({ claim, change }) => this.payments.countPending(tx, claim, change.transactionId)),
     );

@@ -12,7 +12,7 @@ import {
   type GatewayOperation,
   type Made,
   type NextStep,
-  type OperationCall,
+  type IncomingRequest,
   type OperationRequest,
   type Reserved,
 } from '../idempotency/operation.js';
@@ -47,7 +47,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
   ) {}
 
   /** Carries the refund's `created_at`, so ids sort by creation time. */
-  newResourceId({ receivedAt }: OperationCall<RefundCommand>): string {
+  newResourceId({ receivedAt }: IncomingRequest<RefundCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 

@@ -6,7 +6,7 @@ import type { PaymentFailure } from '../domain/payment.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
 import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
 
 /** A refund to insert as `pending`, if this transaction reserved its amount. A null amount means all that is left. */
@@ -50,7 +50,7 @@ const NEW_REFUNDS = batchOf<NewRefund>({
   created_at: ['timestamptz', (refund) => refund.receivedAt],
 });
 
-const SETTLED_REFUNDS = batchOf<Settled<RefundChange>>({
+const SETTLED_REFUNDS = batchOf<ClaimedChange<RefundChange>>({
   merchant_id: ['uuid', ({ claim }) => claim.merchantId],
   idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
   refund_id: ['uuid', ({ change }) => change.refundId],
@@ -100,7 +100,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
   }
 
   /** Applies outcomes for the claims that this transaction completed. */
-  async write(tx: Transaction, changes: readonly Settled<RefundChange>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<RefundChange>[]): Promise<void> {
     await tx.query({
       name: 'refunds.settle',
       text: `

@@ -17,7 +17,7 @@ import {
   type CompositeOperation,
   type Made,
   type NextStep,
-  type OperationCall,
+  type IncomingRequest,
   type OperationRequest,
   type Reserved,
 } from '../idempotency/operation.js';
@@ -73,7 +73,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   ) {}
 
   /** Carries the reversal's `created_at`, so ids sort by creation time. */
-  newResourceId({ receivedAt }: OperationCall<ReversalCommand>): string {
+  newResourceId({ receivedAt }: IncomingRequest<ReversalCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 
@@ -208,10 +208,10 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     }
   }
 
-  /** No payment exists. Close the key, so that none ever can. */
+  /** No payment exists. Seal the key, so that none ever can. */
   private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
-    const closing = { operation: this.name, resourceId: reversalId };
-    if (await this.claims.close(key, closing, NOTHING_MADE))
+    const sealedBy = { operation: this.name, resourceId: reversalId };
+    if (await this.claims.seal(key, sealedBy, NOTHING_MADE))
       return { outcome: 'prevented', transactionId: null };
     const [claim] = await this.claims.find([key]);
     if (claim?.operation === 'charge') return 'look later';

@@ -5,7 +5,7 @@ import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
 import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { ReversalEntity } from './reversal.entity.js';
 
 interface NewReversal extends ScopedKey {
@@ -49,7 +49,7 @@ const NEW_REVERSALS = batchOf<NewReversal>({
   created_at: ['timestamptz', (reversal) => reversal.receivedAt],
 });
 
-const SETTLED_REVERSALS = batchOf<Settled<ReversalChange>>({
+const SETTLED_REVERSALS = batchOf<ClaimedChange<ReversalChange>>({
   merchant_id: ['uuid', ({ claim }) => claim.merchantId],
   idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
   reversal_id: ['uuid', ({ change }) => change.reversalId],
@@ -88,7 +88,7 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
   }
 
   /** Applies outcomes for the claims that this transaction completed. */
-  async write(tx: Transaction, changes: readonly Settled<ReversalChange>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<ReversalChange>[]): Promise<void> {
     await tx.query({
       name: 'reversals.settle',
       text: `

@@ -238,7 +238,7 @@ describe('key management', () => {
     expect(await status(issued.apiKey)).toBe(200);
     const killed = await dataSource.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'hapax-notifications' AND datname = current_database()`,
+        WHERE application_name = 'hapax-listener' AND datname = current_database()`,
     );
     expect(killed).toHaveLength(2);
     await until(() => apps.every((app) => !app.get(Listener).listening));

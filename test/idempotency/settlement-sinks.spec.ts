@@ -3,7 +3,7 @@ import type { Claim } from '../../src/idempotency/claims.store.js';
 import {
   settlementSubject,
   SinkAddress,
-  type Settled,
+  type ClaimedChange,
   type Settlement,
   type SettlementSink,
 } from '../../src/idempotency/settlement.js';
@@ -23,7 +23,7 @@ class Recorder implements SettlementSink<string> {
     private readonly order: string[] = [],
   ) {}
 
-  write(_tx: Transaction, changes: readonly Settled<string>[]): Promise<void> {
+  write(_tx: Transaction, changes: readonly ClaimedChange<string>[]): Promise<void> {
     this.order.push(this.address.name);
     this.batches.push(changes.map(({ change }) => change));
     return Promise.resolve();

@@ -12,7 +12,7 @@ export class IdempotencyKeyDto {
     example: 'completed',
     description:
       '`in_progress`: being worked on. `completed`: the answer is stored. `released`: the last try had no effect, send it ' +
-      'again. `expired`: the stored answer is gone, and what it created answers in its present state. `reversed`: closed ' +
+      'again. `expired`: the stored answer is gone, and what it created answers in its present state. `reversed`: sealed ' +
       'before a request with it had an effect, and refused for ever.',
   })
   state!: (typeof KEY_STATES)[number];

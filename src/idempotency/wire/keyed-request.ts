@@ -1,10 +1,10 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import type { OperationCall } from '../operation.js';
+import type { IncomingRequest } from '../operation.js';
 
 /** What the idempotency interceptor reads from a request's headers and its route's options. */
 export type KeyedRequest = Pick<
-  OperationCall<unknown>,
+  IncomingRequest<unknown>,
   'operation' | 'idempotencyKey' | 'requestId' | 'receivedAt' | 'waitMs' | 'lifetimeMs' | 'announceKey'
 >;
 

@@ -14,7 +14,7 @@ import { Worker, type Next } from '../../time/worker.js';
 import { WebhookDeliveriesStore, type DeliveryChange, type DueDelivery } from './webhook-deliveries.store.js';
 import { WebhookSubscriptionsStore, type EndpointNews } from './webhook-subscriptions.store.js';
 import { messageBody, messageHeaders } from './webhook-message.js';
-import { WebhookMetrics, type TurnOutcome } from './webhook-metrics.js';
+import { WebhookMetrics, type TurnEnd } from './webhook-metrics.js';
 import { WebhookQueue, type TakenJob } from './webhook-queue.js';
 import { WebhookRecorder } from './webhook-recorder.js';
 import {
@@ -119,19 +119,19 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
   }
 
   private async turn(job: TakenJob, delivery: DueDelivery | undefined): Promise<void> {
-    let outcome: TurnOutcome;
+    let end: TurnEnd;
     try {
-      outcome = await this.take(job, delivery);
+      end = await this.take(job, delivery);
     } catch (error) {
       // The job's time runs out, and it comes back.
-      outcome = 'not_recorded';
+      end = 'not_recorded';
       this.logger.warn(`could not record a turn of webhook job ${job.jobId}: ${String(error)}`);
     }
-    if (this.inFlight.delete(job.jobId)) this.metrics.turnEnded(outcome);
+    if (this.inFlight.delete(job.jobId)) this.metrics.turnEnded(end);
     this.wake();
   }
 
-  private async take(job: TakenJob, delivery: DueDelivery | undefined): Promise<TurnOutcome> {
+  private async take(job: TakenJob, delivery: DueDelivery | undefined): Promise<TurnEnd> {
     if (delivery === undefined || !delivery.enabled) {
       const change = delivery ? changeOf(delivery, { status: 'canceled' }) : null;
       await this.recorder.record({ job, change, news: null });
@@ -154,7 +154,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     return waitOfOthers(failingForMs);
   }
 
-  private async try(job: TakenJob, delivery: DueDelivery): Promise<TurnOutcome> {
+  private async try(job: TakenJob, delivery: DueDelivery): Promise<TurnEnd> {
     const triedAt = this.clock.now();
     const beganAtMs = this.clock.monotonicMs();
     const result = await this.send(delivery, triedAt);

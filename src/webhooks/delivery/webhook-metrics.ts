@@ -5,7 +5,7 @@ import { Metrics } from '../../metrics/metrics.js';
 const DURATION_BUCKETS_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30];
 
 /** How a delivery's turn ended. `waited` is a turn without a try. */
-export type TurnOutcome = 'delivered' | 'retry' | 'failed' | 'gone' | 'canceled' | 'waited' | 'not_recorded';
+export type TurnEnd = 'delivered' | 'retry' | 'failed' | 'gone' | 'canceled' | 'waited' | 'not_recorded';
 
 /** Counts and times the deliveries of this process. */
 @Injectable()
@@ -51,8 +51,8 @@ export class WebhookMetrics {
     this.durations.observe(durationMs / 1_000);
   }
 
-  turnEnded(outcome: TurnOutcome): void {
-    this.turns.inc({ outcome });
+  turnEnded(end: TurnEnd): void {
+    this.turns.inc({ outcome: end });
   }
 
   endpointDisabled(reason: 'gone' | 'failing'): void {

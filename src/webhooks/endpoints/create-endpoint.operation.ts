@@ -5,7 +5,7 @@ import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
 import type {
   NextStep,
   Operation,
-  OperationCall,
+  IncomingRequest,
   OperationRequest,
   Reserved,
 } from '../../idempotency/operation.js';
@@ -33,7 +33,7 @@ export class CreateEndpointOperation implements Operation<CreateEndpointCommand>
     private readonly answers: Answers,
   ) {}
 
-  newResourceId({ receivedAt }: OperationCall<CreateEndpointCommand>): string {
+  newResourceId({ receivedAt }: IncomingRequest<CreateEndpointCommand>): string {
     return uuidv7(receivedAt.getTime());
   }
 

@@ -4,7 +4,7 @@ import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
 import type {
   NextStep,
   Operation,
-  OperationCall,
+  IncomingRequest,
   OperationRequest,
   Reserved,
 } from '../../idempotency/operation.js';
@@ -33,7 +33,7 @@ export class RotateSecretOperation implements Operation<RotateSecretCommand> {
     private readonly answers: Answers,
   ) {}
 
-  newResourceId({ command }: OperationCall<RotateSecretCommand>): string {
+  newResourceId({ command }: IncomingRequest<RotateSecretCommand>): string {
     return command.webhookEndpointId;
   }
 

@@ -8,7 +8,7 @@ import {
   callStep,
   type GatewayOperation,
   type NextStep,
-  type OperationCall,
+  type IncomingRequest,
   type OperationRequest,
   type Reserved,
 } from '../../../src/idempotency/operation.js';
@@ -47,7 +47,7 @@ export class FlagOperation implements GatewayOperation<FlagCommand, FlagWork> {
     private readonly clock: Clock,
   ) {}
 
-  newResourceId({ command }: OperationCall<FlagCommand>): string {
+  newResourceId({ command }: IncomingRequest<FlagCommand>): string {
     return command.transactionId;
   }
 

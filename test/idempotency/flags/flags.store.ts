@@ -9,7 +9,7 @@ import {
 } from '../../../src/idempotency/claims.store.js';
 import type { Reserved } from '../../../src/idempotency/operation.js';
 import type { ScopedKey } from '../../../src/idempotency/scoped-key.js';
-import { SinkAddress, type Settled, type SettlementSink } from '../../../src/idempotency/settlement.js';
+import { SinkAddress, type ClaimedChange, type SettlementSink } from '../../../src/idempotency/settlement.js';
 
 /** In a real room this is a migration and an entity. */
 export const FLAGS_TABLE = `
@@ -56,7 +56,7 @@ const NEW_FLAGS = batchOf<NewFlag>({
   reason: ['text', (flag) => flag.reason],
 });
 
-const SETTLED_FLAGS = batchOf<Settled<FlagChange>>({
+const SETTLED_FLAGS = batchOf<ClaimedChange<FlagChange>>({
   merchant_id: ['uuid', ({ claim }) => claim.merchantId],
   idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
   to_status: ['text', ({ change }) => change.to],
@@ -89,7 +89,7 @@ export class FlagsStore implements SettlementSink<FlagChange> {
     return rows;
   }
 
-  async write(tx: Transaction, changes: readonly Settled<FlagChange>[]): Promise<void> {
+  async write(tx: Transaction, changes: readonly ClaimedChange<FlagChange>[]): Promise<void> {
     await tx.query({
       name: 'flags.settle',
       text: `
