@@ -179,7 +179,7 @@ export class ApiKeysStore {
     await db.query('DELETE FROM api_keys WHERE sandbox_only AND key_hash <> $1', [keyHash]);
   }
 
-  /** Leaves an existing key as it is, above all one that is not a sandbox key. */
+  /** Leaves an existing key as it is: it may be one that is not the sandbox's. */
   async insertSandboxKey(db: EntityManager, key: Omit<NewApiKeyRow, 'lifetimeMs'>): Promise<void> {
     await db.query(
       `INSERT INTO api_keys (api_key_id, merchant_id, key_hash, key_prefix, scopes, sandbox_only)

@@ -101,7 +101,7 @@ export class KeyManagement {
   private async findOwn(db: EntityManager, apiKeyId: string): Promise<ApiKeyRecord> {
     const key = await this.apiKeys.lock(db, apiKeyId);
     if (key === null) throw new KeyManagementError(`There is no API key ${apiKeyId}.`);
-    // A start leaves an existing key as it is. If this one were revoked, the sandbox would have no key that works.
+    // Starting the sandbox does not change an existing key. If this one were revoked, no key would work there.
     if (key.sandboxOnly) {
       throw new KeyManagementError(
         "This is the sandbox's own key: set SANDBOX_API_KEY to another value and start the sandbox again.",

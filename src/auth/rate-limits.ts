@@ -6,8 +6,8 @@ import { CONFIG, type Config, type RateLimit } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
 
 /**
- * How many requests without a valid key an address may send. Keys cannot be guessed at any rate. The limit keeps a
- * misconfigured or malicious client from making us look up one unknown key after another in the database.
+ * How many requests without a valid key an address may send. Nobody can guess a key, however fast they try. The limit
+ * keeps a misconfigured or malicious client from making us look up one unknown key after another in the database.
  */
 const FAILED_AUTHENTICATIONS: RateLimit = { requests: 100, windowSeconds: 10 };
 

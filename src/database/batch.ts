@@ -24,7 +24,7 @@ export type Columns<Item> = Readonly<Record<string, Column<Item>>>;
 const MERCHANT_COLUMN = 'merchant_id';
 
 /**
- * Items as rows of a statement: one array a column, unnested by the server. So a statement has one text and one plan
+ * Items as rows of a statement: one array per column, unnested by the server. So a statement has one text and one plan
  * for any number of items. Make a batch once, when its module loads; a statement then only fills the arrays.
  *
  * @example
@@ -63,7 +63,7 @@ class Batch<Item> {
     return `unnest(${this.arrays}) AS ${alias}(${this.names})`;
   }
 
-  /** The parameters of the batch, one array a column. */
+  /** The parameters of the batch, one array per column. */
   values(items: readonly Item[]): unknown[][] {
     const arrays: unknown[][] = [];
     for (const read of this.readers) {
@@ -75,8 +75,8 @@ class Batch<Item> {
   }
 
   /**
-   * The items of each merchant, for statements that may touch one merchant's rows only. Merchants come in the order of
-   * their ids and items stay in the order that they came in, so that two transactions lock in the same order.
+   * The items of each merchant, for statements that may touch one merchant's rows only. Merchants are in the order of
+   * their ids and items keep their order, so that two transactions lock in the same order.
    * @throws Error for a batch without the column `merchant_id`.
    */
   byMerchant(items: readonly Item[]): Map<string, Item[]> {

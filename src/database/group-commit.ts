@@ -94,7 +94,10 @@ export class GroupCommit<Item, Result> {
     }
   }
 
-  /** If the group's own commit is open, this also reads it back: it finds what happened and does what did not. */
+  /**
+   * If we do not know whether the group committed, this finds out too: `commit` finds what has happened, and does the
+   * rest.
+   */
   private async retryOneByOne(group: Waiting<Item, Result>[], groupError: unknown): Promise<void> {
     let fatal: unknown;
     for (const { item, resolve, reject } of group) {
@@ -106,7 +109,8 @@ export class GroupCommit<Item, Result> {
         const [result] = await this.commit([item]);
         resolve(result as Result);
       } catch (error) {
-        // While the group's own commit is open, "the database is down" must not be reported as "nothing happened".
+        // As long as we do not know whether the group committed, "the database is down" must not be reported as
+        // "nothing happened".
         const told = groupError instanceof CommitUnknownError ? groupError : error;
         if (this.failsForAll(error)) fatal = told;
         reject(told);

@@ -12,8 +12,8 @@ const LONGEST_RETRY_MS = 10_000;
 
 /**
  * Hears from other processes by LISTEN and NOTIFY, on one connection outside the pool. It only makes things faster:
- * without a connection it hears nothing, and behind a pooler in transaction mode it never does. So each user must also
- * limit by itself how old its knowledge may get.
+ * without a connection, or behind a pooler in transaction mode, it hears nothing. So each user must also limit for
+ * itself how old its knowledge may get.
  */
 @Injectable()
 export class Listener implements OnApplicationBootstrap, OnModuleDestroy {

@@ -7,7 +7,7 @@ import { dataSourceOptions, type Entities } from './data-source.js';
 const FOLDER = join(import.meta.dirname, '../../migrations');
 const POOL_SIZE = 3;
 
-/** An arbitrary number that all processes share, so that those that start together migrate one after another. */
+/** An arbitrary number that all processes share, so that processes that start together migrate one after another. */
 const MIGRATION_LOCK = 7_242_001;
 
 /**

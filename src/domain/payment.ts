@@ -57,7 +57,7 @@ export function nextStatus(from: PaymentStatus, transition: PaymentTransition): 
   return PAYMENT_TRANSITIONS[from][transition] ?? null;
 }
 
-/** Why a payment may not be captured with this amount (null: all of it), or null if it may. */
+/** Why this amount of a payment (null: all of it) may not be captured, or null if it may. */
 export function captureRefusal(payment: Payment, amount: bigint | null): Refusal | null {
   if (nextStatus(payment.status, 'capture') === null || payment.hold !== null) {
     return { code: 'payment_not_capturable', status: condition(payment) };
@@ -71,7 +71,7 @@ export function cancelRefusal(payment: Payment): Refusal | null {
   return { code: 'payment_not_cancelable', status: condition(payment) };
 }
 
-/** Why a payment may not be refunded by this amount (null: all that is left), or null if it may. */
+/** Why this amount of a payment (null: all that is left) may not be refunded, or null if it may. */
 export function refundRefusal(payment: Payment, amount: bigint | null): Refusal | null {
   const left = payment.amountCaptured - payment.amountRefunded;
   if (nextStatus(payment.status, 'refund') === null || left === 0n) {

@@ -1,4 +1,4 @@
-/** A merchant's accounts: one of each per currency. */
+/** The accounts that a merchant has in each currency. */
 export const LEDGER_ACCOUNTS = ['gateway_receivable', 'merchant_payable'] as const;
 export type LedgerAccount = (typeof LEDGER_ACCOUNTS)[number];
 

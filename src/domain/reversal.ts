@@ -20,7 +20,7 @@ export interface ReversalFailure {
 /** For a key that belongs to a capture, a refund or anything else but a charge. */
 export const NOT_A_PAYMENT = 'The key belongs to a request that is no payment.';
 
-/** A request to make whatever was sent under a key not have happened. */
+/** A request to undo whatever was sent under a key. */
 export interface Reversal {
   reversalId: string;
   merchantId: string;
@@ -36,7 +36,7 @@ export interface Reversal {
   updatedAt: Date;
 }
 
-/** `resolve` and `wait` are for a payment that others are still working on. */
+/** `resolve` and `wait` mean that others are still working on the payment. */
 type UndoStep =
   { step: 'end'; outcome: ReversalOutcome } | { step: 'resolve' | 'cancel' | 'refund' | 'wait' };
 

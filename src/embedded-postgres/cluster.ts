@@ -144,7 +144,7 @@ export class EmbeddedCluster {
     return newPassword;
   }
 
-  /** PostgreSQL refuses a folder that was copied by root or with a wide umask, so mend its owner and mode. */
+  /** PostgreSQL refuses a folder that was copied by root or with a wide umask, so correct its owner and mode. */
   private async adopt(password: string, account: Account): Promise<string> {
     const { cluster } = this.files;
     const { uid, mode } = await stat(cluster);

@@ -163,7 +163,7 @@ function createUser(): { uid: number; gid: number } {
     const created = userIds();
     if (created) return created;
   } catch {
-    // The error below says enough: the reader can do the same about it whatever made `useradd` fail.
+    // The error below says enough: whatever made `useradd` fail, the reader's remedy is the same.
   }
   throw new StartupError(
     `PostgreSQL does not run as root, and a user “${USER}” does not exist and cannot be created: start Hapax as an ordinary user`,

@@ -3,7 +3,10 @@ import type { Config } from '../config/config.js';
 /** A year, as preload lists and scanners expect. We do not include subdomains: that is not ours to decide. */
 const HSTS_SECONDS = 365 * 24 * 3_600;
 
-/** For API answers, which are data. If a browser ever shows one as a page, nothing in it runs, loads or is framed. */
+/**
+ * For API answers, which are data. If a browser ever shows one as a page, it can run and load nothing, and cannot be
+ * framed.
+ */
 const DATA_POLICY = "default-src 'none'; frame-ancestors 'none'";
 
 /**

@@ -30,7 +30,7 @@ export class ValidationPipe implements PipeTransform {
     if ((type !== 'body' && type !== 'query') || data !== undefined) return value;
     if (metatype === undefined || NOT_DTOS.has(metatype)) return value;
     const shape = this.shapeOf(metatype as DtoClass);
-    // No body counts as an empty object. If every field is optional, both are valid.
+    // A missing body counts as an empty object. If every field is optional, both are valid.
     const fields = value === undefined ? {} : value;
     if (!isObject(fields)) {
       throw new RefusedError({ code: 'malformed_body', reason: 'The body must be a JSON object.' });

@@ -8,7 +8,7 @@ export interface BackoffLimits {
 
 /**
  * The pauses between tries of one thing: each is twice as long as the one before, up to a limit. There is no jitter,
- * because only one worker or one request per process waits here, so there is no crowd to spread.
+ * because only one worker or one request per process waits here, so there is no crowd to spread out.
  */
 export class Backoff {
   private readonly pauses: ExponentialBackoff<number>;
