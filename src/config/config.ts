@@ -35,7 +35,7 @@ export interface Config {
   readonly gatewayTimeoutMs: number;
   /** Limit of one try of a gateway call, at most `gatewayTimeoutMs`. */
   readonly gatewayTryTimeoutMs: number;
-  /** The most tries of a gateway call, the first included. */
+  /** The most tries of a gateway call, including the first. */
   readonly gatewayMaxTries: number;
   /** The most calls to one gateway in flight from this process. Some more wait; the rest are refused. */
   readonly gatewayMaxConcurrent: number;

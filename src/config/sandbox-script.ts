@@ -1,4 +1,4 @@
-/** A script says how the sandbox provider misbehaves on purpose. Here is what one may say, and how we read it. */
+/** A script says how the sandbox provider misbehaves on purpose. This file defines what it may say, and reads it. */
 
 const SANDBOX_CALLS = ['charge', 'capture', 'void', 'refund'] as const;
 export type SandboxCallName = (typeof SANDBOX_CALLS)[number];

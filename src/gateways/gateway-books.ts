@@ -11,9 +11,9 @@ export interface GatewayEffect {
   transactionId: string;
   /** Our id of the refund. Null for everything else, and for a refund that we did not make. */
   refundId: string | null;
-  /** Null where the gateway does not say. Empty where it surely was none of ours. */
+  /** Null if the gateway does not say. Empty if the key surely was not ours. */
   gatewayKey: string | null;
-  /** Null for an amount that the currency's minor unit cannot express, and that therefore is none of ours. */
+  /** Null for an amount that the currency's minor unit cannot express, so we cannot have asked for it. */
   amountMinor: bigint | null;
   currency: string;
   at: Date;
@@ -34,8 +34,8 @@ export interface PaymentInBooks {
 
 /**
  * What a gateway has on record, read-only. Unlike `Gateway.inquire`, no question here changes what the gateway does
- * later: an effect that is missing means "not yet", and no key is closed. A gateway that cannot be asked throws a
- * StartupError with one sentence that says why.
+ * later: a missing effect only means "not yet", and no key is closed. If the gateway cannot be asked, a method throws a
+ * StartupError that says why in one sentence.
  */
 export abstract class GatewayBooks {
   abstract readonly name: string;

@@ -24,12 +24,12 @@ export abstract class Gateway {
   abstract refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome>;
 
   /**
-   * What became of a call that was sent earlier. Asks by our own reference, and never sends the call again.
+   * What became of a call that was sent earlier. It asks by our own reference, and never sends the call again.
    *
-   * `absent` says that the gateway has no trace of the call. It has to be final, because it decides about money: a
-   * provider that says `absent` must refuse the call if it still arrives after a delay on its way. The sandbox closes
-   * the key by answering. For a provider without such a guarantee the answer is `absent` only when the call cannot
-   * arrive any more, and `unknown` until then.
+   * `absent` says that the gateway has no trace of the call. It has to be final, because money depends on it: a provider
+   * that says `absent` must refuse the call if it still arrives later. The sandbox closes the key when it says so. For a
+   * provider without such a guarantee the answer is `absent` only when the call can no longer arrive, and `unknown` until
+   * then.
    *
    * `unavailable` says that the gateway could not be asked, and nothing about the call. It counts against the gateway's
    * health; the resilient gateway turns it into `unknown`.
@@ -66,7 +66,7 @@ export interface RefundRequest extends CaptureRequest {
 
 export type GatewayCallKind = 'charge' | 'capture' | 'cancel' | 'refund';
 
-/** A call in every way that the gateway may know it: its key, our ids, and the charge's reference. */
+/** Everything by which the gateway may know a call: its key, our ids, and the charge's reference. */
 export interface GatewayInquiry {
   kind: GatewayCallKind;
   gatewayKey: string;

@@ -11,7 +11,7 @@ export interface GatewayNotification {
   /** The provider's own id of the event: the same for every copy. */
   eventId: string;
   type: string;
-  /** Our id of its payment or refund, in lower case. Null where it names none of ours. */
+  /** Our id of its payment or refund, in lower case. Null if it names none of ours. */
   resourceId: string | null;
 }
 
@@ -43,7 +43,7 @@ export function plainWord(value: unknown, name: string): string {
   throw notANotification(`The ${name} must be 1 to 255 visible ASCII characters.`);
 }
 
-/** A field of something that came from outside. Undefined where there is none. */
+/** A field of something that came from outside. Undefined if there is none. */
 export function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]

@@ -40,7 +40,7 @@ export interface ResilienceSettings {
 
 /** How long we still listen to a gateway that ignores its signal. Less than the executor's grace. */
 const ABORT_GRACE_MS = 150;
-/** A try with less time than this could hardly succeed. */
+/** A try that has less time than this would hardly succeed. */
 const MIN_TRY_MS = 50;
 
 /** Waits between tries: decorrelated jitter, cockatiel's default. */
@@ -80,9 +80,10 @@ interface Try<Answer> {
 /**
  * Wraps each gateway in a time limit for every try, retries, a circuit breaker and a bulkhead.
  *
- * The rule above all others: the answer is the most cautious of all that was seen. `unavailable` tells the client that
- * nothing happened, so it is the answer only if no try can have had an effect. An open breaker or a full bulkhead
- * therefore answers `unavailable` for a call that was never sent, but not for one with an earlier try still open.
+ * The most important rule: of everything that the tries returned, we answer the most cautious. `unavailable` tells the
+ * client that nothing happened, so it is the answer only if no try can have had an effect. An open breaker or a full
+ * bulkhead therefore answers `unavailable` for a call that was never sent, but not for one with an earlier try still
+ * open.
  *
  * We retry `unavailable` (surely no effect) and `unknown` (maybe one). Every try carries the same gateway key, so a
  * provider acts once however many tries arrive, and a later try may even learn what an earlier one did. That is why a

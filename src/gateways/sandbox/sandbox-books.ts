@@ -21,7 +21,7 @@ export interface SandboxEffect {
   chargeReference: string | null;
   amountMinor: bigint;
   currency: string;
-  /** Decides how the sandbox behaves. A later effect has that of its charge. */
+  /** Decides how the sandbox behaves. A later effect has its charge's payment method. */
   paymentMethod: string;
 }
 
@@ -55,8 +55,8 @@ type Row = Record<string, string | number | bigint | null | Uint8Array>;
 
 /**
  * The sandbox provider's own books: a file that survives the death of any process that writes it, shared by all
- * processes on one data folder, and never part of the service's transactions. One row a key, approved, declined or
- * closed, so that whatever happens first to a key is all that ever happens to it.
+ * processes on one data folder, and never part of the service's transactions. One row per key: approved, declined or
+ * closed. So whatever happens to a key first is all that ever happens to it.
  */
 export class SandboxBooks {
   private readonly db: DatabaseSync;
@@ -65,7 +65,7 @@ export class SandboxBooks {
   private readonly selectByKey: StatementSync;
   private readonly selectBySequence: StatementSync;
   private readonly countTry: StatementSync;
-  /** Begins every reference, so that a payment of other books is never taken for one of these. */
+  /** Every reference begins with it, so that a payment from other books is never mistaken for one of these. */
   private readonly referencePrefix: string;
 
   constructor(path: string) {
@@ -103,8 +103,8 @@ export class SandboxBooks {
   }
 
   /**
-   * Records the final answer to a call, unless its key has one, which is then the answer. One atomic statement: of
-   * any number of processes that record a key, one does.
+   * Records the final answer to a call. If its key already has an answer, returns that instead. It is one atomic
+   * statement: of any number of processes that record a key, only one does.
    */
   record(call: SandboxEffect, failure: PaymentFailure | null, plan: NotificationPlan | null): Recorded {
     const { changes, lastInsertRowid } = this.insertCall.run(

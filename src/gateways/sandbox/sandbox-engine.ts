@@ -33,7 +33,7 @@ interface SandboxChargeCall {
   captureMethod: CaptureMethod;
 }
 
-/** A call about a charge, by the provider's own id of it. */
+/** A call about a charge, which it names by the provider's own id. */
 interface SandboxVoidCall {
   gatewayKey: string;
   transactionId: string;
@@ -86,8 +86,8 @@ const AFTER: Readonly<Partial<Record<SandboxFault, SandboxVerdict>>> = {
  * The sandbox provider itself, in the service's process or behind HTTP. The payment method decides what it does, and so
  * does a script while one is playing. Like a real provider, it acts once per key.
  *
- * It does not limit captures or refunds: a capture too many must show in its books, and not be caught by a pretend
- * provider.
+ * It does not limit captures or refunds: one capture too many must show in its books, and a pretend provider must not
+ * catch it.
  */
 export class SandboxEngine {
   private run: SandboxScriptRun | null;
@@ -229,7 +229,9 @@ export class SandboxEngine {
     };
   }
 
-  /** An effect on a charge. Without a charge in these books it has no payment method, and is declined. */
+  /**
+   * An effect on a charge. If the charge is not in these books, there is no payment method and the call is declined.
+   */
   private later(
     call: Pick<SandboxEffect, 'gatewayKey' | 'kind' | 'transactionId' | 'refundId'> & {
       reference: string;

@@ -26,7 +26,7 @@ import {
   type WireVoid,
 } from './sandbox-wire.js';
 
-/** Only this machine: everybody who reaches the server may move the sandbox's money. */
+/** This machine only: anybody who reaches the server can move the sandbox's money. */
 export const SANDBOX_GATEWAY_HOST = '127.0.0.1';
 const MAX_BODY_BYTES = 64 * 1_024;
 /** A key in a path, with every character percent-encoded. */

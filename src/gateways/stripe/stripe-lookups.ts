@@ -30,7 +30,9 @@ export class StripeLookups {
     private readonly now: () => number,
   ) {}
 
-  /** Like {@link onRecord}, but `absent` is final: only if a call that was sent cannot be executed any more. */
+  /**
+   * Like {@link onRecord}, but `absent` is final: we return it only if a call that was sent can no longer be executed.
+   */
   async inquire(inquiry: GatewayInquiry): Promise<Finding> {
     const finding = await this.onRecord(inquiry);
     const isYoung = this.now() - inquiry.unknownSince.getTime() <= SEARCH_LAG_MS;

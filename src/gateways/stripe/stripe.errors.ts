@@ -145,7 +145,7 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     log: 'error',
   },
   {
-    // If the intent has the money or may still get it, a card error beside it does not decline it.
+    // If the intent has the money or may still get it, a card error does not decline the payment.
     name: 'card error of a payment that is alive',
     when: ({ type, intentStatus }) =>
       type === 'card_error' && intentStatus !== null && LIVE_INTENT.has(intentStatus),

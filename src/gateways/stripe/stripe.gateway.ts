@@ -141,7 +141,7 @@ export class StripeGateway extends Gateway {
     return this.lookUp(signal, () => this.lookups.inquire(inquiry));
   }
 
-  /** For our own decisions about a call, under a key that Stripe would recognise. */
+  /** What Stripe has on record now, for our own decisions about a call. */
   private onRecord(inquiry: StripeInquiry, signal: AbortSignal): Promise<Finding> {
     return this.lookUp(signal, () => this.lookups.onRecord(inquiry));
   }
