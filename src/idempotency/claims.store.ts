@@ -12,7 +12,7 @@ export interface StoredAnswer {
   body: string;
 }
 
-/** Asks for the right to run an operation. `claimId` and `resourceId` are used only if the key is new. */
+/** A request for the right to run an operation. `claimId` and `resourceId` are used only if the key is new. */
 export interface ClaimRequest extends ScopedKey {
   claimId: string;
   operation: string;
@@ -55,16 +55,16 @@ interface Completion {
 }
 
 /**
- * True for a row version that this very transaction wrote. Statements in a pipelined transaction cannot see each
- * other's results. This is how a later one acts on exactly the claims that an earlier one took or completed; a row
- * that was only locked, or that another attempt wrote, does not match.
+ * True for a row version that this very transaction wrote. Statements in a pipelined transaction cannot use each
+ * other's results. With this condition a later one acts on exactly the claims that an earlier one took or completed; a
+ * row that was only locked, or that another attempt wrote, does not match.
  */
 export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
   `${alias}.xmin = pg_current_xact_id()::xid`;
 
 /**
- * Written so that the planner cannot use the partial index on leases. Without statistics it takes that index for the
- * smaller one, and then reads all claims in progress for each claim of a group.
+ * Written so that the planner cannot use the partial index on leases. Without statistics it would think that index the
+ * smaller one, and would read all claims in progress for each claim of a group.
  */
 export const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
 
@@ -195,7 +195,7 @@ export class ClaimsStore {
    * request may be days late. A released key is sealed too.
    * @param resource what seals it: an operation's name, and the id of what that operation made
    * @param nothingMade SQL that is true if the products' tables have nothing for the key `i`
-   * @returns false if the key belongs to a request, which may have ended long ago.
+   * @returns false if the key belongs to a request, even one that ended long ago.
    */
   async seal(
     { merchantId, idempotencyKey }: ScopedKey,

@@ -5,9 +5,9 @@ import { CONFIG, type Config } from '../config/config.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 
 /**
- * Keys for requests that bring none. Requests with one fingerprint (operation, parameters and body, `user_id`
- * included) share a key from the first of them until the window ends; the next request starts another. The row's lock
- * and the database's clock decide, so neither a clock boundary nor a second process can make two keys out of one.
+ * Keys for requests that send none. Requests with one fingerprint (operation, parameters and body, `user_id` included)
+ * share a key from the first of them until the window ends; the next request starts another. The row's lock and the
+ * database's clock decide, so neither a clock boundary nor a second process can make two keys out of one.
  *
  * The window counts from the first request, not from the last. Otherwise a customer who buys the same thing every half
  * hour would pay once for all of them.

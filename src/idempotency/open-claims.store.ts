@@ -60,8 +60,7 @@ export class OpenClaimsStore {
   }
 
   /**
-   * Takes over those of these claims that have no running lease. A request for a claim by name does not wait for its
-   * pause.
+   * Takes over those of these claims whose lease has ended. The caller names the claims, so their pause does not count.
    */
   takeIdle(keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
     return this.transactions.read<Claim>({
@@ -94,8 +93,9 @@ export class OpenClaimsStore {
   }
 
   /**
-   * Makes the claims due that wait for the subjects of this transaction's new notifications, and returns those
-   * subjects. A locked row is being taken, settled or released right now, and needs no hint.
+   * Makes claims due at once if they wait for a payment or refund that this transaction's new notifications are about,
+   * and returns the ids of those payments and refunds. A locked row is being taken, settled or released right now, and
+   * needs no hint.
    */
   async hasten(
     tx: Transaction,
@@ -129,7 +129,7 @@ export class OpenClaimsStore {
    * Ends the lease of a claim whose call has no known end. The next retry may continue it at once, and the recovery
    * worker after a pause that doubles from try to try. There is no pause if the provider has sent a notification about
    * the payment or refund since this attempt began: by now it may know more than it answered. Earlier notifications do
-   * not count, or we would inquire about an outcome that stays unknown without any pause. Fenced.
+   * not count: otherwise we would inquire without any pause for as long as the outcome stays unknown. Fenced.
    * @param unknown whether the gateway may have acted; false if it only could not be reached.
    * @param leaseMs the lease that the claim was taken with.
    * @returns whether it is due at once.

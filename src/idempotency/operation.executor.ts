@@ -15,18 +15,21 @@ import { SettlementWriter } from './settlement.writer.js';
 
 /** A gateway that ignores its abort signal gets this long before we stop waiting for it. */
 const ABORT_GRACE_MS = 250;
-/** How long we hold a known outcome while the database is down, before we answer the client "ask again". */
+/**
+ * How long we keep trying to write a known outcome while the database is down, before we answer the client "ask again".
+ */
 const SETTLE_PATIENCE_MS = 5_000;
 const SETTLE_RETRY_MS = 100;
 /**
  * If the owner died before we know it called, resend under the same gateway key, up to six attempts; then only inquire.
- * A gateway that is down refuses for a while, but one that refuses for good would for ever, and an inquiry ends that.
+ * A gateway that is down refuses for a while. But one that refuses this call for good would do so for ever, and only an
+ * inquiry ends that.
  */
 const MAX_ATTEMPTS_SENT = 6;
 
 /**
- * The gateway has no trace of the call and will refuse it if it still arrives: a final no, but neither the card's nor
- * the client's fault.
+ * The gateway has no trace of the call and will refuse it if it still arrives: a final no, and neither the card nor the
+ * client is to blame.
  */
 const NOT_PROCESSED: Outcome = {
   kind: 'declined',

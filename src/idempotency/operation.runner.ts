@@ -189,7 +189,7 @@ export class OperationRunner {
     if (claim.resumed) this.metrics.claimTakenOver('retry');
     const next = await operation.proceed(claim, request, reserved);
     const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
-    // The key belonged to another request, whose stored answer had been reaped. Restore that answer, but refuse this
+    // The key belongs to an earlier request whose stored answer was reaped. Restore that answer, but refuse this
     // request.
     if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
       throw this.conflict('idempotency_key_reused');

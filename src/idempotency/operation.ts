@@ -74,8 +74,8 @@ export interface Operation<Command> {
   newResourceId(incoming: IncomingRequest<Command>): string;
 
   /**
-   * What a request acts on, if several requests may act on one thing: one statement never reserves for two of them.
-   * Leave it out if each request has a thing of its own.
+   * What a request acts on, if several requests may act on the same thing: one statement never reserves for two of
+   * them. Leave it out if each request creates its own.
    */
   subjectOf?(request: OperationRequest<Command>): string;
 
@@ -133,7 +133,8 @@ export interface GatewayOperation<Command, Work> extends Operation<Command> {
 /** An operation that runs other operations under keys of its own. It calls no gateway itself. */
 export interface CompositeOperation<Command, Work> extends Operation<Command> {
   /**
-   * Takes the remaining steps. Each has a key that follows from the claim, so a process that continues repeats none.
+   * Takes the remaining steps. Each has a key that follows from the claim, so a process that continues the claim
+   * repeats none of them.
    * @param isRepeated true if an earlier attempt was left open; then it should look once rather than wait for others.
    * @returns null while a step is still open.
    */

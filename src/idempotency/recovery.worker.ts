@@ -7,7 +7,7 @@ import { Worker, type Next } from '../time/worker.js';
 
 const MIN_INTERVAL_MS = 200;
 const MAX_INTERVAL_MS = 5_000;
-/** Workers beside the regular one. If more wakes arrive, they are served when one of these ends. */
+/** Workers beside the regular one. If more wakes arrive than that, they wait until one of these ends. */
 const MAX_EXTRA_RUNS = 4;
 /** A lease that ran out is noticed within this fraction of a lease. */
 const LOOKS_A_LEASE = 6;

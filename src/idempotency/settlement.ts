@@ -19,7 +19,7 @@ export interface Write<Change = unknown> {
   readonly subject: string | null;
 }
 
-/** Where to send a kind of change. An operation needs only the address; `app.module.ts` lists the sink behind it. */
+/** Where to send changes of one kind. An operation needs only the address; `app.module.ts` lists the sink behind it. */
 export class SinkAddress<Change> {
   private readonly subjectOf: ((change: never) => string) | undefined;
 
