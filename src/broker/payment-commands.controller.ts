@@ -24,9 +24,9 @@ import type { CommandMessage, CommandReply } from './command-codec.js';
 const CREATE_PAYMENT = 'payments.create';
 
 /**
- * Runs commands from a broker with the runner that serves HTTP: one key is one payment, however often its requests come
- * and by whichever way. The steps of the guard, the pipe and the filter are spelled out here, because those work on
- * HTTP requests and a message is not one.
+ * Runs commands from a broker with the runner that serves HTTP: one key is one payment, however often its requests
+ * arrive and over whichever transport. The steps of the guard, the pipe and the filter are spelled out here, because
+ * those work on HTTP requests and a message is not one.
  */
 @Controller()
 export class PaymentCommandsController {

@@ -5,7 +5,9 @@ import { isRfc3339 } from '../http/rfc3339.js';
 import { isSafeText } from '../http/safe-text.js';
 
 const MAX_NAME_LENGTH = 100;
-/** Lines to show are held in memory, so their number has a limit. Everything is counted, shown or not. */
+/**
+ * We hold the lines to show in memory, so their number has a limit. Everything is counted, whether it is shown or not.
+ */
 const MAX_SHOWN_LINES = 100_000;
 const MAX_DURATION_MS = 10 * 365 * 24 * 3_600_000;
 

@@ -28,7 +28,7 @@ export interface Reconciled {
   gateway: string;
   compared: Compared;
   report: Report;
-  /** How many claims were carried to their end; null without `--repair`. */
+  /** How many claims were ended; null without `--repair`. */
   repaired: number | null;
 }
 
@@ -74,9 +74,9 @@ async function compare(
 }
 
 /**
- * Carries claims to their end the way the service does: it takes each over with its own lease and runs the same
- * recovery. So it needs no running service, and it is safe beside one, which then finds these claims taken. It creates
- * the service's app but never starts it: nothing listens, and no other claim is touched.
+ * Ends claims the way the service does: it takes each over under a lease of its own and runs the same recovery. So it
+ * needs no running service, and it is safe beside one, because that finds these claims taken. It creates the service's
+ * app but never starts it: nothing listens, and no other claim is touched.
  */
 class Repair {
   tried = 0;

@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { OutboxEvent } from './event.js';
 
 /**
- * Where committed events go. It must be harmless to hand an event on twice: a relay may die before it notes that it
- * did.
+ * Where committed events go. It must be harmless to hand an event on twice: a relay may die before it records that it
+ * handed it on.
  */
 export interface EventSink {
   /** Stored with each outbox row. Never rename one. */

@@ -17,7 +17,9 @@ interface EventFilter {
   before?: string | undefined;
 }
 
-/** How far an event's time and its id's time may differ. The range of ids only avoids reading all other events. */
+/**
+ * How far an event's time and its id's time may differ. The range of ids only saves us from reading all other events.
+ */
 const ID_SLACK_MS = 60_000;
 
 const NEW_EVENTS = batchOf<NewEvent>({

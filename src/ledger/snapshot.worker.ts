@@ -26,8 +26,8 @@ export interface SnapshotLimits {
 const LIMITS: SnapshotLimits = { minEntries: 1_000, maxEntries: 250_000 };
 
 /**
- * Sums up what was booked, so that a balance reads little, however many entries there are. Charges never wait for it.
- * Any number of processes may run one: two that work at once write the same.
+ * Sums up what was booked, so that reading a balance is quick however many entries there are. Charges never wait for
+ * it. Any number of processes may run one: two that work at once write the same.
  */
 @Injectable()
 export class SnapshotWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {

@@ -33,8 +33,8 @@ export interface AuthorizationEndWork {
 const GONE = { step: 'release' } as const;
 
 /**
- * What captures and cancels share. Each takes the authorized payment for itself and ends the authorization for good.
- * If several race, one goes on and the others are refused.
+ * What captures and cancels have in common. Each takes the authorized payment for itself and ends the authorization for
+ * good. If several race, one goes on and the others are refused.
  */
 export abstract class AuthorizationEndOperation implements GatewayOperation<
   AuthorizationEndCommand,
@@ -98,8 +98,8 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
   }
 
   /**
-   * A claim without a hold was refused, but its owner died before it could say why. We no longer know the amount, so
-   * we release the key: nothing was reserved, and the next request under this key gets the reason.
+   * A claim without a hold was refused, but its owner died before it could answer. We no longer know the amount, so we
+   * release the key: nothing was reserved, and the next request under this key gets the refusal.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const payment = await this.payments.find(claim.merchantId, claim.resourceId);

@@ -148,8 +148,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
 
   /**
    * Applies outcomes for the claims that this transaction completed, and counts the event that each may bring. The
-   * claims are looked up first: in a free join, the planner would try each of a merchant's payments against each
-   * claim.
+   * claims are looked up first: if the planner chose the order of the join, it would try each of a merchant's payments
+   * against each claim.
    */
   async write(tx: Transaction, changes: readonly ClaimedChange<PaymentChange>[]): Promise<void> {
     await tx.query({

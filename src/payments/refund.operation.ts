@@ -55,7 +55,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return merchantId + command.transactionId;
   }
 
-  /** Takes the amount from the payment first, then inserts the refund where that succeeded. */
+  /** Takes the amount from the payment first, and then inserts a refund if that succeeded. */
   async reserve(tx: Transaction, requests: readonly OperationRequest<RefundCommand>[]): Promise<Reserved[]> {
     const refunds = requests.map(({ merchantId, idempotencyKey, receivedAt, command }): NewRefund => ({
       merchantId,
@@ -85,8 +85,8 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
   }
 
   /**
-   * A claim without a refund was refused, but its owner died before it could say why. The claim alone does not name
-   * the payment, so we release the key: nothing was reserved, and the next request under this key gets the reason.
+   * A claim without a refund was refused, but its owner died before it could answer. The claim alone does not name the
+   * payment, so we release the key: nothing was reserved, and the next request under this key gets the refusal.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.refunds.findByKey(claim);

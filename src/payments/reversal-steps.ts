@@ -2,7 +2,7 @@ import type { Reversal } from '../domain/reversal.js';
 
 /**
  * The keys of a reversal's own steps. They follow from the reversal alone, so any process that continues it uses the
- * same ones. They contain a space, which no client's key may, so the two never collide.
+ * same ones. They contain a space, which a client's key cannot, so the two never collide.
  */
 export class ReversalSteps {
   private readonly numbers = { cancel: 1, refund: 1 };

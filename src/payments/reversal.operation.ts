@@ -39,8 +39,8 @@ import { NOTHING_MADE, REVERSALS, ReversalsStore } from './reversals.store.js';
 const FIRST_LOOK_MS = 25;
 const MAX_LOOK_MS = 1_000;
 /**
- * A repeated attempt gives up when its next look is further off than this: the client that asked again, or the other
- * claims of the recovery run, would wait too long.
+ * A repeated attempt gives up if it would have to wait longer than this for its next look: it would keep a client, or
+ * the other claims of the recovery run, waiting too long.
  */
 const MAX_LOOK_AGAIN_MS = 100;
 
@@ -53,9 +53,9 @@ type ReversalEnd =
 type Unfinished = 'go on' | 'look later';
 
 /**
- * Makes a payment not have happened, whatever became of its request. It never calls the gateway itself. It runs
- * cancels and refunds under keys that follow from its own key, so another process that continues it finds what it has
- * already done, and each of its steps happens once, as for any client.
+ * Undoes a payment, whatever became of its request. It never calls the gateway itself. It runs cancels and refunds
+ * under keys that follow from its own key, so another process that continues it finds what it has already done, and
+ * each of its steps happens once, as for any client.
  */
 @Injectable()
 export class ReversalOperation implements CompositeOperation<ReversalCommand, Reversal> {
@@ -112,8 +112,8 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /**
-   * Returns null while others are still changing the payment; the reversal goes on later. A repeated attempt looks
-   * once and does not wait for others: that may take days, and the recovery worker has other claims to see to.
+   * Returns null while others are still changing the payment; the reversal goes on later. A repeated attempt looks once
+   * and does not wait for others: they may take days, and the recovery worker has other claims to continue.
    */
   async carryOn(
     claim: Claim,
@@ -155,9 +155,9 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /**
-   * Goes on step by step until the payment has not happened. Returns null when the time is up, or when the next look
-   * at others' work is further off than `maxLookMs`. That limits only the waiting for others: a process that continues
-   * a reversal repeats all its finished steps first, and must still reach the next one in time.
+   * Goes on step by step until the payment is undone. Returns null when the time is up, or when it would have to wait
+   * longer than `maxLookMs` before its next look at others' work. `maxLookMs` limits nothing else: a process that
+   * continues a reversal first repeats all its finished steps, and must have time for the next one.
    */
   private async undo(
     reversal: Reversal,

@@ -9,12 +9,12 @@ import { paymentToWire } from './payment.dto.js';
 import { PAYMENTS, type PaymentChange } from './payments.store.js';
 import { refundToWire } from './refund.dto.js';
 
-/** What became of a payment, and the event that reports it. The payment counts the event, so the two go together. */
+/** A payment's change and the event that reports it. The payment counts the event, so the two go together. */
 export function announced(change: Omit<PaymentChange, 'events'>, report: Write): Write[] {
   return [PAYMENTS.put({ ...change, events: 1 }), report];
 }
 
-/** What became of a payment where no event reports it. */
+/** A payment's change that no event reports. */
 export function unannounced(change: Omit<PaymentChange, 'events'>): Write[] {
   return [PAYMENTS.put({ ...change, events: 0 })];
 }

@@ -19,14 +19,14 @@ const RECEIVED = batchOf<ReceivedNotification>({
 });
 
 /**
- * The SQL that writes `gateway_notifications`. The engine reads the table: `OpenClaimsStore` decides there what a
+ * The SQL that writes `gateway_notifications`. The engine reads that table: `OpenClaimsStore` decides what a
  * notification does to a claim.
  */
 @Injectable()
 export class ProviderNotificationsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Remembers events, and returns the ids of the new ones: of equal events, exactly one is new. */
+  /** Remembers events, and returns the ids of the new ones. Of several copies of an event, exactly one is new. */
   async insert(tx: Transaction, notifications: readonly ReceivedNotification[]): Promise<Set<string>> {
     const { rows } = await tx.query<{ eventId: string }>({
       name: 'gateway_notifications.insert',

@@ -6,7 +6,7 @@ export const DIFFERS_ADVICE = 'A person has to find out which is right. Change n
 
 /**
  * What to do about an effect that our books lack. Never "add it here": the client got another answer or none, and a
- * payment that no client asked for has no key, no answer and no owner. So undo it where it happened.
+ * payment that no client asked for would have no key and no answer. So undo it where it happened.
  */
 export function missingHereAdvice(
   effect: GatewayEffect,

@@ -3,7 +3,7 @@ import type { CaptureMethod, PaymentStatus } from '../domain/payment.js';
 import type { RefundStatus } from '../domain/refund.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 
-/** What a gateway could know of a payment, with its refunds and its open operations. */
+/** What a gateway may know about a payment, with its refunds and its open operations. */
 export interface BookedPayment {
   merchantId: string;
   transactionId: string;

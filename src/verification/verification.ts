@@ -16,8 +16,8 @@ export interface CheckResult extends Pick<Check, 'name' | 'holds'> {
 const SHOWN_ROWS = 20;
 
 /**
- * Sums over whole tables need memory, time and other plans than the service uses. All checks share one snapshot and
- * take no locks: charges continue, and the checks do not see what they change.
+ * Sums over whole tables need memory, time, and other plans than the service uses. All checks share one snapshot and
+ * take no locks: charges continue, and the checks do not see their changes.
  */
 const BEGIN = `
   BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;

@@ -56,7 +56,9 @@ export interface DeliveryChange {
   logged: LoggedTry | null;
 }
 
-/** How far an event's time may be from the time in its id. The range of ids only saves reading all other events. */
+/**
+ * How far an event's time may be from the time in its id. The range of ids only saves us from reading all other events.
+ */
 const ID_SLACK_MS = 60_000;
 
 export interface EventRange {
@@ -156,9 +158,9 @@ export class WebhookDeliveriesStore {
   }
 
   /**
-   * The deliveries that the jobs try. A job without one has nothing left to do: its delivery waits for another job.
-   * The statement finds deliveries by key first. On a table without statistics the planner would otherwise join all four
-   * through everything ever sent to an endpoint.
+   * The deliveries that the jobs try. A job without one has nothing left to do: its delivery waits for another job. The
+   * statement finds deliveries by key first. Otherwise, without statistics, the planner would read everything that was
+   * ever sent to an endpoint to join the four tables.
    */
   async load(
     queue: { read: PipelinedTransactions['read'] },
@@ -213,7 +215,7 @@ export class WebhookDeliveriesStore {
     return new Set(rows.map((row) => row.webhookDeliveryId));
   }
 
-  /** Logs tries, including those of a worker that we had given up for lost: the endpoint received them all. */
+  /** Logs tries, including those of a worker that we believed to be dead: the endpoint received them all. */
   async log(tx: Transaction, tries: readonly { job: DeliveryJob; logged: LoggedTry }[]): Promise<void> {
     if (tries.length === 0) return;
     await tx.query({

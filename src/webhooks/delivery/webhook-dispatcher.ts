@@ -158,7 +158,7 @@ export class WebhookDispatcher implements OnApplicationBootstrap, BeforeApplicat
     const triedAt = this.clock.now();
     const beganAtMs = this.clock.monotonicMs();
     const result = await this.send(delivery, triedAt);
-    // Our own shutdown cut it off. That is not the endpoint's failure, and the job was put back.
+    // Our own shutdown cut the try off. That is not the endpoint's failure, and the job was put back.
     if (this.cutOff.signal.aborted && result.error !== null) return 'not_recorded';
     const durationMs = Math.round(this.clock.monotonicMs() - beganAtMs);
     const verdict = judge(result, delivery.pause, this.config.webhooks);

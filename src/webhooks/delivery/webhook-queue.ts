@@ -35,7 +35,10 @@ const RARELY_SECONDS = 3_600;
 
 /** A job that this process has taken. */
 export interface TakenJob extends DeliveryJob {
-  /** How often the job was taken before. It says which taking this is, so that a lost worker cannot end a later one. */
+  /**
+   * How often the job was taken before. A worker that is believed dead has an older number, so it cannot end a job that
+   * another has taken since.
+   */
   retryCount: number;
 }
 

@@ -38,7 +38,7 @@ export class WebhookRecorder {
     this.group = new GroupCommit((turns) => this.commit(turns), { failsForAll: isDatabaseUnavailable });
   }
 
-  /** Rejects when the turn may not have been written. Then the job comes back, and the endpoint gets the event again. */
+  /** Rejects if the turn was perhaps not written. Then the job comes back, and the endpoint gets the event again. */
   record(turn: Turn): Promise<void> {
     return this.group.submit(turn);
   }

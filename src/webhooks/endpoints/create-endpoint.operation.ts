@@ -23,7 +23,7 @@ interface CreateEndpointCommand {
   description: string | null;
 }
 
-/** Makes an endpoint and its secret, once a key: a retry while the answer is stored sees the same secret. */
+/** Makes an endpoint and its secret, once per key. As long as the answer is stored, a retry gets the same secret. */
 @Injectable()
 export class CreateEndpointOperation implements Operation<CreateEndpointCommand> {
   readonly name = 'create_webhook_endpoint';
@@ -37,7 +37,7 @@ export class CreateEndpointOperation implements Operation<CreateEndpointCommand>
     return uuidv7(receivedAt.getTime());
   }
 
-  /** A merchant's endpoints are counted, so two of them must not be inserted by one statement: neither would see the other. */
+  /** We count a merchant's endpoints, so one statement must not insert two of them: neither would see the other. */
   subjectOf({ merchantId }: OperationRequest<CreateEndpointCommand>): string {
     return merchantId;
   }

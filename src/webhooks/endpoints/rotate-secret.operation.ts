@@ -21,8 +21,8 @@ interface RotateSecretCommand {
 }
 
 /**
- * Gives an endpoint a new secret, once a key. A client that missed the answer and rotated again would end the overlap of
- * the secret that its receivers still use.
+ * Gives an endpoint a new secret, once per key. Otherwise a client that missed the answer and rotated again would end
+ * the overlap of the secret that its receivers still use.
  */
 @Injectable()
 export class RotateSecretOperation implements Operation<RotateSecretCommand> {
