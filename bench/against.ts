@@ -14,7 +14,7 @@ import {
   type Target,
 } from './report.js';
 
-/** A change may cost a little of the speed; more than that needs a reason. */
+/** A change may make the service a little slower; more than that needs a reason. */
 const TARGETS: readonly Target[] = [
   {
     name: 'new charges / earlier',

@@ -26,7 +26,7 @@ const { prepareValue } = createRequire(import.meta.url)('pg/lib/utils') as {
 /**
  * The transactions of one real charge under `idempotencyKey`, as the service sends them today. They are recorded rather
  * than copied, so that the reference can never run other SQL than the service does.
- * @throws when the charge took another number of transactions than a charge takes
+ * @throws when the charge did not take {@link TRANSACTIONS_PER_CHARGE} transactions
  */
 export async function recordCharge(
   databaseUrl: string,

@@ -11,7 +11,7 @@ const run = randomUUID().slice(0, 8);
 let keys = 0;
 let charges = 0;
 
-/** Unique to this run. Neither sorted across runs nor all alike, as with real clients. */
+/** Unique to this run. Keys count up within a run; their order across runs is random. */
 function newKey(): string {
   return `order-${run}-${(keys++).toString().padStart(9, '0')}`;
 }

@@ -9,9 +9,9 @@ import { percentile, type Rates } from './load.js';
 
 const run = promisify(execFile);
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
-/** Room for ids: far more than one charge has. */
+/** How many ids fit into one charge: far more than it needs. */
 const IDS_PER_CHARGE = 16;
-/** Room for clients: far more than we start. */
+/** How many clients get numbers of their own: far more than we start. */
 const MAX_CLIENTS = 1_000;
 const THREADS = 2;
 

@@ -1,7 +1,10 @@
 /** How long, how often and at how many connections the subjects are measured. */
 export interface Plan {
   rounds: number;
-  /** How often two builds take turns; a machine's good and bad minutes last longer than the difference we look for. */
+  /**
+   * How often two builds take turns. One turn is not enough: a machine's good and bad minutes differ by more than the
+   * builds.
+   */
   pairs: number;
   warmUpMs: number;
   measureMs: number;

@@ -4,7 +4,7 @@ import { SandboxHttpBooks } from '../src/gateways/sandbox/sandbox-http.books.js'
 import { verify, type CheckResult } from '../src/verification/verification.js';
 import type { Heard, Journal } from './journal.js';
 
-/** Amounts are numbers: those of one run, and their sums, are far below 2^53. */
+/** Amounts are numbers: the amounts of one run and their sums are far below 2^53. */
 export interface PaymentRow {
   transaction_id: string;
   idempotency_key: string;
@@ -186,7 +186,7 @@ export async function readGatewayBooks(gatewayUrl: string): Promise<EffectRow[]>
   return effects;
 }
 
-/** As the command does it. Nothing should be open any more, so anything that is counts as a difference at once. */
+/** Compares as the command does. Nothing should be open by now, so anything open counts as a difference at once. */
 export async function readReconciliation(env: Record<string, string>): Promise<Reconciled[]> {
   const { report } = await reconcile(env, {
     merchantId: null,

@@ -39,7 +39,7 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
 /** One of our programs in its own process. Like a service manager, it starts the program again whenever it ends. */
 export class KeptProcess implements Kept {
-  /** How it ended, each time that it ended by itself after it was up. */
+  /** One line for each time that it ended by itself after it was up. */
   readonly failures: string[] = [];
   private child: ChildProcess | null = null;
   private starts = 0;

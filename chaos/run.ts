@@ -20,7 +20,9 @@ import type { World } from './world.js';
 const CLIENTS = 12;
 /** How long recovery works alone. */
 const ALONE_MS = 20_000;
-/** Then clients come back for the rest: recovery rarely looks again at a call that it has often inquired about. */
+/**
+ * Then clients come back for the rest, because recovery inquires rarely about a call that it has often inquired about.
+ */
 const RETURNING_MS = 60_000;
 const POLL_MS = 250;
 const ASKING_AT_ONCE = 16;
@@ -149,8 +151,8 @@ export class Run {
   }
 
   /**
-   * First recovery works alone. Then the clients that gave up ask again for what recovery would look at only minutes
-   * later.
+   * First recovery works alone. Then the clients that gave up ask again, because recovery might wait minutes for its
+   * next look.
    */
   private async quiet(): Promise<Course['quiet']> {
     while (!(await this.play(null))) await sleep(POLL_MS);

@@ -208,8 +208,8 @@ function netEffect(effects: readonly EffectRow[]): { taken: number; held: number
 }
 
 /**
- * Only counts keys whose every try, by every client, was answered so: a try without an answer may have had an effect
- * that no client could know of.
+ * Only counts keys where every try, by every client, was answered "effect: none": a try without an answer may have had
+ * an effect that no client could know of.
  */
 function givenUpWithEffect({ journal, payments, refunds }: Evidence): object[] {
   const made = new Set([

@@ -23,7 +23,7 @@ export class GatewayNotifications1764400000000 implements MigrationInterface {
     await db.query(
       `COMMENT ON TABLE gateway_notifications IS 'Which events of the payment provider have been acted on. It knows no merchants and nobody reads it through the API, so its keys are the provider''s'`,
     );
-    // recover_after is null until a call ends without an outcome, so claims of ordinary charges are never in this
+    // recover_after is null until a call ends without an outcome, so the claims of ordinary charges never enter this
     // index.
     await db.query(
       `CREATE INDEX idempotency_keys_waiting ON idempotency_keys (resource_id)

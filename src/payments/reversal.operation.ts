@@ -236,7 +236,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     // The payment as it is now decides what follows, even if this step lost a race against another change.
     if (answer.status < 300 || answer.status === 409) return 'go on';
     const failure = failureOf(answer);
-    // `not_processed` is no refusal: the step was lost on its way. Try it again under the next key.
+    // `not_processed` is not a refusal: the step was lost on its way. Try it again under the next key.
     return failure.code === 'not_processed' ? 'go on' : { failure, transactionId };
   }
 

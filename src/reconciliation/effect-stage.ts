@@ -54,7 +54,6 @@ export class EffectStage {
       SELECT sequence, transaction_id FROM effects WHERE sequence > ? AND seen = 0 ORDER BY sequence LIMIT ?`);
   }
 
-  /** The number of effects. */
   get size(): number {
     return this.staged;
   }

@@ -14,7 +14,7 @@ export const FLOOR_PLAN: readonly (readonly string[])[] = [
   // Providers.
   ['provider-notifications'],
   ['gateways'],
-  // Engine: the wire of keys, and what makes any operation exactly-once.
+  // Engine: keys on the wire, and what makes any operation exactly-once.
   ['idempotency/wire'],
   ['idempotency'],
   // Kit.
@@ -33,7 +33,7 @@ export const FLOOR_PLAN: readonly (readonly string[])[] = [
 /** The command line starts the service, so these two alone may look sideways: `cli` at the files of the entry. */
 const SIDEWAYS: readonly string[] = ['cli -> entry'];
 
-/** The room of a file below `src/`: its folder, and a folder of that where the plan names it. */
+/** The room of a file below `src/`: its folder, or a subfolder of that if the plan names it. */
 export function roomOf(file: string): string {
   const [first = '', second = '', ...rest] = file.split('/');
   if (second === '') return 'entry';
@@ -57,7 +57,7 @@ export function wrongArrows(imports: ReadonlyMap<string, readonly string[]>): st
   return wrong.toSorted();
 }
 
-/** The files that import each other in a circle, each circle once, beginning with its first file by name. */
+/** The circles of files that import each other. Each appears once and begins with its first file by name. */
 export function circles(imports: ReadonlyMap<string, readonly string[]>): string[][] {
   const found = new Map<string, string[]>();
   const done = new Set<string>();

@@ -10,26 +10,26 @@ const DEFINITE_ASSIGNMENT = /^\s*(?:(?:public|protected|private|static|readonly|
 
 const EXPORT = /^export (?:declare |abstract |async )*(?:class|interface|type|const|function|enum) (\w+)/gm;
 
-describe('the rules that neither compiler nor lint can hold', () => {
+describe('the rules that neither the compiler nor lint can check', () => {
   it('only DTOs and entities have properties that no constructor sets', () => {
     const others = sources().filter((file) => !FILLED_LATER.test(file));
     expect(others.length).toBeGreaterThan(100);
     expect(others.filter((file) => DEFINITE_ASSIGNMENT.test(read(file)))).toEqual([]);
   });
 
-  it('control: such a property is found wherever it stands', () => {
+  it('control: such a property is found, and nothing else is mistaken for one', () => {
     expect('class A {\n  private readonly wake!: () => void;\n}').toMatch(DEFINITE_ASSIGNMENT);
     expect('  let server!: Server;').not.toMatch(DEFINITE_ASSIGNMENT);
     expect(read('src/payments/payment.entity.ts')).toMatch(DEFINITE_ASSIGNMENT);
     expect('if (first !== second) return first!;').not.toMatch(DEFINITE_ASSIGNMENT);
   });
 
-  it('nothing in src is exported that no other file names', () => {
+  it('everything that src exports is used by another file', () => {
     const files = sources().map((file) => ({ file, text: read(file) }));
     expect(unusedExports(files)).toEqual([]);
   });
 
-  it('control: an export that only its own file names is found', () => {
+  it('control: an export that no other file uses is found', () => {
     const files = [
       { file: 'src/a.ts', text: 'export const used = 1;\nexport function unused() {}\nunused();' },
       { file: 'src/b.ts', text: "import { used } from './a.js';" },

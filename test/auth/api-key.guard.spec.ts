@@ -66,7 +66,7 @@ class KeysInMemory {
   }
 }
 
-/** A fake listener. */
+/** Stands in for the listener: the test calls `tell` when keys change. */
 class Word {
   tell: () => void = () => undefined;
 

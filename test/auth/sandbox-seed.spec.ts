@@ -67,7 +67,7 @@ describe('the sandbox merchant and its key', () => {
   it.each([
     ['revoked', { revoked_at: '2020-01-01' }],
     ['expired', { expires_at: '2020-01-01' }],
-  ])('cannot be reached with a key that is %s', async (_state, columns) => {
+  ])('refuse a key that is %s', async (_state, columns) => {
     await seed(sandbox('sk_sandbox_one'));
     await addKey('sk_old', columns);
     await addKey('sk_new', { expires_at: '2999-01-01' });

@@ -5,7 +5,7 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
 /**
- * Evidence of a run after which everything agrees, with one of each thing that can happen. Each call returns a new
+ * Evidence of a run after which everything agrees. Everything that can happen is in it once. Each call returns a new
  * copy.
  */
 export function soundEvidence(): Evidence {

@@ -331,7 +331,7 @@ const WRONGS: Readonly<Record<string, { wrong: (evidence: Evidence) => void; bre
 };
 
 describe('the verdict of the fault run', () => {
-  it('finds nothing where everything agrees', () => {
+  it('finds nothing if everything agrees', () => {
     expect(judge(soundEvidence())).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 import { findCurrency, listCurrencies } from '../../src/currencies/currencies.js';
 
 /**
- * ISO 4217 list one up to amendment 180 (2026-01-01), without funds, metals and codes that are no currency. Spelled
+ * ISO 4217 list one up to amendment 180 (2026-01-01), without funds, metals and codes that are not currencies. Spelled
  * out, so that we notice when an update of the library adds or drops a currency.
  */
 const WITHOUT_DIGITS = 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF';

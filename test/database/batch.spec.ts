@@ -23,7 +23,7 @@ function noteOf(merchantId: string, body: string | null = null): Note {
 }
 
 describe('a batch', () => {
-  it('is one array parameter a column, in the order of the columns', () => {
+  it('is one array parameter per column, in the order of the columns', () => {
     expect(NOTES.rows('n')).toBe(
       'unnest($1::uuid[], $2::text[], $3::bigint[]) AS n(merchant_id, body, pages)',
     );
@@ -34,7 +34,7 @@ describe('a batch', () => {
     ]);
   });
 
-  it('has as many parameters without items', () => {
+  it('has just as many parameters when it has no items', () => {
     expect(NOTES.values([])).toEqual([[], [], []]);
   });
 
@@ -59,7 +59,7 @@ describe('a batch', () => {
 });
 
 describe('a batch by merchant', () => {
-  it('has one group a merchant, in the order of ids whatever order the items came in', () => {
+  it('has one group per merchant, ordered by id whatever order the items came in', () => {
     const [a, b, c] = [
       noteOf(SECOND_MERCHANT, 'a'),
       noteOf(FIRST_MERCHANT, 'b'),

@@ -45,7 +45,7 @@ describe('entities and the migrated schema', () => {
     expect(down.map(({ query }) => query)).toEqual(['DROP TABLE "vouchers"']);
   });
 
-  // The changes stay, so these come last; each looks only for its own remedy.
+  // These change the schema for good, so they come last; each looks only for its own remedy.
   it.each([
     ['ALTER TABLE payments DROP COLUMN description', 'ALTER TABLE "payments" ADD "description" text'],
     ['ALTER TABLE events ADD COLUMN note text', 'ALTER TABLE "events" DROP COLUMN "note"'],

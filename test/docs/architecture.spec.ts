@@ -6,7 +6,7 @@ import { ROOT } from './pages.js';
 const page = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
 
 describe('docs/architecture.md', () => {
-  it('follows a charge through at most five files, and counts their lines right to a tenth', () => {
+  it('follows a charge through at most five files, and gives their lines within a tenth', () => {
     const rows = [...page.matchAll(/^\| `(src\/[^`]+)`\s*\|\s*(\d+) \|/gm)];
     expect(rows.length).toBeGreaterThan(0);
     expect(rows.length).toBeLessThanOrEqual(5);
@@ -16,7 +16,7 @@ describe('docs/architecture.md', () => {
     }
   });
 
-  it('draws the floor plan that the test of the house holds', () => {
+  it('draws the floor plan that the architecture test enforces', () => {
     const plan = page.slice(page.indexOf('## The house'), page.indexOf('## Glossary'));
     const places = FLOOR_PLAN.flat()
       .filter((room) => room !== 'entry')

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { codes, readPage, ROOT, tableRows } from './pages.js';
 
 describe.each(['README.md', 'docs/guarantees.md'])('the guarantees in %s', (page) => {
-  it('name the tests that show each of them, and every one of those tests exists', async () => {
+  it('each name the tests that show them, and those tests exist', async () => {
     const rows = tableRows(await readPage(page)).filter((row) => row.length === 3);
     expect(rows.length).toBeGreaterThanOrEqual(10);
     for (const [, , tests = ''] of rows) {

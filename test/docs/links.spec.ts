@@ -2,11 +2,11 @@ import { access } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { codes, pagePaths, prose, readPage, ROOT } from './pages.js';
 
-/** Folders of ours that pages name files of. */
+/** Our folders whose files pages name. */
 const PATH_OF_OURS = /^(src|test|docs|scripts|bench|chaos|migrations|\.ci)\/[\w./-]+$/;
 
 describe('every page', () => {
-  it('links only to pages, and to headings in them, that exist', async () => {
+  it('links only to pages and headings that exist', async () => {
     expect(await broken(linksOf)).toEqual([]);
   });
 
@@ -16,7 +16,7 @@ describe('every page', () => {
 });
 
 describe('control', () => {
-  it('a link to nowhere, a heading that is not there and a file that has gone are found', async () => {
+  it('a link to nowhere, a missing heading and a missing file are found', async () => {
     const page =
       '[a](nowhere.md) [b](#two-commands) [c](#there) [d](docs/chaos.md#the-verdict) `src/gone.ts`';
     expect(await missing(linksOf('README.md', page))).toEqual(['nowhere.md', 'README.md#there']);
@@ -63,7 +63,7 @@ async function missing(targets: string[]): Promise<string[]> {
   return found;
 }
 
-/** As GitHub makes anchors of headings. */
+/** The anchors that GitHub makes of headings. */
 function headings(page: string): string[] {
   return [...prose(page).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) =>
     text

@@ -9,7 +9,7 @@ describe('docs/operations.md', () => {
   });
   afterAll(() => service.stop());
 
-  it('has every metric of ours, each once, and no other', async () => {
+  it('has every metric of ours, once, and no other', async () => {
     const metrics = service.app.get(Metrics).registry.getMetricsAsArray();
     const ours = metrics.map(({ name }) => name).filter((name) => name.startsWith('hapax_'));
     const described = tableRows(await readPage('docs/operations.md'))

@@ -27,7 +27,7 @@ export function prose(page: string): string {
   return page.replaceAll(/^ *```.*?^ *```$/gms, '');
 }
 
-/** The cells of every table row of a page, without the heads and the lines below them. */
+/** The cells of every table row of a page, without headings and the lines below those. */
 export function tableRows(page: string): string[][] {
   const lines = prose(page).split('\n');
   const isRow = (line: string | undefined): boolean => line?.startsWith('|') === true;
@@ -41,7 +41,7 @@ export function tableRows(page: string): string[][] {
     );
 }
 
-/** What stands in backticks. */
+/** Everything in backticks. */
 export function codes(text: string): string[] {
   return [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
 }

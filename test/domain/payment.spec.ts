@@ -38,7 +38,7 @@ describe('the payment state machine', () => {
     });
   });
 
-  it('is total: any transition from any state leads to one of its states, or is refused', () => {
+  it('is total: any transition from any state leads to a state, or is refused', () => {
     fc.assert(
       fc.property(status, transition, (from, step) => {
         const to = nextStatus(from, step);

@@ -193,7 +193,7 @@ describe('the relay of events', () => {
     expect(await waiting(db, sinkName)).toBe(0);
   });
 
-  it('many such events hold up none of the others either', async () => {
+  it('many such events hold up no others either', async () => {
     const payments = await writeEvents(db, sinkName, 20, 1);
     const poisoned = new Set(payments.slice(0, 10));
     const sink = new RecordingSink(sinkName, (events) => {

@@ -31,7 +31,7 @@ describe('GET /v1/events', () => {
     ({ apiKey: strangerKey } = await service.addMerchant());
     baseUrl = await service.app.getUrl();
     const paymentOf = async (changes: Record<string, unknown>): Promise<string> => {
-      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
+      // Ids of one millisecond sort at random. That is allowed, but would leave no order to compare with.
       await sleep(2);
       const reply = await service.post(chargeBody({ amount: 1000, ...changes }));
       return (reply.body as { transaction_id: string }).transaction_id;

@@ -167,7 +167,7 @@ describe("the sandbox gateway's notifications", () => {
     expect(await receive(1)).toMatchObject([{ data: { idempotency_key: key } }]);
   });
 
-  it('cost a charge only a column when there are none', async () => {
+  it('cost a charge only an empty column when there are none', async () => {
     await engine.close();
     const books = new SandboxBooks(join(folder.path, 'books.sqlite'));
     engine = new SandboxEngine(books);

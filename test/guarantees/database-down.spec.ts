@@ -59,7 +59,7 @@ describe('a service whose PostgreSQL is stopped', () => {
   const atTheGateway = (key: string) =>
     eventually('the charge is at the gateway', async () => (await evidence.effects(key)).length > 0);
 
-  it('answers 503, calls no gateway, burns no key, and recovers by itself', async () => {
+  it('answers 503, calls no gateway, uses up no key, and recovers by itself', async () => {
     const [key, ...others] = Array.from({ length: 6 }, () => newKey());
     const effects = evidence.allEffects().length;
     await postgres.stop();
@@ -146,7 +146,7 @@ describe('a service whose PostgreSQL is stopped', () => {
     await expectChargedOnce(evidence, key);
   });
 
-  it('is without PostgreSQL for longer: the client of a charge at the gateway hears that the outcome is unknown, and later the outcome', async () => {
+  it('loses PostgreSQL for longer: the client of a charge at the gateway hears that the outcome is unknown, and later the outcome', async () => {
     const key = newKey();
     const first = charge(service, key, { body: SLOW });
     await atTheGateway(key);

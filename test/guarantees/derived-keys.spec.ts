@@ -33,7 +33,7 @@ describe('requests without a key', () => {
     expect([...keys]).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
   });
 
-  it('within the window they are one payment, wherever in it they arrive; after it they are two', async () => {
+  it('anywhere within the window they are one payment; after it they are two', async () => {
     const body = unique();
     const first = await send(0, body);
     const startedAt = Date.now();

@@ -53,7 +53,7 @@ describe('an owner that is paused (SIGSTOP) past its lease', () => {
     },
   );
 
-  it('before its gateway call, with no take-over: it does not call any more, and says that nothing was done', async () => {
+  it('before its gateway call, with no take-over: it no longer calls, and answers that nothing was done', async () => {
     const { key, sleeper } = sleepers.get('nobody took over')!;
     const itsClient = charge(sleeper, key);
     await sleeper.says(STRIKING);

@@ -26,7 +26,7 @@ describe('every operation in every state with every amount does what the transit
 
   /** A payment of {@link AMOUNT} in a given state, with the whole amount left to capture or refund. */
   const inState: Record<PaymentStatus, () => Promise<string>> = {
-    // As another process would have left it: no client can keep a payment pending.
+    // A payment as another process would have left it: no client can keep one pending.
     pending: async () => {
       const id = randomUUID();
       await fleet.evidence.query(
@@ -116,7 +116,7 @@ describe('every operation in every state with every amount does what the transit
   });
 });
 
-/** What the transition table says about an operation, and the limits about its amount. */
+/** The answer that the transition table and the limits on amounts require. */
 function expectedOf(operation: keyof typeof OPERATIONS, status: PaymentStatus, amount: number | undefined) {
   const { success, refusal, takesAmount } = OPERATIONS[operation];
   const next = PAYMENT_TRANSITIONS[status][operation];

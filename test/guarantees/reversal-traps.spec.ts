@@ -63,7 +63,7 @@ describe('a reversal, when something comes in between', () => {
       );
       return waiting.length > 0;
     });
-    // As the settlement of a declined refund does it, in one transaction.
+    // What the settlement of a declined refund does, in one transaction.
     await holder.query(
       `UPDATE refunds SET status = 'failed', failure_code = 'refund_declined', failure_message = 'no'
        WHERE idempotency_key = $1`,
@@ -82,7 +82,8 @@ describe('a reversal, when something comes in between', () => {
     await pay(key, { ...AUTOMATIC, payment_method: 'pm_gateway_timeout_after_charge' });
     play({ lookups: { faults: { error: 1 } } });
     expect(await reverse(key, reversalKey)).toMatchObject({ status: 202 });
-    // On a busy machine one may take longer. But one that waits always takes the gateway's whole time.
+    // On a busy machine one attempt may take longer. But if the reversal waits, every attempt takes the gateway's whole
+    // time.
     const reply = await eventually('it is carried on, and does not stay', async () => {
       const startedMs = performance.now();
       const carriedOn = await reverse(key, reversalKey);

@@ -50,7 +50,7 @@ describe('a reversal: whatever was sent under a key has not happened', () => {
     });
   });
 
-  it('the tombstone outlives every stored answer', async () => {
+  it('the closed key outlives every stored answer', async () => {
     const key = newKey();
     await reverse(key);
     // The retention worker's statement, at a time when everything with a lifetime has expired.

@@ -154,7 +154,7 @@ describe('a gateway that answers slowly', () => {
       charge(service, key, { body: SLOW, headers: WAIT, signal: hangUp.signal }),
     );
     const refused = Promise.all(waiting.map((reply) => expect(reply).rejects.toThrow('aborted')));
-    // The service knows both by now: this one arrived after them on the same machine.
+    // By now the service knows both: this request came after them, on the same machine.
     expect((await charge(here, key, { body: SLOW })).status).toBe(409);
     hangUp.abort();
     await refused;

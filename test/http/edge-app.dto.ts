@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import { IsCurrencyCode } from '../../src/currencies/currency-code.validator.js';
 import { IsAmount, IsPaymentMethodToken, IsSafeText, IsStringMap } from '../../src/http/field-validators.js';
 
-/** Has the shape of a payment's body, so that what these tests show is true of payments. */
+/** Has the shape of a payment's body, so that these tests are true of payments too. */
 export class ThingDto {
   @IsAmount()
   amount!: number;

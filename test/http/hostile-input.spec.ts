@@ -17,7 +17,7 @@ interface Answer {
 
 interface Hostile {
   method: string;
-  /** As it is sent. */
+  /** The path as it is sent. */
   path: string;
   /** The path in the OpenAPI document; undefined if the path may lead to any route. */
   template?: string;

@@ -189,7 +189,7 @@ describe('an operation in a room of its own, added as CONTRIBUTING.md says', () 
     });
   });
 
-  /** Claims the key and reserves for it, as an owner does that then dies, before or after its call. */
+  /** Claims the key and reserves for it, like an owner that then dies, before or after its call. */
   async function reserveAndDie(key: string, hasCalled: boolean): Promise<string> {
     const [payment] = await service.evidence.query<{ merchant_id: string }>(
       'SELECT merchant_id FROM payments WHERE transaction_id = $1',

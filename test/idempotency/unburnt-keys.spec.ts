@@ -33,7 +33,7 @@ describe('a request that is refused before it is claimed', () => {
       { headers: { 'content-type': 'application/x-www-form-urlencoded' } },
     ],
   ])(
-    'with %d %s does not burn its key: the same key then takes a good body',
+    'with %d %s does not use up its key: the same key then accepts a good body',
     async (status, code, body, options) => {
       const key = newKey();
       const refused = await service.post(body, { ...options, key });
@@ -48,7 +48,7 @@ describe('a request that is refused before it is claimed', () => {
     },
   );
 
-  it('with 404, at an address that does not exist, does not burn its key', async () => {
+  it('with 404, at an address that does not exist, does not use up its key', async () => {
     const key = newKey();
     const reply = await fetch(`${await baseUrl()}/v1/payment`, {
       method: 'POST',
@@ -76,7 +76,7 @@ describe('a request that is refused before it is claimed', () => {
       ['a key beyond ASCII', 'idempotency_key_invalid', ['clé']],
       ['two header lines', 'idempotency_key_invalid', ['one', 'two']],
       ['the same header line twice', 'idempotency_key_invalid', ['one', 'one']],
-    ])('%s is a 400 %s that says where to read on', async (_what, code, keys) => {
+    ])('%s is a 400 %s with a link to its explanation', async (_what, code, keys) => {
       const before = await service.evidence.query('SELECT FROM idempotency_keys');
       const { status, headers, body } = await postWithKeys(keys);
       expect(status).toBe(400);

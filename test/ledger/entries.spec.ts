@@ -31,7 +31,7 @@ describe('GET /v1/ledger/entries', () => {
     ({ apiKey: strangerKey } = await service.addMerchant());
     for (const currency of ['EUR', 'USD', 'EUR', 'JPY', 'EUR']) {
       payments.push((await service.post(chargeBody({ currency }))).body.transaction_id);
-      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
+      // Ids of one millisecond sort at random. That is allowed, but would leave no order to compare with.
       await sleep(2);
     }
     const baseUrl = await service.app.getUrl();

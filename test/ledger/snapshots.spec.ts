@@ -25,7 +25,7 @@ describe('a snapshot of the ledger', () => {
     balances = new BalancesStore(db.dataSource);
   });
   beforeEach(async () => {
-    // What another test left must not be due in this one.
+    // Entries that another test left must not be due in this one.
     await worker.runOnce(AT_ONCE);
     merchant = uuidv7();
     await db.query('INSERT INTO merchants (merchant_id, name) VALUES ($1, $2)', [merchant, 'Shop']);

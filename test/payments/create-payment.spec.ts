@@ -147,7 +147,7 @@ describe('POST /v1/payments', () => {
     ]);
   });
 
-  it('answers 503 when the gateway is unavailable, keeps nothing of the try, and does not burn the key', async () => {
+  it('answers 503 when the gateway is unavailable, keeps nothing of the try, and does not use up the key', async () => {
     const key = newKey();
     const body = chargeBody({ payment_method: 'pm_gateway_unavailable' });
     for (let tries = 1; tries <= 2; tries += 1) {

@@ -19,7 +19,7 @@ describe('GET /v1/payments', () => {
     service = await TestApp.start();
     ({ apiKey: strangerKey } = await service.addMerchant());
     for (let index = 0; index < 25; index += 1) {
-      // Ids of one millisecond sort at random. That is no error, but leaves no order to compare with.
+      // Ids of one millisecond sort at random. That is allowed, but would leave no order to compare with.
       await sleep(2);
       const reply = await service.post(chargeBody(kindOf(index)));
       const id = (reply.body as { transaction_id: string }).transaction_id;

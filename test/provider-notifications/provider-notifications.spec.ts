@@ -52,7 +52,7 @@ describe("the payment provider's notifications", () => {
     return payment!;
   }
 
-  /** A notification that names a call like the provider: by our ids and the gateway key. */
+  /** A notification that names a call as the provider does: by our ids and the gateway key. */
   const about = ({ transaction_id, claim_id }: PaymentRow): Notification =>
     notification({ transaction_id, idempotency_key: claim_id });
 
@@ -118,7 +118,7 @@ describe("the payment provider's notifications", () => {
     expect(await calling).toMatchObject({ status: 202, json: { status: 'pending' } });
     await ended(key);
     await expectChargedOnce(service.evidence, key);
-    // The order that this test needs.
+    // The test proves something only in this order.
     expect(
       await service.evidence.query(
         `SELECT n.received_at < k.unknown_since AS earlier FROM gateway_notifications n, idempotency_keys k

@@ -5,7 +5,7 @@ interface Target {
 }
 
 interface PostOptions {
-  /** Default: a new key. Null sends none. */
+  /** By default a new key. Null sends none. */
   key?: string | null;
   /** Omit it for a request without a body. */
   body?: object;

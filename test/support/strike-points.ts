@@ -26,5 +26,5 @@ export const GATEWAY_UNREACHABLE = { STRIKE_GATEWAY: 'unreachable' } as const;
 /** For a service that is struck after its relay gave events to NATS and before it recorded that. */
 export const STRIKE_RELAY = { STRIKE_RELAY: 'nats' } as const;
 
-/** For a service without recovery: only a client's retry takes over a lost claim, so that a test knows who did. */
+/** For a service without recovery: only a client's retry takes over a lost claim, so a test knows who did it. */
 export const WITHOUT_RECOVERY_WORKER = { RECOVERY_WORKER: 'off' } as const;

@@ -134,7 +134,7 @@ describe('webhooks arrive at least once', () => {
     expect(sequences.size).toBe(PAYMENTS);
     const whole = Array.from({ length: 10_000 / PAYMENTS }, (_, index) => index + 1);
     for (const seen of sequences.values()) expect([...seen].toSorted((a, b) => a - b)).toEqual(whole);
-    // The receiver did fail.
+    // More requests than events: the receiver did fail sometimes.
     expect(receiver.received.length).toBeGreaterThan(10_500);
     await app.stop();
     await receiver.stop();

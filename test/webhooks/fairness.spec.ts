@@ -25,7 +25,7 @@ describe('a slow endpoint', () => {
   it('holds a few tries, and delays neither a charge nor deliveries to other endpoints', async () => {
     await emit(app, newEvents(300));
     await eventually('it is full', () => slow.received.length === MAX_IN_FLIGHT_PER_ENDPOINT);
-    // Meanwhile the slow endpoint holds as many tries as it may.
+    // Meanwhile the slow endpoint has as many tries as the limit allows.
     expect((await app.post(chargeBody())).statusCode).toBe(201);
     await createEndpoint(app, { url: quick.url(), event_types: ['refund.completed'] });
     const events = newEvents(50, { type: 'refund.completed' });
