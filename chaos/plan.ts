@@ -23,8 +23,8 @@ const PEACE_MS: Readonly<Record<Target, RangeMs>> = {
 };
 const DOWN_MS: RangeMs = [0, 1_500];
 /**
- * Longer than a gateway call may take. A service often sleeps longer than its lease, and wakes to find its claims
- * taken. PostgreSQL sleeps longer than a statement may take, but not so long that every connection would end.
+ * Often longer than a gateway call may take. A service often sleeps longer than its lease, and wakes to find its claims
+ * taken. PostgreSQL sleeps for less time than a statement may take, so that its sleep does not end every connection.
  */
 const ASLEEP_MS: Readonly<Record<Target, RangeMs>> = {
   'service-1': [300, 6_000],

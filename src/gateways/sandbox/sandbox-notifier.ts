@@ -14,7 +14,7 @@ const TAKEN_FOR_MS = 2 * DELIVERY_TIMEOUT_MS;
 const REORDER_LIMIT_MS = 2_000;
 const FIRST_RETRY_MS = 250;
 const RETRIES: BackoffLimits = { firstMs: FIRST_RETRY_MS, longestMs: 60_000 };
-/** About ten minutes of retries. Then it is lost, as with real providers, only sooner. */
+/** About eight minutes of retries. Then the notification is lost, as with real providers, only sooner. */
 const MAX_TRIES = 16;
 /** Another process may have died and left notifications in the books. */
 const MAX_IDLE_MS = TAKEN_FOR_MS;
