@@ -3,7 +3,10 @@ import { CommitUnknownError } from './pipelined-transactions.js';
 
 /** Larger groups gain nothing more, and a failed group costs one retry per item. */
 export const MAX_GROUP_SIZE = 256;
-/** About two seconds at full speed. A request that would wait longer is better refused and retried later. */
+/**
+ * About five seconds at 2 000 charges a second. It is better to refuse a request that would wait longer, so that it is
+ * retried.
+ */
 const MAX_WAITING = 10_000;
 
 interface Waiting<Item, Result> {

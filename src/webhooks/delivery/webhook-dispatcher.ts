@@ -27,7 +27,10 @@ import {
 } from './webhook-schedule.js';
 import { WebhookSender } from './webhook-sender.js';
 
-/** A waiting try costs a socket and some kilobytes. This is far more than all slow endpoints together will hold. */
+/**
+ * A waiting try costs a socket and some kilobytes. To use this up takes twenty endpoints that are all slow and do not
+ * fail.
+ */
 const MAX_IN_FLIGHT = 500;
 /** For one endpoint across all processes, so that a slow one holds only a small part of the limit above. */
 export const MAX_IN_FLIGHT_PER_ENDPOINT = 25;
