@@ -150,6 +150,28 @@ describe('key management', () => {
     expect((await keys.listKeys(merchantId)).at(-1)).toMatchObject({ status: 'expired' });
   });
 
+  it.each([
+    ['unknown', async () => 'hpx_live_unknown'],
+    ['revoked', revokedKey],
+    ['expired', expiredKey],
+  ])('says only that a key is not valid if it is %s', async (_state, makeKey) => {
+    const answer = await ask(await makeKey());
+    expect([answer.statusCode, answer.json().detail]).toEqual([401, 'The API key is not valid.']);
+  });
+
+  async function revokedKey(): Promise<string> {
+    const { apiKey, apiKeyId } = await keys.createMerchant(MERCHANT_NAME);
+    await keys.revoke(apiKeyId);
+    return apiKey;
+  }
+
+  async function expiredKey(): Promise<string> {
+    const { merchantId } = await keys.createMerchant(MERCHANT_NAME);
+    const { apiKey } = await keys.createKey(merchantId, ['payments:read'], 1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return apiKey;
+  }
+
   it('accepts both keys during the overlap of a rotation, and then only the new one', async () => {
     const old = await keys.createMerchant(MERCHANT_NAME);
     const rotated = await keys.rotate(old.apiKeyId, 1_500);
