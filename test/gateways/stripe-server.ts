@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorBody, Missing, StripeApi, type ApiAnswer, type Form } from './stripe-api.js';
+import { StripeApi } from './stripe-api.js';
+import { errorBody, Missing, type ApiAnswer, type Form } from './stripe-wire.js';
 
 export const SECRET_KEY = 'sk_test_localServer1234';
 /** An API key that exists but has no permissions. */

@@ -13,8 +13,8 @@ import type {
 import { StripeHttpClient } from '../../src/gateways/stripe/stripe-http-client.js';
 import { StripeGateway } from '../../src/gateways/stripe/stripe.gateway.js';
 import { LOCALHOST_CERTIFICATE } from './localhost-certificate.js';
-import type { Intent } from './stripe-api.js';
 import { RESTRICTED_KEY, SECRET_KEY, StripeServer, type Fault } from './stripe-server.js';
+import type { Intent } from './stripe-wire.js';
 
 const HOUR_MS = 3_600_000;
 const UNKNOWN = { kind: 'unknown' };
