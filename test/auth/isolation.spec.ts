@@ -41,7 +41,7 @@ const ROUTES_WITH_IDS: readonly { route: string; theirs: IdOf; body?: object }[]
   },
 ];
 
-/** Routes whose path names nothing of another merchant's, and why they show nothing of it. */
+/** Routes whose path names nothing of a merchant, and why none shows what is another's. */
 const OTHER_ROUTES = [
   // Take the caller's own key: tested below.
   'post /v1/payments',
