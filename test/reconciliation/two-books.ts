@@ -6,10 +6,17 @@ import { parseSandboxScript } from '../../src/config/sandbox-script.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import { SandboxEngine } from '../../src/gateways/sandbox/sandbox-engine.js';
 import { createSandboxGatewayServer } from '../../src/gateways/sandbox/sandbox-gateway.server.js';
+import { post } from '../support/api.js';
+import { chargeBody, type Reply } from '../support/client.js';
 import { Evidence } from '../support/evidence.js';
 import { createTemporaryFolder, createTestDatabase } from '../support/postgres.js';
 import { CRASHING_SERVICE, ServiceProcess } from '../support/service-process.js';
 import { WITHOUT_RECOVERY_WORKER } from '../support/strike-points.js';
+
+/** Charges that the gateway never answers, after and before it takes the money, and one that it declines. */
+export const AFTER = chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' });
+export const BEFORE = chargeBody({ payment_method: 'pm_gateway_timeout_before_charge' });
+export const DECLINED = chargeBody({ payment_method: 'pm_card_declined' });
 
 /** The tables that a comparison or a repair could change. */
 const OUR_TABLES = ['payments', 'refunds', 'idempotency_keys', 'ledger_entries', 'events'];
@@ -74,6 +81,19 @@ export class TwoBooks {
   reconcile(changes: Partial<ReconcileOptions> = {}, env = this.env): Promise<Reconciled> {
     const all = { from: null, to: null, merchantId: null };
     return reconcile(env, { ...all, openAfterMs: 60_000, shown: 100, repair: false, ...changes });
+  }
+
+  capture(id: string, amount?: number): Promise<Reply> {
+    const body = amount === undefined ? {} : { amount };
+    return post(this.service, `/v1/payments/${id}/capture`, { body });
+  }
+
+  cancel(id: string): Promise<Reply> {
+    return post(this.service, `/v1/payments/${id}/cancel`);
+  }
+
+  refund(id: string, amount: number): Promise<Reply> {
+    return post(this.service, `/v1/payments/${id}/refunds`, { body: { amount } });
   }
 
   /** Makes the gateway act on the next call of a kind and never answer it. */
