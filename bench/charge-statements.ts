@@ -82,6 +82,7 @@ async function recordDuring(
     recorded.push(statements);
     return run((tx) =>
       issue({
+        token: tx.token,
         query: (statement) => {
           statements.push({ text: statement.text, parameters: statement.values.map(prepareValue) });
           return tx.query(statement);

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
@@ -12,6 +13,8 @@ export interface Statement {
 
 /** Stores write through this. Statements are sent in the order they are issued, without waiting. */
 export interface Transaction {
+  /** Marks the rows that this try writes and that its later statements look for. A signed 64-bit integer. */
+  readonly token: string;
   query<Row extends QueryResultRow>(statement: Statement): Promise<QueryResult<Row>>;
 }
 
@@ -26,6 +29,20 @@ export class CommitUnknownError extends Error {
 /** The server refused the transaction or never got it: certainly none of it happened. */
 class TransactionFailedError extends Error {
   override readonly name = 'TransactionFailedError';
+}
+
+/**
+ * SQL that is true for a row that this very try has written. Statements of a pipelined transaction cannot use each
+ * other's results, so a later one acts on the rows in which an earlier one has left the token. A row that another try
+ * wrote, or that was only locked, does not match.
+ *
+ * The token is drawn anew for each try: if a request is repeated after its COMMIT's answer was lost, the repeat must
+ * not take the first try's rows for its own. PostgreSQL's `xmin` would need no column, but it has 32 bits, so that a
+ * row that was frozen 2^32 transactions ago matches, and it means nothing on another node.
+ * @param parameter the number of the statement's parameter that holds {@link Transaction.token}
+ */
+export function writtenBy(alias: string, parameter: number): string {
+  return `${alias}.write_token = $${parameter}::bigint`;
 }
 
 type Results<T extends readonly Promise<unknown>[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
@@ -92,6 +109,11 @@ export class PipelinedTransactions {
   }
 }
 
+/** A token for one try of a transaction. */
+export function newToken(): string {
+  return randomBytes(8).readBigInt64BE().toString();
+}
+
 function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRejectedResult {
   return result.status === 'rejected';
 }
@@ -105,7 +127,7 @@ function send<T extends readonly Promise<unknown>[]>(
   stream.cork();
   try {
     const begin = client.query('BEGIN');
-    const results = issue({ query: (statement) => client.query(statement) });
+    const results = issue({ token: newToken(), query: (statement) => client.query(statement) });
     return [begin, client.query('COMMIT'), ...results];
   } catch (error) {
     // A client with an unfinished transaction must not go back into the pool.

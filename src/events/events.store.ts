@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { batchOf } from '../database/batch.js';
-import { type Transaction } from '../database/pipelined-transactions.js';
-import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
+import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import { firstUuidAt } from '../ids/uuidv7.js';
 import { EventEntity } from './event.entity.js';
 import type { EventType, NewEvent } from './event.js';
@@ -54,13 +53,13 @@ export class EventsStore {
           SELECT i.merchant_id, i.event_id, i.type, i.transaction_id, p.event_sequence, i.resource, i.created_at
           FROM ${NEW_EVENTS.rows('i')}
           JOIN payments p USING (merchant_id, transaction_id)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
+          WHERE ${writtenBy('p', SINKS.next)}
           RETURNING merchant_id, event_id, transaction_id, sequence
         )
         INSERT INTO event_outbox (sink, merchant_id, event_id, transaction_id, sequence)
         SELECT s.sink, a.merchant_id, a.event_id, a.transaction_id, a.sequence
         FROM ${SINKS.rows('s')} CROSS JOIN appended a`,
-      values: [...NEW_EVENTS.values(events), ...SINKS.values(this.sinks.names())],
+      values: [...NEW_EVENTS.values(events), ...SINKS.values(this.sinks.names()), tx.token],
     });
   }
 

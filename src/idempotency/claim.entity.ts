@@ -68,6 +68,11 @@ export class ClaimEntity {
   @Column('timestamptz', { name: 'created_at', default: () => 'clock_timestamp()' })
   createdAt!: Date;
 
+  /** Null for an answer that nothing else remembers. */
   @Column('timestamptz', { name: 'expires_at', nullable: true })
   expiresAt!: Date | null;
+
+  /** The try of a transaction that wrote the row last, where a later statement of it looks for the row. */
+  @Column('bigint', { name: 'write_token', nullable: true })
+  writeToken!: string | null;
 }

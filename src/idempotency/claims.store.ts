@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
-import { uuidv7 } from '../ids/uuidv7.js';
 import type { ScopedKey } from './scoped-key.js';
 
 /** An answer as it goes over the wire, byte for byte, the first time and at every replay. */
@@ -12,7 +11,7 @@ export interface StoredAnswer {
   body: string;
 }
 
-/** A request for the right to run an operation. `claimId` and `resourceId` are used only if the key is new. */
+/** Asks for the right to run an operation. `claimId` and `resourceId` are used unless `seen` is continued. */
 export interface ClaimRequest extends ScopedKey {
   claimId: string;
   operation: string;
@@ -20,6 +19,16 @@ export interface ClaimRequest extends ScopedKey {
   resourceId: string;
   /** How long the answer is kept. Null means the configured time. */
   lifetimeMs: number | null;
+  /** The claim that this request has read and wants to take. Without one it takes only a key that is new. */
+  seen?: SeenClaim;
+}
+
+/** A released or expired claim, as a request has read it. */
+export interface SeenClaim {
+  claimId: string;
+  attempt: number;
+  /** True if the same request continues under the claim's ids; false if another one gets a claim of its own. */
+  continued: boolean;
 }
 
 /** The right to run an operation until the lease ends. Every later write carries `attempt`, the fence. */
@@ -52,19 +61,13 @@ export interface ClaimState extends Claim {
 interface Completion {
   claim: Claim;
   answer: StoredAnswer;
+  /** True if nothing but the claim remembers the answer, so that it never expires. */
+  onlyHere: boolean;
 }
 
 /**
- * True for a row version that this very transaction wrote. Statements in a pipelined transaction cannot use each
- * other's results. With this condition a later one acts on exactly the claims that an earlier one took or completed; a
- * row that was only locked, or that another attempt wrote, does not match.
- */
-export const WRITTEN_BY_THIS_TRANSACTION = (alias: string): string =>
-  `${alias}.xmin = pg_current_xact_id()::xid`;
-
-/**
- * Written so that the planner cannot use the partial index on leases. Without statistics it would think that index the
- * smaller one, and would read all claims in progress for each claim of a group.
+ * Written so that the planner cannot use the partial index on leases. Without statistics it takes that index for the
+ * smaller one, and then reads all claims in progress for each claim of a group.
  */
 export const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'reversed')`;
 
@@ -97,6 +100,20 @@ const CLAIM_REQUESTS = batchOf<ClaimRequest>({
   lifetime_ms: ['bigint', (request) => request.lifetimeMs],
 });
 
+/** What takes a claim that was read before: the columns of a new claim, and the fence. */
+const RETAKEN_CLAIMS = batchOf<ClaimRequest & { seen: SeenClaim }>({
+  merchant_id: ['uuid', (request) => request.merchantId],
+  idempotency_key: ['text', (request) => request.idempotencyKey],
+  claim_id: ['uuid', (request) => request.claimId],
+  operation: ['text', (request) => request.operation],
+  fingerprint: ['text', (request) => request.fingerprint],
+  resource_id: ['uuid', (request) => request.resourceId],
+  lifetime_ms: ['bigint', (request) => request.lifetimeMs],
+  seen_claim_id: ['uuid', ({ seen }) => seen.claimId],
+  seen_attempt: ['int', ({ seen }) => seen.attempt],
+  continued: ['boolean', ({ seen }) => seen.continued],
+});
+
 const COMPLETIONS = batchOf<Completion>({
   merchant_id: ['uuid', ({ claim }) => claim.merchantId],
   idempotency_key: ['text', ({ claim }) => claim.idempotencyKey],
@@ -108,6 +125,7 @@ const COMPLETIONS = batchOf<Completion>({
   content_type: ['text', ({ answer }) => answer.contentType],
   location: ['text', ({ answer }) => answer.location],
   body: ['text', ({ answer }) => answer.body],
+  only_here: ['boolean', ({ onlyHere }) => onlyHere],
 });
 
 /**
@@ -120,34 +138,73 @@ export class ClaimsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /**
-   * Claims new keys, and takes over keys whose lease ran out if the fingerprint is the same. A released key goes to
-   * the next request: the same request continues under its claim id, which is the gateway's key, while a different
-   * request gets a claim of its own, since the first surely had no effect. If a request's first commit may have
-   * succeeded, it finds its own claim again, and learns whether another has worked on it since.
+   * Claims the keys that are new, and takes the claims that their requests have seen. A key that is not returned is not
+   * ours: read it with {@link find} in a later statement, because one statement sees neither the row that caused its
+   * conflict nor the other request's row.
    *
-   * A key that is not returned belongs to another request or is completed. Read it with {@link find} in a later
-   * statement, because one statement sees neither the row that caused its conflict nor the other request's row.
+   * A request that finds a claim reads it first and then names what it read. A statement can arrive long after its
+   * request was answered, if a proxy held its bytes. One that took whatever it found would take a claim that was
+   * released meanwhile, and charge a customer for whom nobody asks any more.
    */
   async take(tx: Transaction, requests: readonly ClaimRequest[], leaseMs: number): Promise<Claim[]> {
+    const fresh = requests.filter(({ seen }) => seen === undefined);
+    const taking = [
+      ...(fresh.length > 0 ? [this.insert(tx, fresh, leaseMs)] : []),
+      ...(fresh.length < requests.length ? [this.retake(tx, requests.filter(hasSeen), leaseMs)] : []),
+    ];
+    return (await Promise.all(taking)).flat();
+  }
+
+  /** Claims new keys, waits for nobody, and writes nothing for a key that has a claim. */
+  private async insert(
+    tx: Transaction,
+    requests: readonly ClaimRequest[],
+    leaseMs: number,
+  ): Promise<Claim[]> {
+    const { next } = CLAIM_REQUESTS;
     const { rows } = await tx.query<Claim>({
-      name: 'claims.take',
+      name: 'claims.insert',
       text: `
         INSERT INTO idempotency_keys AS k
           (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, lifetime_ms, status, attempt,
-            lease_expires_at)
-        SELECT i.*, 'in_progress', 1, clock_timestamp() + $${CLAIM_REQUESTS.next} * interval '1 millisecond'
+            lease_expires_at, write_token)
+        SELECT i.*, 'in_progress', 1, clock_timestamp() + $${next} * interval '1 millisecond', $${next + 1}
         FROM ${CLAIM_REQUESTS.rows('i')}
-        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
-          SET status = 'in_progress', attempt = k.attempt + 1, lease_expires_at = EXCLUDED.lease_expires_at,
-            resumed = k.status = 'in_progress' AND (k.resumed OR k.claim_id <> EXCLUDED.claim_id),
-            operation = EXCLUDED.operation, fingerprint = EXCLUDED.fingerprint, lifetime_ms = EXCLUDED.lifetime_ms,
-            claim_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.claim_id ELSE EXCLUDED.claim_id END,
-            resource_id = CASE WHEN k.fingerprint = EXCLUDED.fingerprint THEN k.resource_id ELSE EXCLUDED.resource_id END
-          WHERE k.status = 'released'
-            OR k.status = 'in_progress' AND k.fingerprint = EXCLUDED.fingerprint
-              AND (k.lease_expires_at <= clock_timestamp() OR k.claim_id = EXCLUDED.claim_id)
+        ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [...CLAIM_REQUESTS.values(requests), leaseMs],
+      values: [...CLAIM_REQUESTS.values(requests), leaseMs, tx.token],
+    });
+    return rows;
+  }
+
+  /**
+   * Takes claims as their requests have seen them. A released claim goes to any request, and one whose lease has run
+   * out to the same request. If a request's first commit may have succeeded, it finds its own claim again, and learns
+   * from `resumed` whether another has worked on it since.
+   */
+  private async retake(
+    tx: Transaction,
+    requests: readonly (ClaimRequest & { seen: SeenClaim })[],
+    leaseMs: number,
+  ): Promise<Claim[]> {
+    const { next } = RETAKEN_CLAIMS;
+    const { rows } = await tx.query<Claim>({
+      name: 'claims.retake',
+      text: `
+        UPDATE idempotency_keys k
+        SET status = 'in_progress', attempt = k.attempt + 1, expires_at = NULL, write_token = $${next + 1},
+          lease_expires_at = clock_timestamp() + $${next} * interval '1 millisecond',
+          resumed = k.status = 'in_progress' AND (k.resumed OR k.claim_id <> i.claim_id),
+          operation = i.operation, fingerprint = i.fingerprint, lifetime_ms = i.lifetime_ms,
+          claim_id = CASE WHEN i.continued THEN k.claim_id ELSE i.claim_id END,
+          resource_id = CASE WHEN i.continued THEN k.resource_id ELSE i.resource_id END
+        FROM ${RETAKEN_CLAIMS.rows('i')}
+        WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
+          AND k.claim_id = i.seen_claim_id AND k.attempt = i.seen_attempt
+          AND (k.status = 'released' OR i.continued AND ${STILL_IN_PROGRESS}
+            AND (k.lease_expires_at <= statement_timestamp() OR k.claim_id = i.claim_id))
+        RETURNING ${CLAIM_COLUMNS}`,
+      values: [...RETAKEN_CLAIMS.values(requests), leaseMs, tx.token],
     });
     return rows;
   }
@@ -158,68 +215,42 @@ export class ClaimsStore {
     completions: readonly Completion[],
     retentionMs: number,
   ): Promise<Set<string>> {
+    const { next } = COMPLETIONS;
     const { rows } = await tx.query<{ claimId: string }>({
       name: 'claims.complete',
       text: `
         UPDATE idempotency_keys k
         SET status = 'completed', response_status = i.status, response_content_type = i.content_type,
           response_location = i.location, response_body = i.body, fingerprint = i.fingerprint, resource_id = i.resource_id,
-          expires_at = clock_timestamp() + coalesce(k.lifetime_ms, $${COMPLETIONS.next}) * interval '1 millisecond'
+          write_token = $${next + 1}, expires_at = CASE
+            WHEN NOT i.only_here THEN clock_timestamp() + coalesce(k.lifetime_ms, $${next}) * interval '1 millisecond'
+          END
         FROM ${COMPLETIONS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}
         RETURNING k.claim_id AS "claimId"`,
-      values: [...COMPLETIONS.values(completions), retentionMs],
+      values: [...COMPLETIONS.values(completions), retentionMs, tx.token],
     });
     return new Set(rows.map((row) => row.claimId));
   }
 
-  /** Releases keys after a try that surely had no effect: the next request with such a key may run at once. Fenced. */
-  async release(tx: Transaction, claims: readonly Claim[], retentionMs: number): Promise<number> {
+  /**
+   * Releases keys after a try that surely had no effect: the next request with such a key may run at once. Fenced. A
+   * released claim stays as long as its key is not used again: without its row, a reservation that arrives late would
+   * find a new key.
+   */
+  async release(tx: Transaction, claims: readonly Claim[]): Promise<number> {
     const { rowCount } = await tx.query({
       name: 'claims.release',
       text: `
         UPDATE idempotency_keys k
-        SET status = 'released', expires_at = clock_timestamp() + $${FENCED_CLAIMS.next} * interval '1 millisecond'
+        SET status = 'released', write_token = $${FENCED_CLAIMS.next}
         FROM ${FENCED_CLAIMS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}`,
-      values: [...FENCED_CLAIMS.values(claims), retentionMs],
+      values: [...FENCED_CLAIMS.values(claims), tx.token],
     });
     return rowCount ?? 0;
-  }
-
-  /**
-   * Seals a key for ever, unless something was made under it: every later request with it is refused. The row is a
-   * claim without an owner, so that a late request and its reversal race for one row. It never expires, because the
-   * request may be days late. A released key is sealed too.
-   * @param resource what seals it: an operation's name, and the id of what that operation made
-   * @param nothingMade SQL that is true if the products' tables have nothing for the key `i`
-   * @returns false if the key belongs to a request, even one that ended long ago.
-   */
-  async seal(
-    { merchantId, idempotencyKey }: ScopedKey,
-    { operation, resourceId }: { operation: string; resourceId: string },
-    nothingMade: string,
-  ): Promise<boolean> {
-    const rows = await this.transactions.read({
-      name: 'claims.seal',
-      text: `
-        INSERT INTO idempotency_keys AS k
-          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, status, attempt,
-            lease_expires_at)
-        SELECT i.*, 'reversed', 1, clock_timestamp()
-        FROM (VALUES ($1::uuid, $2::text, $3::uuid, $5::text, '', $4::uuid))
-          AS i(merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id)
-        WHERE ${nothingMade}
-        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
-          SET status = 'reversed', claim_id = EXCLUDED.claim_id, operation = EXCLUDED.operation,
-            fingerprint = EXCLUDED.fingerprint, resource_id = EXCLUDED.resource_id, expires_at = NULL
-          WHERE k.status IN ('released', 'reversed')
-        RETURNING 1`,
-      values: [merchantId, idempotencyKey, uuidv7(), resourceId, operation],
-    });
-    return rows.length > 0;
   }
 
   /** The keys' current states. A key that was never used is missing. */
@@ -240,10 +271,7 @@ export class ClaimsStore {
       .then((rows) => rows.map(toClaimState));
   }
 
-  /**
-   * Deletes expired stored answers and released keys, and returns how many. What was made under a key still carries
-   * it.
-   */
+  /** Deletes expired stored answers, and returns how many. What was made under a key still carries it. */
   async reap(limit: number): Promise<number> {
     const rows = await this.transactions.read({
       name: 'claims.reap',
@@ -251,7 +279,7 @@ export class ClaimsStore {
         DELETE FROM idempotency_keys k
         USING (
           SELECT merchant_id, idempotency_key FROM idempotency_keys
-          WHERE status <> 'in_progress' AND expires_at <= clock_timestamp()
+          WHERE status = 'completed' AND expires_at <= clock_timestamp()
           ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         ) reaped
         WHERE k.merchant_id = reaped.merchant_id AND k.idempotency_key = reaped.idempotency_key
@@ -260,6 +288,10 @@ export class ClaimsStore {
     });
     return rows.length;
   }
+}
+
+function hasSeen(request: ClaimRequest): request is ClaimRequest & { seen: SeenClaim } {
+  return request.seen !== undefined;
 }
 
 interface ClaimStateRow extends Omit<ClaimState, 'answer'> {

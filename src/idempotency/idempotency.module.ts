@@ -12,6 +12,7 @@ import { ReplayCache } from './replay-cache.js';
 import { RetentionWorker } from './retention.worker.js';
 import { SettlementSinks } from './settlement-sinks.js';
 import { SettlementWriter } from './settlement.writer.js';
+import { SealedKeysStore } from './sealed-keys.store.js';
 import { UnknownOutcomesReport } from './unknown-outcomes.js';
 
 /** The engine: it makes any operation exactly-once. It knows neither payments nor HTTP. */
@@ -19,6 +20,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
   providers: [
     ClaimsStore,
     OpenClaimsStore,
+    SealedKeysStore,
     DerivedKeysStore,
     DueClaims,
     ReplayCache,
@@ -35,6 +37,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
   exports: [
     ClaimsStore,
     OpenClaimsStore,
+    SealedKeysStore,
     DueClaims,
     OperationRegistry,
     OperationResumer,

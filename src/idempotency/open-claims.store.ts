@@ -1,14 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { batchOf } from '../database/batch.js';
-import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
-import {
-  CLAIM_COLUMNS,
-  FENCED_CLAIMS,
-  SCOPED_KEYS,
-  STILL_IN_PROGRESS,
-  WRITTEN_BY_THIS_TRANSACTION,
-  type Claim,
-} from './claims.store.js';
+import { PipelinedTransactions, writtenBy, type Transaction } from '../database/pipelined-transactions.js';
+import { CLAIM_COLUMNS, FENCED_CLAIMS, SCOPED_KEYS, STILL_IN_PROGRESS, type Claim } from './claims.store.js';
 import type { ScopedKey } from './scoped-key.js';
 
 /** Calls that the gateway has not answered. */
@@ -108,7 +101,7 @@ export class OpenClaimsStore {
           SELECT n.resource_id
           FROM ${NOTIFICATIONS.rows('i')}
           JOIN gateway_notifications n USING (gateway, event_id)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('n')}
+          WHERE ${writtenBy('n', NOTIFICATIONS.next)}
         ), waiting AS MATERIALIZED (
           SELECT w.merchant_id, w.idempotency_key
           FROM fresh f
@@ -120,7 +113,7 @@ export class OpenClaimsStore {
         FROM waiting w
         WHERE k.merchant_id = w.merchant_id AND k.idempotency_key = w.idempotency_key
         RETURNING k.resource_id AS "resourceId"`,
-      values: NOTIFICATIONS.values(notifications),
+      values: [...NOTIFICATIONS.values(notifications), tx.token],
     });
     return new Set(rows.map(({ resourceId }) => resourceId));
   }
@@ -140,7 +133,7 @@ export class OpenClaimsStore {
       name: 'open_claims.postpone',
       text: `
         UPDATE idempotency_keys k
-        SET lease_expires_at = clock_timestamp(),
+        SET lease_expires_at = clock_timestamp(), write_token = $${next + 4},
           unknown_since = CASE WHEN $${next} THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
           recover_after = clock_timestamp() + CASE
             WHEN EXISTS (
@@ -154,7 +147,14 @@ export class OpenClaimsStore {
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND k.claim_id = i.claim_id AND k.attempt = i.attempt AND ${STILL_IN_PROGRESS}
         RETURNING k.recover_after <= clock_timestamp() AS due`,
-      values: [...FENCED_CLAIMS.values([claim]), unknown, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, leaseMs],
+      values: [
+        ...FENCED_CLAIMS.values([claim]),
+        unknown,
+        FIRST_PAUSE_MS,
+        LONGEST_PAUSE_MS,
+        leaseMs,
+        tx.token,
+      ],
     });
     return rows[0]?.due === true;
   }

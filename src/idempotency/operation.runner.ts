@@ -9,10 +9,10 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import { type KeyConflict, Metrics } from '../metrics/metrics.js';
 import { Backoff } from '../time/backoff.js';
 import { Clock } from '../time/clock.js';
-import { ClaimsStore, type Claim, type ClaimState } from './claims.store.js';
+import { ClaimsStore, type Claim, type ClaimState, type SeenClaim } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { fingerprint } from './fingerprint.js';
-import type { Answer, AnyOperation, IncomingRequest, OperationRequest, Reserved } from './operation.js';
+import type { Answer, AnyOperation, IncomingRequest, OperationRequest } from './operation.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
 import { ReplayCache } from './replay-cache.js';
@@ -34,10 +34,10 @@ interface Running {
   done: PromiseWithResolvers<void>;
 }
 
-/** A claim that we took, and what we reserved for it. */
+/** A claim that we took, and whether we reserved for it as well. */
 interface Taken {
   claim: Claim;
-  reserved: Reserved | undefined;
+  reserved: boolean;
 }
 
 /** Runs any operation exactly once per key, and gives every repeat the first answer. */
@@ -167,9 +167,15 @@ export class OperationRunner {
     request: OperationRequest<unknown>,
     running: Running,
   ): Promise<Answer | null> {
-    const leasedAtMs = this.clock.monotonicMs();
-    const taken = await this.reserve(operation, request);
-    if (taken === null) return this.answerOfOther(operation, request);
+    let leasedAtMs = this.clock.monotonicMs();
+    let taken = await this.reserve(operation, request);
+    if (taken === null) {
+      const found = await this.lookUp(operation, request);
+      if (found === null || 'answer' in found) return found?.answer ?? null;
+      leasedAtMs = this.clock.monotonicMs();
+      taken = await this.reserve(operation, { ...request, seen: found.seen });
+      if (taken === null) return null;
+    }
     running.claimed = true;
     running.decided.resolve();
     try {
@@ -198,23 +204,28 @@ export class OperationRunner {
     return answer;
   }
 
-  /** Reads the state of a key that we could not claim. */
-  private async answerOfOther(
+  /**
+   * Reads the state of a key that is not new.
+   * @returns its answer, or its claim if we may take that; null while somebody works on it.
+   */
+  private async lookUp(
     operation: AnyOperation,
     request: OperationRequest<unknown>,
-  ): Promise<Answer | null> {
+  ): Promise<{ answer: Answer } | { seen: SeenClaim } | null> {
     const [state] = await this.claims.find([request]);
-    // Deleted or released since: the next look claims it.
+    // Reaped since: the next look claims it.
     if (state === undefined) return null;
     if (state.status === 'reversed') throw this.conflict('idempotency_key_reversed');
+    const continued = state.fingerprint === request.fingerprint;
+    if (state.status === 'released') return { seen: { ...state, continued } };
     if (state.fingerprint !== request.fingerprint) {
       if (state.status === 'completed') throw this.conflict('idempotency_key_reused');
       await this.refuseUnlessOriginal(operation, request);
     }
-    if (state.answer === null) return null;
+    if (state.answer === null) return isToTake(state, request) ? { seen: { ...state, continued } } : null;
     this.remember(state, state.answer);
     this.metrics.replayed('database');
-    return { ...state.answer, replayed: true };
+    return { answer: { ...state.answer, replayed: true } };
   }
 
   /**
@@ -231,7 +242,8 @@ export class OperationRunner {
   }
 
   private remember(state: ClaimState, answer: NonNullable<ClaimState['answer']>): void {
-    const expiresAtMs = state.expiresAt?.getTime() ?? 0;
+    const expiresAtMs =
+      state.expiresAt?.getTime() ?? this.clock.now().getTime() + this.config.idempotencyRetentionMs;
     this.cache.put(state, { fingerprint: state.fingerprint, answer, expiresAtMs });
   }
 
@@ -271,11 +283,11 @@ export class OperationRunner {
       operation.reserve(tx, sorted),
     ]);
     const claims = new Map(claimed.map((claim) => [identityOf(claim), claim]));
-    const reservations = new Map(reserved.map((row) => [identityOf(row), row]));
+    const reservations = new Set(reserved.map(identityOf));
     return requests.map((request) => {
       const identity = identityOf(request);
       const claim = claims.get(identity);
-      return claim ? { claim, reserved: reservations.get(identity) } : null;
+      return claim ? { claim, reserved: reservations.has(identity) } : null;
     });
   }
 
@@ -285,4 +297,10 @@ export class OperationRunner {
       code === 'idempotency_key_in_progress' ? { code, retryAfterSeconds: RETRY_AFTER_SECONDS } : { code },
     );
   }
+}
+
+/** An operation in progress is taken if its owner's lease has run out, or if the claim is this very request's. */
+function isToTake(state: ClaimState, request: OperationRequest<unknown>): boolean {
+  if (state.fingerprint !== request.fingerprint) return false;
+  return state.leaseExpired || state.claimId === request.claimId;
 }

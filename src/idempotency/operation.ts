@@ -37,12 +37,6 @@ export interface Answer extends StoredAnswer {
   replayed: boolean;
 }
 
-/** What a reserve statement returns for a key. */
-export interface Reserved extends ScopedKey {
-  /** True if this very request reserved; false if an earlier try with the same key had. */
-  inserted: boolean;
-}
-
 /** What was made under a key. */
 export interface Made {
   resourceId: string;
@@ -79,15 +73,17 @@ export interface Operation<Command> {
    */
   subjectOf?(request: OperationRequest<Command>): string;
 
-  /** Writes the intents in the transaction that took the claims, for those claims and no others. */
-  reserve(tx: Transaction, requests: readonly OperationRequest<Command>[]): Promise<Reserved[]>;
+  /**
+   * Writes the intents in the transaction that took the claims, for those claims and no others.
+   * @returns the keys for which this very transaction reserved. An earlier try may have reserved for the others.
+   */
+  reserve(tx: Transaction, requests: readonly OperationRequest<Command>[]): Promise<ScopedKey[]>;
 
-  /** The next step of the claim that `request` has just taken. */
-  proceed(
-    claim: Claim,
-    request: OperationRequest<Command>,
-    reserved: Reserved | undefined,
-  ): Promise<NextStep>;
+  /**
+   * The next step of the claim that `request` has just taken.
+   * @param reserved whether the transaction that took it has reserved for it as well
+   */
+  proceed(claim: Claim, request: OperationRequest<Command>, reserved: boolean): Promise<NextStep>;
 
   /** The next step of a claim whose owner died. */
   resume(claim: Claim, requestId: string): Promise<NextStep>;

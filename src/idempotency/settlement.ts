@@ -8,6 +8,11 @@ export interface Settlement {
   answer: StoredAnswer;
   /** True if the answer repeats an outcome that was settled earlier. */
   replayed: boolean;
+  /**
+   * True if nothing but the claim will remember this answer, because the request was refused and made nothing. Then the
+   * claim never expires: what we refused must not be carried out later because we forgot that we refused it.
+   */
+  onlyHere?: boolean;
   writes: readonly Write[];
 }
 
@@ -51,7 +56,7 @@ export interface SettlementSink<Change> {
 
   /**
    * Issues the statement, in the transaction that completed or postponed the claims. It must change nothing for a
-   * claim that this transaction did not write (`WRITTEN_BY_THIS_TRANSACTION`): that claim's attempt was fenced out.
+   * claim that this transaction did not write (`writtenBy`): that claim's attempt was fenced out.
    * @param changes at least one, sorted by key
    */
   write(tx: Transaction, changes: readonly ClaimedChange<Change>[]): Promise<void>;

@@ -47,7 +47,7 @@ export class SettlementWriter {
    */
   async release(operation: AnyOperation, claim: Claim): Promise<boolean> {
     const [released] = await this.transactions.run((tx) => [
-      this.claims.release(tx, [claim], this.config.idempotencyRetentionMs),
+      this.claims.release(tx, [claim]),
       operation.release(tx, [claim]),
     ]);
     return released > 0;
@@ -72,7 +72,11 @@ export class SettlementWriter {
     const sorted = settlements.toSorted((a, b) => compareKeys(a.claim, b.claim));
     // The claims come first: the later statements act for the claims that this one completed.
     const [completed] = await this.transactions.run((tx) => [
-      this.claims.complete(tx, sorted, this.config.idempotencyRetentionMs),
+      this.claims.complete(
+        tx,
+        sorted.map(({ claim, answer, onlyHere = false }) => ({ claim, answer, onlyHere })),
+        this.config.idempotencyRetentionMs,
+      ),
       ...this.sinks.write(tx, sorted),
     ]);
     this.sinks.committed(sorted);

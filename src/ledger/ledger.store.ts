@@ -1,8 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { batchOf } from '../database/batch.js';
-import { type Transaction } from '../database/pipelined-transactions.js';
+import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import type { Posting } from '../domain/postings.js';
-import { WRITTEN_BY_THIS_TRANSACTION } from '../idempotency/claims.store.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 
 /**
@@ -57,8 +56,8 @@ export class LedgerStore implements SettlementSink<LedgerTransfer> {
           i.created_at
         FROM ${NEW_ENTRIES.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}`,
-      values: NEW_ENTRIES.values(rows),
+        WHERE ${writtenBy('k', NEW_ENTRIES.next)}`,
+      values: [...NEW_ENTRIES.values(rows), tx.token],
     });
   }
 }

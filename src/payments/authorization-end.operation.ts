@@ -11,8 +11,8 @@ import {
   type NextStep,
   type IncomingRequest,
   type OperationRequest,
-  type Reserved,
 } from '../idempotency/operation.js';
+import type { ScopedKey } from '../idempotency/scoped-key.js';
 import type { Settlement } from '../idempotency/settlement.js';
 import type { Clock } from '../time/clock.js';
 import type { AuthorizationEndCommand } from './commands.js';
@@ -66,11 +66,11 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     return merchantId + command.transactionId;
   }
 
-  async reserve(
+  reserve(
     tx: Transaction,
     requests: readonly OperationRequest<AuthorizationEndCommand>[],
-  ): Promise<Reserved[]> {
-    const held = await this.payments.hold(
+  ): Promise<ScopedKey[]> {
+    return this.payments.hold(
       tx,
       requests.map(({ merchantId, idempotencyKey, command }) => ({
         merchantId,
@@ -79,7 +79,6 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
         amount: command.amountMinor,
       })),
     );
-    return held.map((key) => ({ ...key, inserted: true }));
   }
 
   async proceed(
@@ -94,7 +93,7 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     // only once.
     const refusal = this.refusal(payment, command.amountMinor) ?? this.stateRefusal('being changed');
     const answer = this.answers.problem(refusal, requestId);
-    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
+    return { step: 'settle', settlement: { claim, answer, replayed: false, onlyHere: true, writes: [] } };
   }
 
   /**
@@ -125,7 +124,7 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     };
     if (!approved) {
       const answer = this.answers.problem({ ...outcome.failure, transactionId }, requestId);
-      return { claim, answer, replayed: false, writes: unannounced(change) };
+      return { claim, answer, replayed: false, onlyHere: true, writes: unannounced(change) };
     }
     return {
       claim,

@@ -13,7 +13,6 @@ import {
   type NextStep,
   type IncomingRequest,
   type OperationRequest,
-  type Reserved,
 } from '../idempotency/operation.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import type { Settlement, Write } from '../idempotency/settlement.js';
@@ -50,16 +49,16 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
     return uuidv7(receivedAt.getTime());
   }
 
-  reserve(tx: Transaction, requests: readonly OperationRequest<ChargeCommand>[]): Promise<Reserved[]> {
+  reserve(tx: Transaction, requests: readonly OperationRequest<ChargeCommand>[]): Promise<ScopedKey[]> {
     return this.payments.insertPending(tx, requests);
   }
 
   async proceed(
     claim: Claim,
     request: OperationRequest<ChargeCommand>,
-    reserved: Reserved | undefined,
+    reserved: boolean,
   ): Promise<NextStep> {
-    if (reserved?.inserted !== true) return this.resume(claim, request.requestId);
+    if (!reserved) return this.resume(claim, request.requestId);
     const work = { payment: pendingPayment(claim, request), gatewayKey: claim.claimId };
     return callStep(this, claim, work, request.requestId);
   }

@@ -86,6 +86,10 @@ export class PaymentEntity {
   @Column('timestamptz', { name: 'updated_at' })
   updatedAt!: Date;
 
+  /** The try of a transaction that wrote the row last, where a later statement of it looks for the row. */
+  @Column('bigint', { name: 'write_token', nullable: true })
+  writeToken!: string | null;
+
   toPayment(): Payment {
     return {
       transactionId: this.transactionId,

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { validate as isUuid } from 'uuid';
 import { batchOf } from '../database/batch.js';
-import { type Transaction } from '../database/pipelined-transactions.js';
+import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
-import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import type { ChargeCommand } from './commands.js';
@@ -15,12 +15,6 @@ import { PaymentEntity } from './payment.entity.js';
 export interface NewPayment extends ScopedKey {
   receivedAt: Date;
   command: ChargeCommand;
-}
-
-/** The payment that belongs to a key. `inserted` is false when the key already had one. */
-interface UpsertedPayment extends ScopedKey {
-  transactionId: string;
-  inserted: boolean;
 }
 
 /** The settled outcome of an operation. It applies only while the payment's status is `from`. */
@@ -121,12 +115,12 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   constructor(private readonly dataSource: DataSource) {}
 
   /**
-   * Inserts pending payments for the claims that this transaction took. A key may already have a payment, because its
-   * claim was taken over or its stored answer was reaped; then that payment is returned. The assignment in `DO UPDATE`
-   * changes nothing: it only makes PostgreSQL return the existing row.
+   * Inserts pending payments for the claims that this transaction took, and returns the keys that got one. A key may
+   * already have a payment, because its claim was taken over or its stored answer was reaped. That payment stays as it
+   * is and is not even locked, so nobody waits for it here.
    */
-  async insertPending(tx: Transaction, items: readonly NewPayment[]): Promise<UpsertedPayment[]> {
-    const { rows } = await tx.query<UpsertedPayment>({
+  async insertPending(tx: Transaction, items: readonly NewPayment[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
       name: 'payments.insert_pending',
       text: `
         INSERT INTO payments AS p
@@ -137,11 +131,10 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           i.created_at
         FROM ${NEW_PAYMENTS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
-        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE SET idempotency_key = EXCLUDED.idempotency_key
-        RETURNING p.merchant_id AS "merchantId", p.idempotency_key AS "idempotencyKey",
-          p.transaction_id AS "transactionId", p.xmax = 0 AS inserted`,
-      values: NEW_PAYMENTS.values(items),
+        WHERE ${writtenBy('k', NEW_PAYMENTS.next)}
+        ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
+        RETURNING p.merchant_id AS "merchantId", p.idempotency_key AS "idempotencyKey"`,
+      values: [...NEW_PAYMENTS.values(items), tx.token],
     });
     return rows;
   }
@@ -159,7 +152,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           SELECT i.*, k.fingerprint
           FROM ${SETTLED_PAYMENTS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SETTLED_PAYMENTS.next)}
         )
         UPDATE payments p
         SET status = s.to_status, amount_captured = coalesce(s.amount_captured, p.amount_captured),
@@ -168,10 +161,10 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           held_by = NULL, held_amount = NULL,
           closed_by_key = CASE WHEN s.ends_authorization THEN s.idempotency_key ELSE p.closed_by_key END,
           closed_by_fingerprint = CASE WHEN s.ends_authorization THEN s.fingerprint ELSE p.closed_by_fingerprint END,
-          event_sequence = p.event_sequence + s.events, updated_at = s.updated_at
+          event_sequence = p.event_sequence + s.events, updated_at = s.updated_at, write_token = $${SETTLED_PAYMENTS.next}
         FROM settled s
         WHERE p.merchant_id = s.merchant_id AND p.transaction_id = s.transaction_id AND p.status = s.from_status`,
-      values: SETTLED_PAYMENTS.values(changes),
+      values: [...SETTLED_PAYMENTS.values(changes), tx.token],
     });
   }
 
@@ -186,13 +179,13 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
         WITH postponed AS MATERIALIZED (
           SELECT k.merchant_id
           FROM idempotency_keys k
-          WHERE k.merchant_id = $1 AND k.idempotency_key = $2 AND ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE k.merchant_id = $1 AND k.idempotency_key = $2 AND ${writtenBy('k', 4)}
         )
-        UPDATE payments p SET event_sequence = 1
+        UPDATE payments p SET event_sequence = 1, write_token = $4
         FROM postponed k
         WHERE p.merchant_id = k.merchant_id AND p.transaction_id = $3
           AND p.status = 'pending' AND p.event_sequence = 0`,
-      values: [claim.merchantId, claim.idempotencyKey, transactionId],
+      values: [claim.merchantId, claim.idempotencyKey, transactionId, tx.token],
     });
   }
 
@@ -205,12 +198,12 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           SELECT k.merchant_id, k.resource_id
           FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SCOPED_KEYS.next)}
         )
         DELETE FROM payments p
         USING released k
         WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.status = 'pending'`,
-      values: SCOPED_KEYS.values(claims),
+      values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
 
@@ -227,7 +220,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           SELECT i.*, k.claim_id
           FROM ${HOLDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', HOLDS.next)}
         )
         UPDATE payments p SET held_by = t.claim_id, held_amount = coalesce(t.amount, p.amount)
         FROM taken t
@@ -235,7 +228,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           AND p.status = 'authorized' AND (p.held_by IS NULL OR p.held_by = t.claim_id)
           AND coalesce(t.amount, p.amount) <= p.amount
         RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
-      values: HOLDS.values(holds),
+      values: [...HOLDS.values(holds), tx.token],
     });
     return rows;
   }
@@ -249,12 +242,12 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           SELECT k.merchant_id, k.resource_id, k.claim_id
           FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SCOPED_KEYS.next)}
         )
         UPDATE payments p SET held_by = NULL, held_amount = NULL
         FROM released k
         WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.held_by = k.claim_id`,
-      values: SCOPED_KEYS.values(claims),
+      values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
 
@@ -271,18 +264,19 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           SELECT i.*
           FROM ${HOLDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', HOLDS.next)}
             AND NOT EXISTS (
               SELECT FROM refunds r
               WHERE r.merchant_id = i.merchant_id AND r.idempotency_key = i.idempotency_key)
         )
         UPDATE payments p
-        SET amount_refunded = p.amount_refunded + coalesce(t.amount, p.amount_captured - p.amount_refunded)
+        SET amount_refunded = p.amount_refunded + coalesce(t.amount, p.amount_captured - p.amount_refunded),
+          write_token = $${HOLDS.next}
         FROM taken t
         WHERE p.merchant_id = t.merchant_id AND p.transaction_id = t.transaction_id
           AND p.status = 'completed' AND p.amount_refunded < p.amount_captured
           AND p.amount_refunded + coalesce(t.amount, 0) <= p.amount_captured`,
-      values: HOLDS.values(reservations),
+      values: [...HOLDS.values(reservations), tx.token],
     });
   }
 

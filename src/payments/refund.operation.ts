@@ -14,7 +14,6 @@ import {
   type NextStep,
   type IncomingRequest,
   type OperationRequest,
-  type Reserved,
 } from '../idempotency/operation.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import type { Settlement } from '../idempotency/settlement.js';
@@ -55,8 +54,8 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return merchantId + command.transactionId;
   }
 
-  /** Takes the amount from the payment first, and then inserts a refund if that succeeded. */
-  async reserve(tx: Transaction, requests: readonly OperationRequest<RefundCommand>[]): Promise<Reserved[]> {
+  /** Takes the amount from the payment first, then inserts the refund where that succeeded. */
+  async reserve(tx: Transaction, requests: readonly OperationRequest<RefundCommand>[]): Promise<ScopedKey[]> {
     const refunds = requests.map(({ merchantId, idempotencyKey, receivedAt, command }): NewRefund => ({
       merchantId,
       idempotencyKey,
@@ -69,7 +68,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
       this.payments.reserveRefunds(tx, refunds),
       this.refunds.insertPending(tx, refunds),
     ]);
-    return inserted.map((key) => ({ ...key, inserted: true }));
+    return inserted;
   }
 
   async proceed(claim: Claim, { command, requestId }: OperationRequest<RefundCommand>): Promise<NextStep> {
@@ -81,7 +80,7 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     if (origin !== null) return this.next(claim, origin, payment, requestId);
     const refusal = refundRefusal(payment, command.amountMinor) ?? leftOf(payment);
     const answer = this.answers.problem(refusal, requestId);
-    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
+    return { step: 'settle', settlement: { claim, answer, replayed: false, onlyHere: true, writes: [] } };
   }
 
   /**

@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { batchOf } from '../database/batch.js';
-import type { Transaction } from '../database/pipelined-transactions.js';
+import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import type { PaymentFailure } from '../domain/payment.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
-import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
@@ -80,7 +80,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
           SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
           FROM ${NEW_REFUNDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', NEW_REFUNDS.next)}
         )
         INSERT INTO refunds AS r
           (merchant_id, refund_id, transaction_id, idempotency_key, claim_id, fingerprint, amount, currency, status,
@@ -92,9 +92,9 @@ export class RefundsStore implements SettlementSink<RefundChange> {
           p.currency, 'pending', t.reason, t.created_at, t.created_at
         FROM taken t
         JOIN payments p USING (merchant_id, transaction_id)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('p')}
+        WHERE ${writtenBy('p', NEW_REFUNDS.next)}
         RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
-      values: NEW_REFUNDS.values(refunds),
+      values: [...NEW_REFUNDS.values(refunds), tx.token],
     });
     return rows;
   }
@@ -108,14 +108,14 @@ export class RefundsStore implements SettlementSink<RefundChange> {
           SELECT i.*
           FROM ${SETTLED_REFUNDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SETTLED_REFUNDS.next)}
         )
         UPDATE refunds r
         SET status = s.to_status, failure_code = s.failure_code, failure_message = s.failure_message,
           gateway_reference = s.gateway_reference, updated_at = s.updated_at
         FROM settled s
         WHERE r.merchant_id = s.merchant_id AND r.refund_id = s.refund_id AND r.status = 'pending'`,
-      values: SETTLED_REFUNDS.values(changes),
+      values: [...SETTLED_REFUNDS.values(changes), tx.token],
     });
   }
 
@@ -130,7 +130,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
           SELECT k.merchant_id, k.resource_id
           FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SCOPED_KEYS.next)}
         ), undone AS (
           DELETE FROM refunds r
           USING released k
@@ -140,7 +140,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
         UPDATE payments p SET amount_refunded = p.amount_refunded - u.amount
         FROM undone u
         WHERE p.merchant_id = u.merchant_id AND p.transaction_id = u.transaction_id`,
-      values: SCOPED_KEYS.values(claims),
+      values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
 

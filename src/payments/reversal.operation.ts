@@ -19,11 +19,11 @@ import {
   type NextStep,
   type IncomingRequest,
   type OperationRequest,
-  type Reserved,
 } from '../idempotency/operation.js';
 import { MAX_RESUMED, OperationResumer } from '../idempotency/operation.resumer.js';
 import { OperationRunner } from '../idempotency/operation.runner.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
+import { SealedKeysStore } from '../idempotency/sealed-keys.store.js';
 import type { Settlement } from '../idempotency/settlement.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Backoff } from '../time/backoff.js';
@@ -65,6 +65,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     private readonly runner: OperationRunner,
     private readonly resumer: OperationResumer,
     private readonly claims: ClaimsStore,
+    private readonly sealedKeys: SealedKeysStore,
     private readonly reversals: ReversalsStore,
     private readonly payments: PaymentsStore,
     private readonly refunds: RefundsStore,
@@ -80,7 +81,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   async reserve(
     tx: Transaction,
     requests: readonly OperationRequest<ReversalCommand>[],
-  ): Promise<Reserved[]> {
+  ): Promise<ScopedKey[]> {
     const inserted = await this.reversals.insertPending(
       tx,
       requests.map(({ merchantId, idempotencyKey, receivedAt, command }) => ({
@@ -90,7 +91,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
         reversedKey: command.reversedKey,
       })),
     );
-    return inserted.map((key) => ({ ...key, inserted: true }));
+    return inserted;
   }
 
   proceed(claim: Claim, { requestId }: OperationRequest<ReversalCommand>): Promise<NextStep> {
@@ -122,7 +123,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     requestId: string,
     signal: AbortSignal,
   ): Promise<Settlement | null> {
-    const end = await this.undo(reversal, signal, isRepeated ? MAX_LOOK_AGAIN_MS : Infinity);
+    const end = await this.undo(claim, reversal, signal, isRepeated ? MAX_LOOK_AGAIN_MS : Infinity);
     return end && this.conclude(claim, reversal, end, requestId);
   }
 
@@ -160,6 +161,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
    * continues a reversal first repeats all its finished steps, and must have time for the next one.
    */
   private async undo(
+    claim: Claim,
     reversal: Reversal,
     signal: AbortSignal,
     maxLookMs: number,
@@ -167,7 +169,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     const steps = new ReversalSteps(reversal);
     const looks = new Backoff({ firstMs: FIRST_LOOK_MS, longestMs: MAX_LOOK_MS });
     for (;;) {
-      const result = await this.step(reversal, steps);
+      const result = await this.step(claim, reversal, steps);
       if (typeof result === 'object') return result;
       if (result === 'look later') {
         const lookMs = looks.nextMs();
@@ -179,11 +181,15 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /** Takes the one step that is possible now. */
-  private async step(reversal: Reversal, steps: ReversalSteps): Promise<ReversalEnd | Unfinished> {
+  private async step(
+    claim: Claim,
+    reversal: Reversal,
+    steps: ReversalSteps,
+  ): Promise<ReversalEnd | Unfinished> {
     const { merchantId, reversedKey } = reversal;
     const key = { merchantId, idempotencyKey: reversedKey };
     const origin = await this.payments.findByKey(key);
-    if (origin === null) return this.prevent(reversal, key);
+    if (origin === null) return this.prevent(claim, key);
     const { payment } = origin;
     const { givenBack, pendingKeys } = await this.refunds.standing(merchantId, payment.transactionId);
     const next = nextUndoStep(payment, givenBack);
@@ -209,9 +215,8 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
   }
 
   /** No payment exists. Seal the key, so that none ever can. */
-  private async prevent({ reversalId }: Reversal, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
-    const sealedBy = { operation: this.name, resourceId: reversalId };
-    if (await this.claims.seal(key, sealedBy, NOTHING_MADE))
+  private async prevent(reversing: Claim, key: ScopedKey): Promise<ReversalEnd | Unfinished> {
+    if (await this.sealedKeys.seal(key, reversing, NOTHING_MADE))
       return { outcome: 'prevented', transactionId: null };
     const [claim] = await this.claims.find([key]);
     if (claim?.operation === 'charge') return 'look later';

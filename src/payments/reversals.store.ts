@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { batchOf } from '../database/batch.js';
-import type { Transaction } from '../database/pipelined-transactions.js';
+import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import type { Reversal, ReversalFailure, ReversalOutcome, ReversalStatus } from '../domain/reversal.js';
-import { SCOPED_KEYS, WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../idempotency/claims.store.js';
+import { SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { ReversalEntity } from './reversal.entity.js';
@@ -79,10 +79,10 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
           i.created_at, i.created_at
         FROM ${NEW_REVERSALS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+        WHERE ${writtenBy('k', NEW_REVERSALS.next)}
         ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
         RETURNING r.merchant_id AS "merchantId", r.idempotency_key AS "idempotencyKey"`,
-      values: NEW_REVERSALS.values(reversals),
+      values: [...NEW_REVERSALS.values(reversals), tx.token],
     });
     return rows;
   }
@@ -96,14 +96,14 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
           SELECT i.*
           FROM ${SETTLED_REVERSALS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SETTLED_REVERSALS.next)}
         )
         UPDATE reversals r
         SET status = s.to_status, outcome = s.outcome, transaction_id = s.transaction_id,
           failure_code = s.failure_code, failure_message = s.failure_message, updated_at = s.updated_at
         FROM settled s
         WHERE r.merchant_id = s.merchant_id AND r.reversal_id = s.reversal_id AND r.status = 'pending'`,
-      values: SETTLED_REVERSALS.values(changes),
+      values: [...SETTLED_REVERSALS.values(changes), tx.token],
     });
   }
 
@@ -116,12 +116,12 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
           SELECT k.merchant_id, k.resource_id
           FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', SCOPED_KEYS.next)}
         )
         DELETE FROM reversals r
         USING released k
         WHERE r.merchant_id = k.merchant_id AND r.reversal_id = k.resource_id AND r.status = 'pending'`,
-      values: SCOPED_KEYS.values(claims),
+      values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
 

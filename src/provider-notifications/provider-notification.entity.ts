@@ -21,4 +21,8 @@ export class ProviderNotificationEntity {
 
   @Column('timestamptz', { name: 'received_at', default: () => 'clock_timestamp()' })
   receivedAt!: Date;
+
+  /** The try of a transaction that wrote the row last, where a later statement of it looks for the row. */
+  @Column('bigint', { name: 'write_token', nullable: true })
+  writeToken!: string | null;
 }

@@ -31,11 +31,11 @@ export class ProviderNotificationsStore {
     const { rows } = await tx.query<{ eventId: string }>({
       name: 'gateway_notifications.insert',
       text: `
-        INSERT INTO gateway_notifications AS n (gateway, event_id, type, resource_id)
-        SELECT * FROM ${RECEIVED.rows('i')}
+        INSERT INTO gateway_notifications AS n (gateway, event_id, type, resource_id, write_token)
+        SELECT i.*, $${RECEIVED.next} FROM ${RECEIVED.rows('i')}
         ON CONFLICT (gateway, event_id) DO NOTHING
         RETURNING n.event_id AS "eventId"`,
-      values: RECEIVED.values(notifications),
+      values: [...RECEIVED.values(notifications), tx.token],
     });
     return new Set(rows.map(({ eventId }) => eventId));
   }

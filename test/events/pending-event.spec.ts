@@ -1,10 +1,17 @@
 import { v7 as uuidv7 } from 'uuid';
 import { Gateway } from '../../src/gateways/gateway.js';
-import { WRITTEN_BY_THIS_TRANSACTION, type Claim } from '../../src/idempotency/claims.store.js';
+import type { Claim } from '../../src/idempotency/claims.store.js';
 import { MANUAL, newPayment, post } from '../support/api.js';
 import { chargeBody, newKey } from '../support/client.js';
 import { TestApp } from '../support/test-app.js';
-import { claimRequest, LONG_LEASE_MS, NO_LEASE_MS, without, WritePath } from '../support/write-path.js';
+import {
+  claimRequest,
+  LONG_LEASE_MS,
+  NO_LEASE_MS,
+  without,
+  withoutItsMark,
+  WritePath,
+} from '../support/write-path.js';
 
 const PENDING = '1 payment.pending';
 const SILENT = chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' });
@@ -49,8 +56,7 @@ describe('payment.pending', () => {
 
     it('control: without its mark, that owner writes it', async () => {
       const claim = await lostClaim();
-      const mark = `AND ${WRITTEN_BY_THIS_TRANSACTION('k')}`;
-      await db.postpone(claim, without('payments.count_pending', mark));
+      await db.postpone(claim, withoutItsMark('payments.count_pending'));
       expect(await db.eventsOf(claim)).toEqual([PENDING]);
     });
 

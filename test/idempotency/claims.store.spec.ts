@@ -63,7 +63,7 @@ describe('claims', () => {
     it('control: without it, a claim that is being worked on is taken over', async () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
-      const unguarded = without('claims.take', 'k.lease_expires_at <= clock_timestamp()', 'true');
+      const unguarded = without('claims.retake', 'k.lease_expires_at <= statement_timestamp()', 'true');
       expect(await db.take([again(request)], LONG_LEASE_MS, unguarded)).toMatchObject([{ attempt: 2 }]);
     });
 
@@ -102,21 +102,21 @@ describe('claims', () => {
     it('control: without it, another request takes the key over', async () => {
       const request = claimRequest();
       await db.take([request], NO_LEASE_MS);
-      const unguarded = without('claims.take', 'AND k.fingerprint = EXCLUDED.fingerprint');
+      const unguarded = without('claims.retake', 'OR i.continued AND', 'OR');
       const other = again(request, { fingerprint: 'v1:other' });
       expect(await db.take([other], LONG_LEASE_MS, unguarded)).toMatchObject([{ fingerprint: 'v1:other' }]);
     });
 
     it('no longer counts for a released key: another request gets a claim of its own', async () => {
       const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
-      await db.transactions.run((tx) => [db.claims.release(tx, [claim!], 60_000)]);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
       const other = again(claim!, { fingerprint: 'v1:other' });
       expect(await db.take([other], LONG_LEASE_MS)).toEqual([{ ...other, attempt: 2 }]);
     });
 
     it('of a released key keeps its claim id, so that the gateway sees one key', async () => {
       const [claim] = await db.take([claimRequest()], LONG_LEASE_MS);
-      await db.transactions.run((tx) => [db.claims.release(tx, [claim!], 60_000)]);
+      await db.transactions.run((tx) => [db.claims.release(tx, [claim!])]);
       expect(await db.take([again(claim!)], LONG_LEASE_MS)).toEqual([{ ...claim, attempt: 2 }]);
     });
   });
@@ -136,7 +136,11 @@ describe('claims', () => {
       guards: Guards = asItIs,
     ) {
       const [completed] = await db.transactions.run((tx) => [
-        db.claims.complete(guards(tx), [{ claim, answer: { ...ANSWER, body } }], RETENTION_MS),
+        db.claims.complete(
+          guards(tx),
+          [{ claim, answer: { ...ANSWER, body }, onlyHere: false }],
+          RETENTION_MS,
+        ),
       ]);
       return completed.has(claim.claimId);
     }
@@ -158,7 +162,7 @@ describe('claims', () => {
     it('keeps an owner that lost its claim from completing, releasing or expiring it', async () => {
       const { lost } = await lostClaim();
       expect(await complete(lost, '"late"')).toBe(false);
-      expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost], 60_000)])).toEqual([0]);
+      expect(await db.transactions.run((tx) => [db.claims.release(tx, [lost])])).toEqual([0]);
       expect(await postpone(lost)).toBe(false);
       expect(await stateOf(lost)).toEqual(WORKED_ON);
     });
@@ -173,9 +177,7 @@ describe('claims', () => {
     it('control: without the attempt, the late owner releases it', async () => {
       const { lost } = await lostClaim();
       const unguarded = without('claims.release', 'AND k.attempt = i.attempt');
-      expect(await db.transactions.run((tx) => [db.claims.release(unguarded(tx), [lost], 60_000)])).toEqual([
-        1,
-      ]);
+      expect(await db.transactions.run((tx) => [db.claims.release(unguarded(tx), [lost])])).toEqual([1]);
     });
 
     it('control: without the attempt, the late owner ends the other owner’s lease', async () => {
@@ -210,9 +212,11 @@ describe('claims', () => {
       db.take([claimRequest()], LONG_LEASE_MS),
       db.take([claimRequest()], NO_LEASE_MS),
     ]);
-    await db.transactions.run((tx) => [db.claims.complete(tx, [{ claim: old[0]!, answer: ANSWER }], 0)]);
     await db.transactions.run((tx) => [
-      db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER }], RETENTION_MS),
+      db.claims.complete(tx, [{ claim: old[0]!, answer: ANSWER, onlyHere: false }], 0),
+    ]);
+    await db.transactions.run((tx) => [
+      db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER, onlyHere: false }], RETENTION_MS),
     ]);
     expect(await db.claims.reap(100)).toBe(1);
     const left = await db.claims.find([old[0]!, fresh[0]!, running[0]!, abandoned[0]!]);

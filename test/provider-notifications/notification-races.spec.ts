@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import type { Transaction } from '../../src/database/pipelined-transactions.js';
+import { newToken, type Transaction } from '../../src/database/pipelined-transactions.js';
 import { ProviderNotificationsStore } from '../../src/provider-notifications/provider-notifications.store.js';
 import type { Claim } from '../../src/idempotency/claims.store.js';
 import { eventually } from '../support/eventually.js';
@@ -9,11 +9,11 @@ import {
   claimRequest,
   LONG_LEASE_MS,
   without,
+  withoutItsMark,
   WritePath,
   type Guards,
 } from '../support/write-path.js';
 
-const IS_NEW = 'n.xmin = pg_current_xact_id()::xid';
 const TAKE_TURNS = 'pg_advisory_xact_lock(hashtextextended(i.resource_id::text, 0))';
 const SINCE_THE_ATTEMPT = "AND n.received_at >= k.lease_expires_at - $8 * interval '1 millisecond'";
 
@@ -84,7 +84,7 @@ describe('a notification and the claim that it is about', () => {
     await endUnknown(claim);
     const told = about(claim);
     await receive(told);
-    expect(await receive(told, without('open_claims.hasten', IS_NEW, 'true'))).toEqual({
+    expect(await receive(told, withoutItsMark('open_claims.hasten'))).toEqual({
       fresh: false,
       hastened: true,
     });
@@ -136,7 +136,7 @@ describe('a notification and the claim that it is about', () => {
     await client.connect();
     try {
       await client.query('BEGIN');
-      const tx = guards({ query: (statement) => client.query(statement) });
+      const tx = guards({ token: newToken(), query: (statement) => client.query(statement) });
       const [, , hastened] = await Promise.all(issueReceive(tx, told));
       const ending = endUnknown(claim, guards);
       let ended = false;
@@ -172,6 +172,7 @@ describe('a notification and the claim that it is about', () => {
   it('find each other by index, however many there are', async () => {
     const plans: string[] = [];
     const explain: Transaction = {
+      token: newToken(),
       query: async ({ text, values }) => {
         const lines = await db.dataSource.query<object[]>(`EXPLAIN ${text}`, values);
         plans.push(lines.flatMap((line) => Object.values(line)).join('\n'));

@@ -15,6 +15,7 @@ import {
   type StoredAnswer,
 } from '../../src/idempotency/claims.store.js';
 import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
+import { SealedKeysStore } from '../../src/idempotency/sealed-keys.store.js';
 import { LedgerStore, type LedgerTransfer } from '../../src/ledger/ledger.store.js';
 import { type NewPayment, type PaymentChange, PaymentsStore } from '../../src/payments/payments.store.js';
 import { AMOUNT, newKey } from './client.js';
@@ -37,6 +38,7 @@ export class WritePath {
   readonly transactions: PipelinedTransactions;
   readonly claims: ClaimsStore;
   readonly openClaims: OpenClaimsStore;
+  readonly sealedKeys: SealedKeysStore;
   readonly payments: PaymentsStore;
   readonly ledger = new LedgerStore();
   readonly events: EventsStore;
@@ -50,6 +52,7 @@ export class WritePath {
     this.transactions = new PipelinedTransactions(dataSource);
     this.claims = new ClaimsStore(this.transactions);
     this.openClaims = new OpenClaimsStore(this.transactions);
+    this.sealedKeys = new SealedKeysStore(this.transactions);
     this.payments = new PaymentsStore(dataSource);
     const eventSinks = new EventSinks();
     eventSinks.register(sinks);
@@ -70,10 +73,28 @@ export class WritePath {
     return this.dataSource.query<Row[]>(sql, values);
   }
 
-  /** The claims that `requests` get, each by a statement as the service sends it. */
+  /** The claims that `requests` get, by the statements that the service sends: first for new keys, then for seen ones. */
   async take(requests: ClaimRequest[], leaseMs: number, guards = asItIs): Promise<Claim[]> {
+    const taken = await this.takeNow(requests, leaseMs, guards);
+    const left = requests.filter(({ claimId }) => taken.every((claim) => claim.claimId !== claimId));
+    const seeing = await Promise.all(left.map((request) => this.see(request)));
+    const seen = seeing.filter((request) => request !== null);
+    return seen.length === 0 ? taken : [...taken, ...(await this.takeNow(seen, leaseMs, guards))];
+  }
+
+  /** One transaction that takes claims, as the service sends it. */
+  async takeNow(requests: ClaimRequest[], leaseMs: number, guards = asItIs): Promise<Claim[]> {
     const [taken] = await this.transactions.run((tx) => [this.claims.take(guards(tx), requests, leaseMs)]);
     return taken;
+  }
+
+  /** The request after it has read the claim of its key; null if there is none. */
+  async see(request: ClaimRequest): Promise<ClaimRequest | null> {
+    const [state] = await this.claims.find([request]);
+    if (state === undefined) return null;
+    const { claimId, attempt } = state;
+    const continued = state.fingerprint === request.fingerprint;
+    return { ...request, seen: { claimId, attempt, continued } };
   }
 
   /** A claim with its pending payment, as a charge reserves it. */
@@ -90,7 +111,7 @@ export class WritePath {
     const [completed] = await this.transactions.run((plain) => {
       const tx = guards(plain);
       return [
-        this.claims.complete(tx, [{ claim, answer: ANSWER }], RETENTION_MS),
+        this.claims.complete(tx, [{ claim, answer: ANSWER, onlyHere: false }], RETENTION_MS),
         this.payments.write(tx, [{ claim, change: completedPayment(claim) }]),
         this.ledger.write(tx, [{ claim, change: capture(claim) }]),
         this.events.append(tx, [event(claim)]),
@@ -154,16 +175,22 @@ export const asItIs: Guards = (tx) => tx;
  * A negative control: sends the statement `name` without one of its guards, and everything else unchanged. It fails if
  * the guard is no longer in the text, so that a control cannot pass only because its guard was renamed.
  */
-export function without(name: string, guard: string, replacement = ''): Guards {
+export function without(name: string, guard: string | RegExp, replacement = ''): Guards {
   return (tx) => ({
+    token: tx.token,
     query: (statement) => {
       if (statement.name !== name) return tx.query(statement);
-      if (!statement.text.includes(guard))
-        throw new Error(`${name} has no guard "${guard}":\n${statement.text}`);
       const text = statement.text.replace(guard, replacement);
+      if (text === statement.text) throw new Error(`${name} has no guard "${guard}":\n${statement.text}`);
       return tx.query({ ...statement, name: `${name} without ${guard}`.slice(0, 60), text });
     },
   });
+}
+
+/** A negative control: sends the statement without its check that an earlier one of this transaction wrote the row. */
+export function withoutItsMark(name: string): Guards {
+  // The parameter stays in the statement, because PostgreSQL must know its type.
+  return without(name, /\b\w\.write_token = (\$\d+)::bigint/, '$1::bigint IS NOT NULL');
 }
 
 export function claimRequest(changes: Partial<ClaimRequest> = {}): ClaimRequest {

@@ -40,7 +40,9 @@ export class IdempotencyKeyDto {
     format: 'date-time',
     nullable: true,
     example: '2026-02-01T09:30:00.012Z',
-    description: 'When the stored answer is deleted.',
+    description:
+      'When the stored answer is deleted. Null if it never is: what was refused under a key stays refused, with the ' +
+      'first answer.',
   })
   expires_at!: string | null;
 }

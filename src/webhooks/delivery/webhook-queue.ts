@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config/config.js';
 import {
   CommitUnknownError,
+  newToken,
   type Statement,
   type Transaction,
 } from '../../database/pipelined-transactions.js';
@@ -215,6 +216,7 @@ function transactionOn(client: PoolClient, boss: PgBoss): QueueTransaction {
   const query = <Row extends QueryResultRow>({ text, values }: Statement) => client.query<Row>(text, values);
   const db = { executeSql: (text: string, values?: unknown[]) => client.query(text, values) };
   return {
+    token: newToken(),
     query,
     async add(jobs) {
       if (jobs.length === 0) return;

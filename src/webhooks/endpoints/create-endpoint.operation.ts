@@ -2,13 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../../database/pipelined-transactions.js';
 import type { EventType } from '../../events/event.js';
 import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
-import type {
-  NextStep,
-  Operation,
-  IncomingRequest,
-  OperationRequest,
-  Reserved,
-} from '../../idempotency/operation.js';
+import type { NextStep, Operation, IncomingRequest, OperationRequest } from '../../idempotency/operation.js';
+import type { ScopedKey } from '../../idempotency/scoped-key.js';
 import type { Settlement } from '../../idempotency/settlement.js';
 import { Answers } from '../../idempotency/wire/answers.js';
 import { uuidv7 } from '../../ids/uuidv7.js';
@@ -45,7 +40,7 @@ export class CreateEndpointOperation implements Operation<CreateEndpointCommand>
   async reserve(
     tx: Transaction,
     requests: readonly OperationRequest<CreateEndpointCommand>[],
-  ): Promise<Reserved[]> {
+  ): Promise<ScopedKey[]> {
     const locked = this.endpoints.lockMerchants(
       tx,
       requests.map(({ merchantId }) => merchantId),
@@ -61,14 +56,14 @@ export class CreateEndpointOperation implements Operation<CreateEndpointCommand>
       })),
     );
     const [, inserted] = await Promise.all([locked, inserting]);
-    return inserted.map((key) => ({ ...key, inserted: true }));
+    return inserted;
   }
 
   async proceed(claim: Claim, { requestId }: OperationRequest<CreateEndpointCommand>): Promise<NextStep> {
     const endpoint = await this.endpoints.findByKey(claim);
     if (endpoint !== null) return { step: 'settle', settlement: this.created(claim, endpoint) };
     const answer = this.answers.problem({ code: 'webhook_endpoint_limit', max: MAX_ENDPOINTS }, requestId);
-    return { step: 'settle', settlement: { claim, answer, replayed: false, writes: [] } };
+    return { step: 'settle', settlement: { claim, answer, replayed: false, onlyHere: true, writes: [] } };
   }
 
   async originalFingerprint(request: OperationRequest<CreateEndpointCommand>): Promise<string | null> {

@@ -1,13 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import type { Transaction } from '../../database/pipelined-transactions.js';
 import type { Claim, ClaimState } from '../../idempotency/claims.store.js';
-import type {
-  NextStep,
-  Operation,
-  IncomingRequest,
-  OperationRequest,
-  Reserved,
-} from '../../idempotency/operation.js';
+import type { NextStep, Operation, IncomingRequest, OperationRequest } from '../../idempotency/operation.js';
+import type { ScopedKey } from '../../idempotency/scoped-key.js';
 import { Answers } from '../../idempotency/wire/answers.js';
 import { WebhookEndpointsStore } from './webhook-endpoints.store.js';
 import { newSecret } from './webhook-secret.js';
@@ -41,11 +36,8 @@ export class RotateSecretOperation implements Operation<RotateSecretCommand> {
     return merchantId + command.webhookEndpointId;
   }
 
-  async reserve(
-    tx: Transaction,
-    requests: readonly OperationRequest<RotateSecretCommand>[],
-  ): Promise<Reserved[]> {
-    const rotated = await this.endpoints.rotate(
+  reserve(tx: Transaction, requests: readonly OperationRequest<RotateSecretCommand>[]): Promise<ScopedKey[]> {
+    return this.endpoints.rotate(
       tx,
       requests.map(({ merchantId, idempotencyKey, command }) => ({
         merchantId,
@@ -55,7 +47,6 @@ export class RotateSecretOperation implements Operation<RotateSecretCommand> {
         overlapMs: OVERLAP_MS,
       })),
     );
-    return rotated.map((key) => ({ ...key, inserted: true }));
   }
 
   proceed(claim: Claim, { requestId }: OperationRequest<RotateSecretCommand>): Promise<NextStep> {

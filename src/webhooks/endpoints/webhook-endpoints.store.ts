@@ -1,10 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, IsNull } from 'typeorm';
 import { batchOf } from '../../database/batch.js';
-import { PipelinedTransactions, type Transaction } from '../../database/pipelined-transactions.js';
+import { PipelinedTransactions, writtenBy, type Transaction } from '../../database/pipelined-transactions.js';
 import { RefusedError } from '../../domain/errors.js';
 import type { EventType } from '../../events/event.js';
-import { WRITTEN_BY_THIS_TRANSACTION } from '../../idempotency/claims.store.js';
 import type { ScopedKey } from '../../idempotency/scoped-key.js';
 import { validate as isUuid } from 'uuid';
 import { WebhookEndpointEntity } from './webhook-endpoint.entity.js';
@@ -90,7 +89,7 @@ export class WebhookEndpointsStore {
           SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
           FROM ${NEW_ENDPOINTS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', NEW_ENDPOINTS.next + 1)}
         )
         INSERT INTO webhook_endpoints AS e
           (merchant_id, webhook_endpoint_id, idempotency_key, claim_id, fingerprint, url, event_types, description,
@@ -103,7 +102,7 @@ export class WebhookEndpointsStore {
           SELECT count(*) FROM webhook_endpoints o WHERE o.merchant_id = t.merchant_id AND o.deleted_at IS NULL)
         ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
         RETURNING e.merchant_id AS "merchantId", e.idempotency_key AS "idempotencyKey"`,
-      values: [...NEW_ENDPOINTS.values(endpoints), MAX_ENDPOINTS],
+      values: [...NEW_ENDPOINTS.values(endpoints), MAX_ENDPOINTS, tx.token],
     });
     return rows;
   }
@@ -120,7 +119,7 @@ export class WebhookEndpointsStore {
           SELECT i.*, k.claim_id
           FROM ${ROTATIONS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-          WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
+          WHERE ${writtenBy('k', ROTATIONS.next)}
         )
         UPDATE webhook_endpoints e
         SET secret = t.secret, previous_secret = e.secret, rotation_claim_id = t.claim_id,
@@ -130,7 +129,7 @@ export class WebhookEndpointsStore {
         WHERE e.merchant_id = t.merchant_id AND e.webhook_endpoint_id = t.webhook_endpoint_id
           AND e.deleted_at IS NULL AND e.rotation_claim_id IS DISTINCT FROM t.claim_id
         RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
-      values: ROTATIONS.values(rotations),
+      values: [...ROTATIONS.values(rotations), tx.token],
     });
     return rows;
   }

@@ -10,8 +10,8 @@ import {
   type NextStep,
   type IncomingRequest,
   type OperationRequest,
-  type Reserved,
 } from '../../../src/idempotency/operation.js';
+import type { ScopedKey } from '../../../src/idempotency/scoped-key.js';
 import type { Settlement } from '../../../src/idempotency/settlement.js';
 import { Answers } from '../../../src/idempotency/wire/answers.js';
 import { PaymentsStore } from '../../../src/payments/payments.store.js';
@@ -51,7 +51,7 @@ export class FlagOperation implements GatewayOperation<FlagCommand, FlagWork> {
     return command.transactionId;
   }
 
-  reserve(tx: Transaction, requests: readonly OperationRequest<FlagCommand>[]): Promise<Reserved[]> {
+  reserve(tx: Transaction, requests: readonly OperationRequest<FlagCommand>[]): Promise<ScopedKey[]> {
     return this.flags.insertPending(
       tx,
       requests.map(({ merchantId, idempotencyKey, command }) => ({

@@ -1,13 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { batchOf } from '../../../src/database/batch.js';
-import { PipelinedTransactions, type Transaction } from '../../../src/database/pipelined-transactions.js';
-import type { PaymentFailure } from '../../../src/domain/payment.js';
 import {
-  SCOPED_KEYS,
-  WRITTEN_BY_THIS_TRANSACTION,
-  type Claim,
-} from '../../../src/idempotency/claims.store.js';
-import type { Reserved } from '../../../src/idempotency/operation.js';
+  PipelinedTransactions,
+  writtenBy,
+  type Transaction,
+} from '../../../src/database/pipelined-transactions.js';
+import type { PaymentFailure } from '../../../src/domain/payment.js';
+import { SCOPED_KEYS, type Claim } from '../../../src/idempotency/claims.store.js';
 import type { ScopedKey } from '../../../src/idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../../../src/idempotency/settlement.js';
 
@@ -72,8 +71,8 @@ export class FlagsStore implements SettlementSink<FlagChange> {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
   /** A key that has a flag already, because its claim was taken over or reaped, keeps that one. */
-  async insertPending(tx: Transaction, flags: readonly NewFlag[]): Promise<Reserved[]> {
-    const { rows } = await tx.query<Reserved>({
+  async insertPending(tx: Transaction, flags: readonly NewFlag[]): Promise<ScopedKey[]> {
+    const { rows } = await tx.query<ScopedKey>({
       name: 'flags.insert_pending',
       text: `
         INSERT INTO payment_flags AS f
@@ -81,10 +80,10 @@ export class FlagsStore implements SettlementSink<FlagChange> {
         SELECT k.merchant_id, k.idempotency_key, k.claim_id, k.fingerprint, k.resource_id, i.reason
         FROM ${NEW_FLAGS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
-        WHERE ${WRITTEN_BY_THIS_TRANSACTION('k')}
-        ON CONFLICT (merchant_id, idempotency_key) DO UPDATE SET idempotency_key = EXCLUDED.idempotency_key
-        RETURNING f.merchant_id AS "merchantId", f.idempotency_key AS "idempotencyKey", f.xmax = 0 AS inserted`,
-      values: NEW_FLAGS.values(flags),
+        WHERE ${writtenBy('k', NEW_FLAGS.next)}
+        ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
+        RETURNING f.merchant_id AS "merchantId", f.idempotency_key AS "idempotencyKey"`,
+      values: [...NEW_FLAGS.values(flags), tx.token],
     });
     return rows;
   }
@@ -99,8 +98,8 @@ export class FlagsStore implements SettlementSink<FlagChange> {
         FROM ${SETTLED_FLAGS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE f.merchant_id = i.merchant_id AND f.idempotency_key = i.idempotency_key
-          AND ${WRITTEN_BY_THIS_TRANSACTION('k')}`,
-      values: SETTLED_FLAGS.values(changes),
+          AND ${writtenBy('k', SETTLED_FLAGS.next)}`,
+      values: [...SETTLED_FLAGS.values(changes), tx.token],
     });
   }
 
@@ -113,8 +112,8 @@ export class FlagsStore implements SettlementSink<FlagChange> {
         USING ${SCOPED_KEYS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE f.merchant_id = i.merchant_id AND f.idempotency_key = i.idempotency_key AND f.status = 'pending'
-          AND ${WRITTEN_BY_THIS_TRANSACTION('k')}`,
-      values: SCOPED_KEYS.values(claims),
+          AND ${writtenBy('k', SCOPED_KEYS.next)}`,
+      values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
 
