@@ -30,13 +30,3 @@ export async function changeOnline(db: QueryRunner, statements: readonly string[
     }
   }
 }
-
-/**
- * Builds an index while charges run. A build that was cut off leaves an index that is not valid, which a second try drops
- * first.
- * @param definition what follows the name, such as `ON payments (merchant_id)`
- */
-export async function createIndexOnline(db: QueryRunner, name: string, definition: string): Promise<void> {
-  await db.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
-  await db.query(`CREATE INDEX CONCURRENTLY ${name} ${definition}`);
-}

@@ -24,6 +24,11 @@ describe('the rules that neither the compiler nor lint can check', () => {
     expect('if (first !== second) return first!;').not.toMatch(DEFINITE_ASSIGNMENT);
   });
 
+  it('no statement compares a row with the number of a transaction: it has 32 bits, and means nothing elsewhere', () => {
+    const comparing = sources().filter((file) => /\bx(?:min|max)\s*(?:=|<|>|IS)|::xid\b/.test(read(file)));
+    expect(comparing).toEqual([]);
+  });
+
   it('everything that src exports is used by another file', () => {
     const files = sources().map((file) => ({ file, text: read(file) }));
     expect(unusedExports(files)).toEqual([]);
