@@ -83,6 +83,9 @@ export function pgbenchScript(
   return { text: `${lines.join('\n')}\n`, constants };
 }
 
+/** pgbench's clock runs while its clients connect, which takes more than a second on a busy machine. */
+const MIN_SECONDS = 4;
+
 interface PgbenchJob {
   program: string;
   script: PgbenchScript;
@@ -106,7 +109,7 @@ export async function runPgbench(job: PgbenchJob): Promise<PgbenchResult> {
   const logs = join(job.folder, 'pgbench-log');
   await writeFile(script, job.script.text);
   const constants = { ...job.script.constants, i: String(job.firstNumber) };
-  const seconds = Math.ceil((job.warmUpMs + job.measureMs) / 1_000);
+  const seconds = Math.max(MIN_SECONDS, Math.ceil((job.warmUpMs + job.measureMs) / 1_000));
   const { stdout } = await run(
     job.program,
     [
@@ -148,8 +151,8 @@ async function readLogs({ folder, warmUpMs, measureMs }: PgbenchJob): Promise<Pg
     .map((name) => join(folder, name));
   const lines = (await Promise.all(files.map((file) => readFile(file, 'utf8'))))
     .join('')
-    .trimEnd()
-    .split('\n');
+    .split('\n')
+    .filter((line) => line !== '');
   await Promise.all(files.map((file) => rm(file)));
   // client, transaction, latency in µs, script, end in s and µs since 1970
   const runs = lines
