@@ -37,6 +37,12 @@ const NEW_ENTRIES = batchOf<NewEntry>({
   created_at: ['timestamptz', ({ change }) => change.createdAt],
 });
 
+/**
+ * Where entries of this transaction belong: see `closing.store.ts`. The database checks it, and would set it row by row
+ * if we did not.
+ */
+const PLACE_OF_THIS_TRANSACTION = 'c.xid_base + pg_current_xact_id()::text::bigint';
+
 /** The SQL of `ledger_entries`, which the database keeps append-only and balanced. */
 @Injectable()
 export class LedgerStore implements SettlementSink<LedgerTransfer> {
@@ -51,9 +57,10 @@ export class LedgerStore implements SettlementSink<LedgerTransfer> {
       name: 'ledger.append',
       text: `
         INSERT INTO ledger_entries
-          (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at)
+          (merchant_id, ledger_transaction_id, posting, transaction_id, account, currency, amount, created_at,
+            log_position)
         SELECT i.merchant_id, i.ledger_transaction_id, i.posting, i.transaction_id, i.account, i.currency, i.amount,
-          i.created_at
+          i.created_at, (SELECT ${PLACE_OF_THIS_TRANSACTION} FROM ledger_closing c WHERE c.only_row)
         FROM ${NEW_ENTRIES.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${writtenBy('k', NEW_ENTRIES.next)}`,
