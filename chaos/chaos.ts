@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { describe, describeDiscrepancies, tooLittle } from './report.js';
 import { Run, scriptsFrom } from './run.js';
@@ -11,11 +11,13 @@ const MINUTE_MS = 60_000;
 const MAX_SEED = 2 ** 32 - 1;
 
 async function main(): Promise<void> {
-  const { minutes, seed } = readOptions();
-  say(
-    `chaos: ${minutes} minute(s), seed ${seed}; again with: npm run chaos -- --minutes ${minutes} --seed ${seed}`,
+  const { minutes, seed, beside } = readOptions();
+  const again = `--minutes ${minutes} --seed ${seed}${beside === null ? '' : ` --beside ${beside}`}`;
+  say(`chaos: ${minutes} minute(s), seed ${seed}; again with: npm run chaos -- ${again}`);
+  const world = await World.start(
+    scriptsFrom(seed),
+    beside === null ? null : resolve(beside, 'dist/src/main.js'),
   );
-  const world = await World.start(scriptsFrom(seed));
   let sound = false;
   try {
     const course = await new Run(world, seed, minutes * MINUTE_MS, say).course();
@@ -40,16 +42,17 @@ async function main(): Promise<void> {
   process.exitCode = sound ? 0 : 1;
 }
 
-function readOptions(): { minutes: number; seed: number } {
+function readOptions(): { minutes: number; seed: number; beside: string | null } {
   const command = new Command('chaos')
     .description('Kills and stops everything at random, and then looks whether all books agree.')
     .option('--minutes <n>', 'how long things go wrong', number(0.1, 24 * 60), 1)
     .option('--seed <n>', 'what is drawn from; CHAOS_SEED, or chance, unless given', number(0, MAX_SEED))
+    .option('--beside <folder>', "another version's built checkout, whose service runs beside this one's")
     .parse();
-  const options = command.opts<{ minutes: number; seed?: number }>();
+  const options = command.opts<{ minutes: number; seed?: number; beside?: string }>();
   const fromEnvironment = process.env['CHAOS_SEED'];
   const fallback = fromEnvironment ? number(0, MAX_SEED)(fromEnvironment) : randomInt(MAX_SEED);
-  return { minutes: options.minutes, seed: options.seed ?? fallback };
+  return { minutes: options.minutes, seed: options.seed ?? fallback, beside: options.beside ?? null };
 }
 
 function number(min: number, max: number): (text: string) => number {

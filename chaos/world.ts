@@ -31,8 +31,11 @@ export class World {
     readonly servicePorts: readonly [number, number],
   ) {}
 
-  /** @param scriptOf the script that the gateway plays after its nth start */
-  static async start(scriptOf: (start: number) => object): Promise<World> {
+  /**
+   * @param scriptOf the script that the gateway plays after its nth start
+   * @param earlier the program of an earlier version, which runs as the second service; null for this version's
+   */
+  static async start(scriptOf: (start: number) => object, earlier: string | null): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'hapax-chaos-'));
     // PostgreSQL does not run as root, and its user must be able to enter the folder.
     await chmod(folder, 0o755);
@@ -63,7 +66,7 @@ export class World {
     const service = (n: 0 | 1): KeptProcess =>
       new KeptProcess({
         name: `service-${n + 1}`,
-        program: SERVICE,
+        program: n === 1 && earlier !== null ? earlier : SERVICE,
         port: ports[n],
         readyPath: '/health/live',
         logFile: join(folder, `service-${n + 1}.log`),
