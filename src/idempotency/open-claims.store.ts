@@ -33,8 +33,10 @@ export class OpenClaimsStore {
   /**
    * Takes over claims whose lease ran out, oldest first. Several workers share the work, because each skips locked
    * rows.
+   * @param operations the names that this process knows. It could only spoil a claim of another operation: a newer
+   * process that continues it would find its attempt raised, and wait for a lease that nobody uses.
    */
-  takeExpired(leaseMs: number, limit: number): Promise<Claim[]> {
+  takeExpired(operations: readonly string[], leaseMs: number, limit: number): Promise<Claim[]> {
     return this.transactions.read<Claim>({
       name: 'open_claims.take_expired',
       text: `
@@ -44,29 +46,33 @@ export class OpenClaimsStore {
           SELECT merchant_id, idempotency_key FROM idempotency_keys
           WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()
             AND (recover_after IS NULL OR recover_after <= clock_timestamp())
+            AND operation = ANY ($3::text[])
           ORDER BY lease_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ) expired
         WHERE k.merchant_id = expired.merchant_id AND k.idempotency_key = expired.idempotency_key
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [leaseMs, limit],
+      values: [leaseMs, limit, operations],
     });
   }
 
   /**
    * Takes over those of these claims whose lease has ended. The caller names the claims, so their pause does not count.
+   * @param operations as in {@link takeExpired}
    */
-  takeIdle(keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
+  takeIdle(operations: readonly string[], keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
+    const { next } = SCOPED_KEYS;
     return this.transactions.read<Claim>({
       name: 'open_claims.take_idle',
       text: `
         UPDATE idempotency_keys k
         SET attempt = k.attempt + 1, resumed = true,
-          lease_expires_at = clock_timestamp() + $${SCOPED_KEYS.next} * interval '1 millisecond'
+          lease_expires_at = clock_timestamp() + $${next} * interval '1 millisecond'
         FROM ${SCOPED_KEYS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
           AND ${STILL_IN_PROGRESS} AND k.lease_expires_at <= clock_timestamp()
+          AND k.operation = ANY ($${next + 1}::text[])
         RETURNING ${CLAIM_COLUMNS}`,
-      values: [...SCOPED_KEYS.values(keys), leaseMs],
+      values: [...SCOPED_KEYS.values(keys), leaseMs, operations],
     });
   }
 

@@ -13,13 +13,18 @@ export class OperationRegistry {
     }
   }
 
-  /** Undefined for an operation of a newer version. A process of that version will recover it. */
+  /** Undefined for an operation of a newer version. A process of that version will recover its claims. */
   get(name: string): AnyOperation | undefined {
     return this.operations.get(name);
   }
 
   all(): readonly AnyOperation[] {
     return [...this.operations.values()];
+  }
+
+  /** What this process may take over. */
+  names(): readonly string[] {
+    return [...this.operations.keys()];
   }
 
   /** The names of the operations that run others and call no gateway themselves. */

@@ -27,10 +27,17 @@ export class OperationResumer {
     private readonly metrics: Metrics,
   ) {}
 
-  /** Takes over up to {@link MAX_RESUMED} due claims, continues each, and returns how many there were. */
+  /**
+   * Takes over up to {@link MAX_RESUMED} due claims of operations that it knows, continues each, and returns how many
+   * there were.
+   */
   async resumeExpired(): Promise<number> {
     const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.openClaims.takeExpired(this.config.idempotencyLeaseMs, MAX_RESUMED);
+    const claims = await this.openClaims.takeExpired(
+      this.operations.names(),
+      this.config.idempotencyLeaseMs,
+      MAX_RESUMED,
+    );
     await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
     return claims.length;
   }
@@ -42,16 +49,20 @@ export class OperationResumer {
   async resumeNow(keys: readonly ScopedKey[]): Promise<void> {
     if (keys.length > MAX_RESUMED) throw new RangeError(`more than ${MAX_RESUMED} claims at once`);
     const leasedAtMs = this.clock.monotonicMs();
-    const claims = await this.openClaims.takeIdle(keys, this.config.idempotencyLeaseMs);
+    const claims = await this.openClaims.takeIdle(
+      this.operations.names(),
+      keys,
+      this.config.idempotencyLeaseMs,
+    );
     await Promise.all(claims.map((claim) => this.resume(claim, leasedAtMs)));
   }
 
   private async resume(claim: Claim, leasedAtMs: number): Promise<void> {
     this.metrics.claimTakenOver('recovery');
-    const operation = this.operations.get(claim.operation);
-    if (operation === undefined) return;
     const requestId = uuidv7();
     try {
+      const operation = this.operations.get(claim.operation);
+      if (operation === undefined) throw new Error(`there is no operation ${claim.operation}`);
       const next = await operation.resume(claim, requestId);
       const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
       this.logger.log(`recovered claim ${claim.claimId}, attempt ${claim.attempt}: answer ${answer.status}`);

@@ -41,7 +41,7 @@ describe('claims', () => {
   it('show that request that another has worked on its claim since, and may have called the gateway', async () => {
     const request = claimRequest();
     await db.take([request], NO_LEASE_MS);
-    await db.openClaims.takeIdle([request], LONG_LEASE_MS);
+    await db.openClaims.takeIdle(['charge'], [request], LONG_LEASE_MS);
     expect(await db.take([request], LONG_LEASE_MS)).toMatchObject([{ attempt: 3, resumed: true }]);
   });
 
@@ -71,13 +71,15 @@ describe('claims', () => {
       const request = claimRequest();
       await db.take([request], LONG_LEASE_MS);
       const keyOf = (claim: { idempotencyKey: string }) => claim.idempotencyKey;
-      expect((await db.openClaims.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(
+      expect((await db.openClaims.takeExpired(['charge'], LONG_LEASE_MS, 100)).map(keyOf)).not.toContain(
         request.idempotencyKey,
       );
       const control = unguardedClaims(
         without('open_claims.take_expired', 'AND lease_expires_at <= clock_timestamp()'),
       );
-      expect((await control.takeExpired(LONG_LEASE_MS, 100)).map(keyOf)).toContain(request.idempotencyKey);
+      expect((await control.takeExpired(['charge'], LONG_LEASE_MS, 100)).map(keyOf)).toContain(
+        request.idempotencyKey,
+      );
     });
 
     it('that ran out is given to one of several recovery workers', async () => {
@@ -85,7 +87,9 @@ describe('claims', () => {
         a.idempotencyKey < b.idempotencyKey ? -1 : 1,
       );
       await db.take(requests, NO_LEASE_MS);
-      const taken = await Promise.all([1, 2, 3].map(() => db.openClaims.takeExpired(LONG_LEASE_MS, 100)));
+      const taken = await Promise.all(
+        [1, 2, 3].map(() => db.openClaims.takeExpired(['charge'], LONG_LEASE_MS, 100)),
+      );
       const keys = taken.flat().map((claim) => claim.idempotencyKey);
       for (const { idempotencyKey } of requests)
         expect(keys.filter((key) => key === idempotencyKey)).toHaveLength(1);

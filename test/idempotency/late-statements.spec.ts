@@ -108,7 +108,7 @@ describe('a transaction that arrives after its request was answered', () => {
       const request = claimRequest();
       await db.reserve(NO_LEASE_MS, request);
       const late = await db.see(again(request));
-      await db.openClaims.takeIdle([request], NO_LEASE_MS);
+      await db.openClaims.takeIdle(['charge'], [request], NO_LEASE_MS);
       expect(await changedBy(reserving(late!))).toEqual([]);
     });
 
@@ -149,7 +149,7 @@ describe('a transaction that arrives after its request was answered', () => {
       await db.settle(settled);
       expect(await changedBy(releasing(settled))).toEqual([]);
       const lost = await db.reserve(NO_LEASE_MS);
-      await db.openClaims.takeIdle([lost], LONG_LEASE_MS);
+      await db.openClaims.takeIdle(['charge'], [lost], LONG_LEASE_MS);
       expect(await changedBy(releasing(lost))).toEqual([]);
     });
 
@@ -165,7 +165,7 @@ describe('a transaction that arrives after its request was answered', () => {
       expect(await changedBy(postponing(settled))).toEqual([]);
       expect(await changedBy(postponing(await released()))).toEqual([]);
       const lost = await db.reserve(NO_LEASE_MS);
-      await db.openClaims.takeIdle([lost], LONG_LEASE_MS);
+      await db.openClaims.takeIdle(['charge'], [lost], LONG_LEASE_MS);
       expect(await changedBy(postponing(lost))).toEqual([]);
     });
   });
@@ -187,7 +187,7 @@ describe('a transaction that arrives after its request was answered', () => {
       await db.query(`UPDATE idempotency_keys SET lease_expires_at = now() WHERE claim_id = $1`, [
         by.claimId,
       ]);
-      await db.openClaims.takeIdle([by], LONG_LEASE_MS);
+      await db.openClaims.takeIdle(['reversal'], [by], LONG_LEASE_MS);
       expect(await db.sealedKeys.seal(claimRequest(), by, 'true')).toBe(false);
     });
 

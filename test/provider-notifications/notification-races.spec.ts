@@ -67,7 +67,7 @@ describe('a notification and the claim that it is about', () => {
 
   /** Takes over the claims that are due, as recovery does, and returns this one. */
   async function takeOver({ claimId }: Claim): Promise<Claim> {
-    const taken = await db.openClaims.takeExpired(LONG_LEASE_MS, 100);
+    const taken = await db.openClaims.takeExpired(['charge'], LONG_LEASE_MS, 100);
     return taken.find((claim) => claim.claimId === claimId)!;
   }
 
