@@ -9,8 +9,6 @@ import { NestLogger } from './http/nest-logger.js';
 import { setupOpenApi } from './http/openapi.js';
 import { OperationRunner } from './idempotency/operation.runner.js';
 
-const IDLE_CHECK_MS = 50;
-
 /** The whole service on one database, ready to listen. */
 export async function createApp(
   config: Config,
@@ -29,15 +27,11 @@ export async function createApp(
 }
 
 /**
- * Stops listening, lets requests in flight end, and then closes everything else. It also waits for operations whose
+ * Stops listening, lets the connections end (see `http/drain.ts`), and then closes everything else. It also waits for operations whose
  * client has hung up: they run without a request, and need the database to settle.
  */
 export async function closeApp(app: NestFastifyApplication): Promise<void> {
-  const server = app.getHttpServer();
-  // A connection whose request ends while we stop would stay alive and hold the server open.
-  const idleConnections = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   await app.getHttpAdapter().getInstance().close();
-  clearInterval(idleConnections);
   await app.get(OperationRunner).idle();
   await app.close();
 }

@@ -45,9 +45,14 @@ function refusalOfClientError(error: ConnectionError): Refusal {
  * to the first request, and believe that nothing was done while we do it.
  */
 function owesAnswer(socket: Socket): boolean {
+  const answer = answerUnderWay(socket);
+  return answer !== null && (answer.headersSent || answer.req.complete);
+}
+
+/** The answer to the request that a connection is serving, from the request's headers to the answer's last byte. */
+export function answerUnderWay(socket: Socket): ServerResponse | null {
   // oxlint-disable-next-line no-underscore-dangle -- Node has no public name for it
-  const answer = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
-  return answer != null && (answer.headersSent || answer.req.complete);
+  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage ?? null;
 }
 
 function rawAnswer(refusal: Refusal, base: string): string {

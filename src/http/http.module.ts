@@ -1,5 +1,8 @@
-import { Module } from '@nestjs/common';
-import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { Module, type OnApplicationBootstrap } from '@nestjs/common';
+import { APP_FILTER, APP_PIPE, HttpAdapterHost } from '@nestjs/core';
+import type { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import { Drain } from './drain.js';
 import { ProblemFilter } from './problem.filter.js';
 import { ProblemsController } from './problems.controller.js';
 import { PublicUrl } from './public-url.js';
@@ -15,4 +18,13 @@ import { ValidationPipe } from './validation.pipe.js';
   ],
   exports: [PublicUrl],
 })
-export class HttpModule {}
+export class HttpModule implements OnApplicationBootstrap {
+  constructor(private readonly host: HttpAdapterHost<FastifyAdapter>) {}
+
+  /** After every module's own `preClose`, so that the health check says that we stop while we drain. */
+  onApplicationBootstrap(): void {
+    const instance = this.host.httpAdapter.getInstance<FastifyInstance>();
+    const drain = new Drain(instance.server);
+    instance.addHook('preClose', () => drain.run());
+  }
+}

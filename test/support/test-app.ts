@@ -81,6 +81,8 @@ export class TestApp {
   }
 
   async stop(): Promise<void> {
+    // The test is over, so nothing comes on them any more.
+    this.app.getHttpServer().closeIdleConnections();
     await closeApp(this.app);
     await this.evidence.close();
     await this.cleanUp();
