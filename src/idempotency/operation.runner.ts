@@ -11,7 +11,8 @@ import { Backoff } from '../time/backoff.js';
 import { Clock } from '../time/clock.js';
 import { ClaimsStore, type Claim, type ClaimState, type SeenClaim } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
-import { fingerprint } from './fingerprint.js';
+import { fingerprint, sameRequest } from './fingerprint.js';
+import { DERIVED_KEYS_VERSION, type RequestContents } from './fingerprint-versions.js';
 import type { Answer, AnyOperation, IncomingRequest, OperationRequest } from './operation.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
@@ -93,13 +94,14 @@ export class OperationRunner {
     incoming: IncomingRequest<Command>,
   ): Promise<OperationRequest<Command>> {
     const { merchantId, command, params, body, requestId, receivedAt, lifetimeMs } = incoming;
-    const contents = fingerprint({ operation: operation.name, params, body });
+    const contents = { operation: operation.name, params, body };
     return {
       merchantId,
       idempotencyKey: incoming.idempotencyKey ?? (await this.deriveKey(incoming, contents)),
       claimId: uuidv7(),
       operation: operation.name,
-      fingerprint: contents,
+      fingerprint: fingerprint(contents),
+      contents,
       resourceId: operation.newResourceId(incoming),
       command,
       requestId,
@@ -110,9 +112,9 @@ export class OperationRunner {
 
   private async deriveKey(
     { merchantId, announceKey }: IncomingRequest<unknown>,
-    contents: string,
+    contents: RequestContents,
   ): Promise<string> {
-    const key = await this.derivedKeys.keyFor(merchantId, contents);
+    const key = await this.derivedKeys.keyFor(merchantId, fingerprint(contents, DERIVED_KEYS_VERSION));
     announceKey(key);
     return key;
   }
@@ -120,7 +122,7 @@ export class OperationRunner {
   private fromMemory(request: OperationRequest<unknown>): Answer | null {
     const cached = this.cache.get(request, this.clock.now().getTime());
     if (cached === undefined) return null;
-    if (cached.fingerprint !== request.fingerprint) throw this.conflict('idempotency_key_reused');
+    if (!sameRequest(cached.fingerprint, request)) throw this.conflict('idempotency_key_reused');
     this.metrics.replayed('memory');
     return { ...cached.answer, replayed: true };
   }
@@ -134,9 +136,9 @@ export class OperationRunner {
     const other = this.running.get(key);
     if (other !== undefined) {
       await other.decided.promise;
-      if (!other.claimed && other.failure !== undefined && other.fingerprint === request.fingerprint)
+      if (!other.claimed && other.failure !== undefined && sameRequest(other.fingerprint, request))
         throw other.failure;
-      if (other.claimed && other.fingerprint !== request.fingerprint) {
+      if (other.claimed && !sameRequest(other.fingerprint, request)) {
         await this.refuseUnlessOriginal(operation, request);
       }
       // The other request did not get the claim: either the answer is known by now, or another process has the key.
@@ -197,7 +199,7 @@ export class OperationRunner {
     const answer = await this.executor.execute(operation, { claim, leasedAtMs }, next);
     // The key belongs to an earlier request whose stored answer was reaped. Restore that answer, but refuse this
     // request.
-    if (next.step === 'settle' && next.settlement.claim.fingerprint !== request.fingerprint) {
+    if (next.step === 'settle' && !sameRequest(next.settlement.claim.fingerprint, request)) {
       throw this.conflict('idempotency_key_reused');
     }
     if (answer.replayed) this.metrics.replayed('database');
@@ -216,9 +218,9 @@ export class OperationRunner {
     // Reaped since: the next look claims it.
     if (state === undefined) return null;
     if (state.status === 'reversed') throw this.conflict('idempotency_key_reversed');
-    const continued = state.fingerprint === request.fingerprint;
+    const continued = sameRequest(state.fingerprint, request);
     if (state.status === 'released') return { seen: { ...state, continued } };
-    if (state.fingerprint !== request.fingerprint) {
+    if (!continued) {
       if (state.status === 'completed') throw this.conflict('idempotency_key_reused');
       await this.refuseUnlessOriginal(operation, request);
     }
@@ -236,7 +238,7 @@ export class OperationRunner {
     operation: AnyOperation,
     request: OperationRequest<unknown>,
   ): Promise<void> {
-    if ((await operation.originalFingerprint(request)) !== request.fingerprint) {
+    if (!sameRequest(await operation.originalFingerprint(request), request)) {
       throw this.conflict('idempotency_key_reused');
     }
   }
@@ -301,6 +303,6 @@ export class OperationRunner {
 
 /** An operation in progress is taken if its owner's lease has run out, or if the claim is this very request's. */
 function isToTake(state: ClaimState, request: OperationRequest<unknown>): boolean {
-  if (state.fingerprint !== request.fingerprint) return false;
+  if (!sameRequest(state.fingerprint, request)) return false;
   return state.leaseExpired || state.claimId === request.claimId;
 }

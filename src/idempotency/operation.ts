@@ -1,6 +1,7 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
 import type { Claim, ClaimRequest, ClaimState, StoredAnswer } from './claims.store.js';
+import type { RequestContents } from './fingerprint-versions.js';
 import type { ScopedKey } from './scoped-key.js';
 import type { Settlement, Write } from './settlement.js';
 
@@ -27,6 +28,8 @@ export interface IncomingRequest<Command> {
 
 /** The same request under its key, with the ids for its claim and for what it creates, used if the key is new. */
 export interface OperationRequest<Command> extends ClaimRequest {
+  /** What the fingerprint covers, to compare the request with fingerprints of other versions. */
+  contents: RequestContents;
   command: Command;
   requestId: string;
   receivedAt: Date;

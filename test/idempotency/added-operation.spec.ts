@@ -197,12 +197,14 @@ describe('an operation in a room of its own, added as CONTRIBUTING.md says', () 
     );
     const operation = service.app.get(FlagOperation);
     const claims = service.app.get(ClaimsStore);
+    const contents = { operation: operation.name, params: { transactionId }, body: BODY };
     const request = {
       merchantId: payment!.merchant_id,
       idempotencyKey: key,
       claimId: uuidv7(),
       operation: operation.name,
-      fingerprint: fingerprint({ operation: operation.name, params: { transactionId }, body: BODY }),
+      fingerprint: fingerprint(contents),
+      contents,
       resourceId: transactionId,
       lifetimeMs: null,
       command: { transactionId, ...BODY },

@@ -53,6 +53,19 @@ describe('a fingerprint', () => {
     expect(fingerprint(input)).toBe(`v1:${digest}`);
   });
 
+  it('of version 1 is what it has always been', () => {
+    const charge = {
+      amount: 1999,
+      currency: 'EUR',
+      payment_method: 'pm_card_visa',
+      metadata: { order: '1001 €' },
+    };
+    expect(of(charge)).toBe('v1:q5A1hNc1OstlQCxSGzTM8x9HUADSq_13Qie7-4-d-Tw');
+    expect(fingerprint({ operation: 'refund', params: { transactionId: 't' }, body: {} })).toBe(
+      'v1:bGUZ0ggnAl5l3m4zJM2ZRHGpxxV8wyCsXQnaCupxXno',
+    );
+  });
+
   it('does not depend on the order of members, at any depth', () => {
     fc.assert(fc.property(body, (value) => expect(of(reversed(value) as object)).toBe(of(value))));
   });
