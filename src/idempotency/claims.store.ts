@@ -50,6 +50,7 @@ export interface Claim extends ScopedKey {
 export interface ClaimState extends Claim {
   /** `reversed`: the key was sealed before a request with it arrived, or after such a request was released. */
   status: 'in_progress' | 'completed' | 'released' | 'reversed';
+  leaseExpiresAt: Date;
   /** Judged by the database's clock. */
   leaseExpired: boolean;
   leaseRemainingMs: number;
@@ -260,7 +261,7 @@ export class ClaimsStore {
         name: 'claims.find',
         text: `
           SELECT ${CLAIM_COLUMNS}, k.status, k.created_at AS "createdAt", k.expires_at AS "expiresAt",
-            k.lease_expires_at <= clock_timestamp() AS "leaseExpired",
+            k.lease_expires_at AS "leaseExpiresAt", k.lease_expires_at <= clock_timestamp() AS "leaseExpired",
             greatest(0, extract(epoch FROM k.lease_expires_at - clock_timestamp()) * 1000)::float8 AS "leaseRemainingMs",
             k.response_status AS "responseStatus", k.response_content_type AS "responseContentType",
             k.response_location AS "responseLocation", k.response_body AS "responseBody"

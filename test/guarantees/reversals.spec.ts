@@ -46,6 +46,8 @@ describe('a reversal: whatever was sent under a key has not happened', () => {
     expect((await get(passive, `/v1/idempotency-keys/${key}`)).json).toMatchObject({
       state: 'reversed',
       resource: reversal.headers.get('location'),
+      attempts: null,
+      running: false,
       expires_at: null,
     });
   });

@@ -3,6 +3,8 @@ import { chargeBody, newKey, SLOW } from '../support/client.js';
 import { eventually } from '../support/eventually.js';
 import { TestApp } from '../support/test-app.js';
 
+const LEASE_MS = 60_000;
+
 describe('GET /v1/idempotency-keys/{key}', () => {
   let service: TestApp;
 
@@ -27,9 +29,14 @@ describe('GET /v1/idempotency-keys/{key}', () => {
       operation: 'charge',
       resource: `/v1/payments/${payment?.transaction_id}`,
       response_status: null,
+      attempts: 1,
+      running: true,
+      running_until: expect.any(String),
       first_seen_at: expect.any(String),
       expires_at: null,
     });
+    const leaseMs = Date.parse(running.body.running_until) - Date.parse(running.body.first_seen_at);
+    expect(leaseMs).toBeGreaterThanOrEqual(LEASE_MS - 1);
     expect((await service.get(running.body.resource)).body).toMatchObject({ status: 'pending' });
 
     const answer = await first;
@@ -39,6 +46,8 @@ describe('GET /v1/idempotency-keys/{key}', () => {
       state: 'completed',
       resource: answer.headers['location'],
       response_status: 201,
+      running: false,
+      running_until: null,
       expires_at: expect.any(String),
     });
     const lifetimeMs = Date.parse(done.body.expires_at) - Date.parse(done.body.first_seen_at);
@@ -62,7 +71,37 @@ describe('GET /v1/idempotency-keys/{key}', () => {
       state: 'released',
       resource: null,
       response_status: null,
+      attempts: 1,
+      running: false,
     });
+  });
+
+  it('counts the attempts', async () => {
+    const key = newKey();
+    for (const attempts of [1, 2, 3]) {
+      await service.post(chargeBody({ payment_method: 'pm_gateway_unavailable' }), { key });
+      expect((await read(key)).body).toMatchObject({ state: 'released', attempts });
+    }
+  });
+
+  it('shows until when a lost process keeps the key, and that nobody does once its lease is over', async () => {
+    const key = newKey();
+    await service.post(chargeBody(), { key });
+    const lease = (interval: string) =>
+      service.evidence.query<{ until: Date }>(
+        `UPDATE idempotency_keys SET status = 'in_progress', expires_at = NULL, recover_after = 'infinity', attempt = 7,
+           lease_expires_at = clock_timestamp() + $2::interval
+         WHERE idempotency_key = $1 RETURNING lease_expires_at AS until`,
+        [key, interval],
+      );
+    const [held] = await lease('1 hour');
+    expect((await read(key)).body).toMatchObject({
+      attempts: 7,
+      running: true,
+      running_until: held!.until.toISOString(),
+    });
+    await lease('-1 ms');
+    expect((await read(key)).body).toMatchObject({ attempts: 7, running: false, running_until: null });
   });
 
   it('says expired, with the payment that it made, when its stored answer is gone', async () => {
@@ -75,6 +114,9 @@ describe('GET /v1/idempotency-keys/{key}', () => {
       operation: 'charge',
       resource: answer.headers['location'],
       response_status: null,
+      attempts: null,
+      running: false,
+      running_until: null,
       first_seen_at: answer.body.created_at,
       expires_at: null,
     });

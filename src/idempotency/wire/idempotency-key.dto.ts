@@ -32,6 +32,35 @@ export class IdempotencyKeyDto {
   @ApiProperty({ type: 'integer', nullable: true, example: 201, description: 'Of the stored answer.' })
   response_status!: number | null;
 
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: 1,
+    description:
+      'How often a process began to work on it: for a request, or to ask the payment provider what became of a call. ' +
+      'Null once that is forgotten, in the states `expired` and `reversed`.',
+  })
+  attempts!: number | null;
+
+  @ApiProperty({
+    example: false,
+    description:
+      'Whether a process works on it now. A key that is `in_progress` and not running waits for the next attempt; the same ' +
+      'request makes it at once.',
+  })
+  running!: boolean;
+
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description:
+      "Until when no other process takes it over, by the database's clock. If the process that runs it is lost, its work " +
+      'is continued after this time. Null if it is not running.',
+  })
+  running_until!: string | null;
+
   @ApiProperty({ format: 'date-time', example: '2026-01-31T09:30:00.000Z' })
   first_seen_at!: string;
 

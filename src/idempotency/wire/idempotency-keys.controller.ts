@@ -34,12 +34,16 @@ export class IdempotencyKeysController {
   }
 
   private stateOf(claim: ClaimState): IdempotencyKeyDto {
+    const running = claim.status === 'in_progress' && !claim.leaseExpired;
     return {
       idempotency_key: claim.idempotencyKey,
       state: claim.status,
       operation: claim.operation,
       resource: this.operations.get(claim.operation)?.resourcePath(claim) ?? null,
       response_status: claim.answer?.status ?? null,
+      attempts: claim.status === 'reversed' ? null : claim.attempt,
+      running,
+      running_until: running ? claim.leaseExpiresAt.toISOString() : null,
       first_seen_at: claim.createdAt.toISOString(),
       expires_at: claim.expiresAt?.toISOString() ?? null,
     };
@@ -60,6 +64,9 @@ export class IdempotencyKeysController {
             answer: null,
           }),
           response_status: null,
+          attempts: null,
+          running: false,
+          running_until: null,
           first_seen_at: made.createdAt.toISOString(),
           expires_at: null,
         };
