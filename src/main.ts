@@ -6,6 +6,7 @@ import { ConfigError, loadConfig } from './config/load-config.js';
 import { StartupError } from './config/startup-error.js';
 import { isDatabaseUnavailable } from './database/database-errors.js';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from './embedded-postgres/server.js';
+import { settingsThatLoseCommits } from './database/durability.js';
 import { pendingMigrations, runMigrations } from './database/migrations.js';
 import { SandboxGatewayHost } from './gateways/sandbox/sandbox-gateway.host.js';
 import { createLogger } from './http/logger.js';
@@ -41,16 +42,29 @@ async function main(): Promise<void> {
   }
 }
 
-/** The sandbox migrates itself. Elsewhere an operator decides, and migrates before the new version starts. */
+/**
+ * The sandbox migrates itself, on any database. Elsewhere an operator decides, and migrates before the new version
+ * starts.
+ */
 async function prepareDatabase(config: Config, databaseUrl: string): Promise<void> {
   if (config.sandbox) {
     await runMigrations(databaseUrl);
     return;
   }
+  if (!config.allowUnsafeDatabase) await refuseUnsafe(databaseUrl);
   const pending = await pendingMigrations(databaseUrl);
   if (pending > 0) {
     throw new StartupError(`The database lacks ${pending} migration(s): run "npm run migration:run" first.`);
   }
+}
+
+async function refuseUnsafe(databaseUrl: string): Promise<void> {
+  const settings = await settingsThatLoseCommits(databaseUrl);
+  if (settings.length === 0) return;
+  throw new StartupError(
+    `The database has ${settings.join(' and ')} off, so a crash can make it forget charges that were answered, and their ` +
+      'retries would charge again: turn that on, or set ALLOW_UNSAFE_DATABASE=true if you want it so.',
+  );
 }
 
 function stopOnSignal(

@@ -18,6 +18,8 @@ export interface Config {
   /** null means the embedded PostgreSQL under `dataDir`. */
   readonly databaseUrl: string | null;
   readonly databasePoolSize: number;
+  /** Outside the sandbox: whether the database may be one that can lose what it has committed. */
+  readonly allowUnsafeDatabase: boolean;
   readonly sandbox: boolean;
   /** Accepted only in the sandbox; null outside it. */
   readonly sandboxApiKey: string | null;

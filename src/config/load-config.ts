@@ -73,6 +73,7 @@ export function loadConfig(env: Environment): Config {
     publicUrl: read.httpUrl('PUBLIC_URL'),
     databaseUrl,
     databasePoolSize: read.integer('DATABASE_POOL_SIZE', 10, 3, 200),
+    allowUnsafeDatabase: read.boolean('ALLOW_UNSAFE_DATABASE', false),
     sandbox,
     sandboxApiKey: sandbox ? read.apiKey('SANDBOX_API_KEY', DEFAULT_SANDBOX_API_KEY) : null,
     dataDir: resolve(read.text('DATA_DIR', '.data')),
