@@ -25,7 +25,8 @@ describe('the rules that neither the compiler nor lint can check', () => {
   });
 
   it('no statement compares a row with the number of a transaction: it has 32 bits, and means nothing elsewhere', () => {
-    const comparing = sources().filter((file) => /\bx(?:min|max)\s*(?:=|<|>|IS)|::xid\b/.test(read(file)));
+    const statements = sources().filter((file) => !file.startsWith('test/architecture/'));
+    const comparing = statements.filter((file) => /\bx(?:min|max)\s*(?:=|<|>|IS)|::xid\b/.test(read(file)));
     expect(comparing).toEqual([]);
   });
 

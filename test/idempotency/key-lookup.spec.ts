@@ -89,8 +89,8 @@ describe('GET /v1/idempotency-keys/{key}', () => {
     await service.post(chargeBody(), { key });
     const lease = (interval: string) =>
       service.evidence.query<{ until: Date }>(
-        `UPDATE idempotency_keys SET status = 'in_progress', expires_at = NULL, recover_after = 'infinity', attempt = 7,
-           lease_expires_at = clock_timestamp() + $2::interval
+        `UPDATE idempotency_keys SET status = 'in_progress', expires_at = NULL, response_status = NULL,
+           recover_after = 'infinity', attempt = 7, lease_expires_at = clock_timestamp() + $2::interval
          WHERE idempotency_key = $1 RETURNING lease_expires_at AS until`,
         [key, interval],
       );
