@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, DatabaseError } from 'pg';
 import { startEmbeddedPostgres, type EmbeddedPostgresServer } from '../../src/embedded-postgres/server.js';
 import { runMigrations } from '../../src/database/migrations.js';
-import { fillCompileCache } from './child-environment.js';
+import { prepareQuickStarts } from './child-environment.js';
 
 /** Tells the workers where the server is that the global setup started. */
 const URL_VARIABLE = 'HAPAX_TEST_POSTGRES_URL';
@@ -49,12 +49,12 @@ export async function createTemporaryFolder(): Promise<TemporaryFolder> {
 /** The global setup and teardown run in one process, so they share this. */
 let shared: { server: EmbeddedPostgresServer; folder: TemporaryFolder } | undefined;
 
-/** Starts the server that all test files share, with the template that they copy, and fills the compile cache. */
+/** Starts the server that all test files share, with the template that they copy, and prepares quick starts. */
 export async function startSharedPostgres(): Promise<void> {
   const folder = await createTemporaryFolder();
   const [server] = await Promise.all([
     startEmbeddedPostgres(folder.path, { settings: FAST_AND_FORGETFUL }),
-    fillCompileCache(join(folder.path, 'compiled')),
+    prepareQuickStarts(join(folder.path, 'compiled')),
   ]);
   shared = { server, folder };
   process.env[URL_VARIABLE] = server.url;
