@@ -81,10 +81,13 @@ async function createDatabaseFrom(template: string): Promise<TestDatabase> {
   };
 }
 
+/** PostgreSQL would copy block by block through its log, for a standby that we do not have. Copying files costs half. */
 async function copyTemplate(template: string, name: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await asAdmin((admin) => admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`));
+      return await asAdmin((admin) =>
+        admin.query(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`),
+      );
     } catch (error) {
       const inUse = error instanceof DatabaseError && error.code === OBJECT_IN_USE;
       if (!inUse || attempt === COPY_ATTEMPTS) throw error;
