@@ -7,7 +7,7 @@ export default {
   testEnvironment: 'node',
   globalSetup: '<rootDir>/dist/test/support/global-setup.js',
   globalTeardown: '<rootDir>/dist/test/support/global-teardown.js',
-  // One more than a small machine has cores: the longest tests wait for leases rather than work.
-  maxWorkers: 3,
+  // Two more than a small machine has cores: the longest tests wait for leases rather than work.
+  maxWorkers: 4,
   testTimeout: 30_000,
 };
