@@ -6,7 +6,7 @@ export type Entities = readonly (new () => object)[];
 const CONNECT_TIMEOUT_MS = 2_000;
 const IDLE_CONNECTION_TIMEOUT_MS = 30_000;
 /** Our statements take milliseconds. If one takes seconds it is stuck, so we let it fail. */
-const STATEMENT_TIMEOUT_MS = 5_000;
+export const STATEMENT_TIMEOUT_MS = 5_000;
 /** Measured on our side of the connection, for a server that has stopped responding. */
 const QUERY_TIMEOUT_MS = 8_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;

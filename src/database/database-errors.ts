@@ -52,14 +52,29 @@ export function isDatabaseUnavailable(error: unknown, causesLeft = MAX_CAUSES): 
   return inner.some((each) => isDatabaseUnavailable(each, causesLeft - 1));
 }
 
+/** More is waiting than can be served in useful time. */
+export class OverloadedError extends Error {
+  override readonly name = 'OverloadedError';
+}
+
 /** SQLSTATEs of a conflict between transactions: serialization failure, deadlock, lock and statement timeouts. */
 const CONTENTION_SQLSTATES: ReadonlySet<string> = new Set(['40001', '40P01', '55P03', '57014']);
 
+/** SQLSTATE `lock_not_available`: a lock was not to be had within `lock_timeout`. It does not say which. */
+const LOCK_TIMEOUT_SQLSTATES: ReadonlySet<string> = new Set(['55P03']);
+
 /** Whether a transaction was rolled back because of others, so that it may succeed when repeated. */
-export function isContention(error: unknown, causesLeft = MAX_CAUSES): boolean {
+export function isContention(error: unknown): boolean {
+  return hasCode(error, CONTENTION_SQLSTATES);
+}
+
+/** Whether a transaction was rolled back because it waited for a lock for as long as it may. */
+export function isLockTimeout(error: unknown): boolean {
+  return hasCode(error, LOCK_TIMEOUT_SQLSTATES);
+}
+
+function hasCode(error: unknown, codes: ReadonlySet<string>, causesLeft = MAX_CAUSES): boolean {
   if (!(error instanceof Error) || causesLeft === 0) return false;
   const { code } = error as Error & { code?: unknown };
-  return (
-    (typeof code === 'string' && CONTENTION_SQLSTATES.has(code)) || isContention(error.cause, causesLeft - 1)
-  );
+  return (typeof code === 'string' && codes.has(code)) || hasCode(error.cause, codes, causesLeft - 1);
 }

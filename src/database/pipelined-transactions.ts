@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 import { DataSource } from 'typeorm';
+import { SideLane } from './side-lane.js';
 
 /** A named statement: the server parses it once per connection, and later groups only send its values. */
 export interface Statement {
@@ -45,6 +46,11 @@ export function writtenBy(alias: string, parameter: number): string {
   return `${alias}.write_token = $${parameter}::bigint`;
 }
 
+interface TransactionOptions {
+  /** How long the transaction waits for each lock. Without it, only the statement timeout ends a wait. */
+  lockTimeoutMs?: number | undefined;
+}
+
 type Results<T extends readonly Promise<unknown>[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
 
 /**
@@ -54,15 +60,25 @@ type Results<T extends readonly Promise<unknown>[]> = { -readonly [K in keyof T]
  */
 @Injectable()
 export class PipelinedTransactions {
-  constructor(private readonly dataSource: DataSource) {}
+  /** Where transactions wait for rows that somebody else has locked, on a share of the pool's connections. */
+  readonly sideLane: SideLane;
+
+  constructor(private readonly dataSource: DataSource) {
+    this.sideLane = new SideLane(dataSource.options.poolSize ?? 1);
+  }
 
   /**
    * Runs all statements of `issue` in one transaction. `issue` must not await: its returned promises are awaited here.
    * @throws TransactionFailedError if nothing happened, CommitUnknownError if we cannot know
    */
-  async run<const T extends readonly Promise<unknown>[]>(issue: (tx: Transaction) => T): Promise<Results<T>> {
+  async run<const T extends readonly Promise<unknown>[]>(
+    issue: (tx: Transaction) => T,
+    { lockTimeoutMs }: TransactionOptions = {},
+  ): Promise<Results<T>> {
     const client = await this.connect();
-    const [began, committed, ...answers] = await Promise.allSettled(send(client, issue));
+    const [began, committed, ...answers] = await Promise.allSettled(
+      send(client, issue, begin(lockTimeoutMs)),
+    );
 
     const lost = committed.status === 'rejected';
     client.release(lost);
@@ -76,6 +92,17 @@ export class PipelinedTransactions {
       throw new TransactionFailedError('the transaction was rolled back', { cause: failure });
     }
     return answers.map((answer) => (answer as PromiseFulfilledResult<unknown>).value) as Results<T>;
+  }
+
+  /**
+   * The same for a transaction that is in no group. If it meets a locked row, it goes on in the side lane.
+   * @param subject what it changes. Only one transaction at a time waits there for the same subject.
+   */
+  runBeside<const T extends readonly Promise<unknown>[]>(
+    subject: string,
+    issue: (tx: Transaction) => T,
+  ): Promise<Results<T>> {
+    return this.sideLane.run(subject, (lockTimeoutMs) => this.run(issue, { lockTimeoutMs }));
   }
 
   /** Runs one statement outside any transaction. */
@@ -118,17 +145,23 @@ function isRejected(result: PromiseSettledResult<unknown>): result is PromiseRej
   return result.status === 'rejected';
 }
 
+/** One message. `SET LOCAL` ends with the transaction, so a pooler in transaction mode hands no setting on. */
+function begin(lockTimeoutMs: number | undefined): string {
+  return lockTimeoutMs === undefined ? 'BEGIN' : `BEGIN; SET LOCAL lock_timeout = ${lockTimeoutMs}`;
+}
+
 /** Corks the socket until all is written. Otherwise the server would get BEGIN alone and wait for the rest. */
 function send<T extends readonly Promise<unknown>[]>(
   client: PoolClient,
   issue: (tx: Transaction) => T,
+  beginning: string,
 ): [Promise<QueryResult>, Promise<QueryResult>, ...T] {
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
   stream.cork();
   try {
-    const begin = client.query('BEGIN');
+    const began = client.query(beginning);
     const results = issue({ token: newToken(), query: (statement) => client.query(statement) });
-    return [begin, client.query('COMMIT'), ...results];
+    return [began, client.query('COMMIT'), ...results];
   } catch (error) {
     // A client with an unfinished transaction must not go back into the pool.
     client.release(true);

@@ -262,8 +262,9 @@ export class OperationRunner {
   private reservationsOf(operation: AnyOperation): GroupCommit<OperationRequest<unknown>, Taken | null> {
     let group = this.reservations.get(operation);
     if (group === undefined) {
-      group = new GroupCommit((requests) => this.commitReservations(operation, requests), {
+      group = new GroupCommit((...args) => this.commitReservations(operation, ...args), {
         failsForAll: isDatabaseUnavailable,
+        sideLane: this.transactions.sideLane,
         onGroup: (size) => this.metrics.groupCommitted('reserve', size),
         ...(operation.subjectOf && {
           subjectOf: (request: OperationRequest<unknown>) => operation.subjectOf?.(request) ?? '',
@@ -278,12 +279,13 @@ export class OperationRunner {
   private async commitReservations(
     operation: AnyOperation,
     requests: OperationRequest<unknown>[],
+    lockTimeoutMs?: number,
   ): Promise<(Taken | null)[]> {
     const sorted = requests.toSorted(compareKeys);
-    const [claimed, reserved] = await this.transactions.run((tx) => [
-      this.claims.take(tx, sorted, this.config.idempotencyLeaseMs),
-      operation.reserve(tx, sorted),
-    ]);
+    const [claimed, reserved] = await this.transactions.run(
+      (tx) => [this.claims.take(tx, sorted, this.config.idempotencyLeaseMs), operation.reserve(tx, sorted)],
+      { lockTimeoutMs },
+    );
     const claims = new Map(claimed.map((claim) => [identityOf(claim), claim]));
     const reservations = new Set(reserved.map(identityOf));
     return requests.map((request) => {

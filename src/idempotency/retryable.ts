@@ -1,5 +1,4 @@
-import { isContention, isDatabaseUnavailable } from '../database/database-errors.js';
-import { OverloadedError } from '../database/group-commit.js';
+import { isContention, isDatabaseUnavailable, OverloadedError } from '../database/database-errors.js';
 import { CommitUnknownError } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 

@@ -24,8 +24,9 @@ export class SettlementWriter {
     private readonly sinks: SettlementSinks,
     metrics: Metrics,
   ) {
-    this.group = new GroupCommit((settlements) => this.commit(settlements), {
+    this.group = new GroupCommit((settlements, lockTimeoutMs) => this.commit(settlements, lockTimeoutMs), {
       failsForAll: isDatabaseUnavailable,
+      sideLane: transactions.sideLane,
       onGroup: (size) => metrics.groupCommitted('settle', size),
       subjectOf: settlementSubject,
     });
@@ -46,7 +47,7 @@ export class SettlementWriter {
    * @returns false if it had gone to another attempt; then nothing was written.
    */
   async release(operation: AnyOperation, claim: Claim): Promise<boolean> {
-    const [released] = await this.transactions.run((tx) => [
+    const [released] = await this.transactions.runBeside(claim.claimId, (tx) => [
       this.claims.release(tx, [claim]),
       operation.release(tx, [claim]),
     ]);
@@ -59,7 +60,7 @@ export class SettlementWriter {
    * @returns whether it is due at once, because the provider has notified us meanwhile.
    */
   async postpone(claim: Claim, unknown: boolean, writes: readonly Write[]): Promise<boolean> {
-    const [, due] = await this.transactions.run((tx) => [
+    const [, due] = await this.transactions.runBeside(claim.claimId, (tx) => [
       this.openClaims.lockResources(tx, [claim.resourceId]),
       this.openClaims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
       ...this.sinks.write(tx, [{ claim, writes }]),
@@ -68,17 +69,20 @@ export class SettlementWriter {
     return due;
   }
 
-  private async commit(settlements: Settlement[]): Promise<boolean[]> {
+  private async commit(settlements: Settlement[], lockTimeoutMs?: number): Promise<boolean[]> {
     const sorted = settlements.toSorted((a, b) => compareKeys(a.claim, b.claim));
     // The claims come first: the later statements act for the claims that this one completed.
-    const [completed] = await this.transactions.run((tx) => [
-      this.claims.complete(
-        tx,
-        sorted.map(({ claim, answer, onlyHere = false }) => ({ claim, answer, onlyHere })),
-        this.config.idempotencyRetentionMs,
-      ),
-      ...this.sinks.write(tx, sorted),
-    ]);
+    const [completed] = await this.transactions.run(
+      (tx) => [
+        this.claims.complete(
+          tx,
+          sorted.map(({ claim, answer, onlyHere = false }) => ({ claim, answer, onlyHere })),
+          this.config.idempotencyRetentionMs,
+        ),
+        ...this.sinks.write(tx, sorted),
+      ],
+      { lockTimeoutMs },
+    );
     this.sinks.committed(sorted);
     return settlements.map(({ claim }) => completed.has(claim.claimId));
   }

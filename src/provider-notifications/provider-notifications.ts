@@ -31,8 +31,9 @@ export class ProviderNotifications {
     private readonly dueClaims: DueClaims,
     private readonly metrics: NotificationMetrics,
   ) {
-    this.group = new GroupCommit((received) => this.commit(received), {
+    this.group = new GroupCommit((received, lockTimeoutMs) => this.commit(received, lockTimeoutMs), {
       failsForAll: isDatabaseUnavailable,
+      sideLane: transactions.sideLane,
       // Two copies in one group would both count as new.
       subjectOf: ({ eventId }) => eventId,
     });
@@ -75,16 +76,17 @@ export class ProviderNotifications {
     }
   }
 
-  private async commit(received: ReceivedNotification[]): Promise<Receipt[]> {
+  private async commit(received: ReceivedNotification[], lockTimeoutMs?: number): Promise<Receipt[]> {
     const sorted = received.toSorted((a, b) => compare(a.resourceId, b.resourceId));
-    const [, fresh, hastened] = await this.transactions.run((tx) => [
-      this.openClaims.lockResources(
-        tx,
-        sorted.map(({ resourceId }) => resourceId),
-      ),
-      this.notifications.insert(tx, sorted),
-      this.openClaims.hasten(tx, sorted),
-    ]);
+    const resourceIds = sorted.map(({ resourceId }) => resourceId);
+    const [, fresh, hastened] = await this.transactions.run(
+      (tx) => [
+        this.openClaims.lockResources(tx, resourceIds),
+        this.notifications.insert(tx, sorted),
+        this.openClaims.hasten(tx, sorted),
+      ],
+      { lockTimeoutMs },
+    );
     return received.map(({ eventId, resourceId }) => {
       if (!fresh.has(eventId)) return 'duplicate';
       return hastened.has(resourceId) ? 'hastened' : 'nothing_open';

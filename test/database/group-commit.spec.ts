@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { GroupCommit, MAX_GROUP_SIZE, OverloadedError } from '../../src/database/group-commit.js';
+import { OverloadedError } from '../../src/database/database-errors.js';
+import { GroupCommit, MAX_GROUP_SIZE } from '../../src/database/group-commit.js';
 import { CommitUnknownError } from '../../src/database/pipelined-transactions.js';
 
 class Poisoned extends Error {}

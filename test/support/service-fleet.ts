@@ -7,7 +7,7 @@ export class ServiceFleet {
   private readonly services: ServiceProcess[] = [];
 
   private constructor(
-    private readonly databaseUrl: string,
+    readonly databaseUrl: string,
     private readonly dataDir: string,
     private readonly env: Readonly<Record<string, string>>,
     readonly evidence: Evidence,

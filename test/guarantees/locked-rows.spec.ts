@@ -1,0 +1,236 @@
+import { AUTOMATIC, MANUAL, newPayment, post } from '../support/api.js';
+import {
+  charge,
+  chargeBody,
+  chargeUntilFinal,
+  isReplay,
+  newKey,
+  SLOW,
+  type Reply,
+} from '../support/client.js';
+import { eventually } from '../support/eventually.js';
+import { expectChargedOnce, expectVerified } from '../support/evidence.js';
+import { type LockedRows, lockRows } from '../support/locked-rows.js';
+import { ServiceFleet } from '../support/service-fleet.js';
+import type { ServiceProcess } from '../support/service-process.js';
+
+const LOCKED = 5;
+const CLIENTS = 8;
+const CHARGES_PER_CLIENT = 12;
+/**
+ * A request that waits for a locked row waits for seconds, and one behind a group of five for half a minute. What does
+ * not wait takes milliseconds; the rest is for a busy machine.
+ */
+const NOT_HELD_UP_MS = 2_000;
+/** Fewer than the rows that are locked below it, and the fewest that the configuration allows. */
+const SMALL_POOL = { DATABASE_POOL_SIZE: '3' };
+
+const CLAIMS = 'SELECT FROM idempotency_keys WHERE idempotency_key = ANY($1) FOR UPDATE';
+const PAYMENTS_OF_KEYS = 'SELECT FROM payments WHERE idempotency_key = ANY($1) FOR UPDATE';
+const PAYMENTS = 'SELECT FROM payments WHERE transaction_id = ANY($1) FOR UPDATE';
+
+describe.each([
+  ['the usual pool', {}],
+  ['the smallest pool', SMALL_POOL],
+])('rows that another connection has locked, and %s', (_pool, env) => {
+  let fleet: ServiceFleet;
+  let here: ServiceProcess;
+  let locked: LockedRows | undefined;
+
+  beforeAll(async () => {
+    fleet = await ServiceFleet.create({ IDEMPOTENCY_LEASE: '12s', GATEWAY_TIMEOUT: '6s', ...env });
+    here = await fleet.start();
+  });
+  afterEach(async () => {
+    await locked?.release();
+    await expectVerified(fleet.evidence);
+  });
+  afterAll(() => fleet.end());
+
+  async function lock(select: string, values: readonly string[]): Promise<LockedRows> {
+    locked = await lockRows(fleet.databaseUrl, select, [values], values.length);
+    return locked;
+  }
+
+  const keys = (count = LOCKED) => Array.from({ length: count }, () => newKey('locked'));
+
+  /** Sends charges and resolves when the gateway has acted on all of them, while none is answered. */
+  async function atTheGateway(named: readonly string[], body: Record<string, unknown>) {
+    const replies = named.map((key) => charge(here, key, { body }));
+    for (const key of named) {
+      await eventually(
+        'the charge is at the gateway',
+        async () => (await fleet.evidence.effects(key)).length > 0,
+      );
+    }
+    return following(replies);
+  }
+
+  const isWaiting = () =>
+    eventually('the service waits for a lock', async () => {
+      const waiting = await fleet.evidence.query(
+        `SELECT FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'hapax' AND wait_event_type = 'Lock'`,
+      );
+      return waiting.length > 0;
+    });
+
+  /** Every client sends its requests one after another; returns the slowest of them all. */
+  async function slowest(send: () => Promise<void>): Promise<number> {
+    let slowestMs = 0;
+    const client = async () => {
+      for (let sent = 0; sent < CHARGES_PER_CLIENT; sent += 1) {
+        const startMs = performance.now();
+        await send();
+        slowestMs = Math.max(slowestMs, performance.now() - startMs);
+      }
+    };
+    await Promise.all(Array.from({ length: CLIENTS }, client));
+    return slowestMs;
+  }
+
+  async function expectOthersNotHeldUp(send = sendCharge): Promise<void> {
+    expect(await slowest(send)).toBeLessThan(NOT_HELD_UP_MS);
+  }
+
+  async function sendCharge(): Promise<void> {
+    const reply = await charge(here, newKey('unrelated'));
+    expect(`${reply.status} ${isReplay(reply)}`).toBe('201 false');
+  }
+
+  async function sendChargeAndRefund(): Promise<void> {
+    const id = await newPayment(here, AUTOMATIC);
+    expect((await post(here, `/v1/payments/${id}/refunds`)).status).toBe(201);
+  }
+
+  it.each([
+    ['claims', CLAIMS],
+    ['payments', PAYMENTS_OF_KEYS],
+  ])('five locked %s whose charges are to be settled hold up no other charge', async (_rows, select) => {
+    const named = keys();
+    const stuck = await atTheGateway(named, SLOW);
+    const held = await lock(select, named);
+    await isWaiting();
+
+    await expectOthersNotHeldUp();
+
+    expect(stuck.answered()).toBe(0);
+    await held.release();
+    for (const reply of await stuck.replies) expect([reply.status, isReplay(reply)]).toEqual([201, false]);
+    for (const key of named) await expectChargedOnce(fleet.evidence, key);
+  });
+
+  it('five locked payments that refunds and captures want hold up no other refund', async () => {
+    const completed = await Promise.all(Array.from({ length: 3 }, () => newPayment(here, AUTOMATIC)));
+    const authorized = await Promise.all(Array.from({ length: 2 }, () => newPayment(here, MANUAL)));
+    const held = await lock(PAYMENTS, [...completed, ...authorized]);
+    const refunds = following(
+      [...completed, ...completed].map((id) =>
+        post(here, `/v1/payments/${id}/refunds`, { body: { amount: 100 } }),
+      ),
+    );
+    const captures = following(authorized.map((id) => post(here, `/v1/payments/${id}/capture`)));
+    await isWaiting();
+
+    await expectOthersNotHeldUp(sendChargeAndRefund);
+
+    expect([refunds.answered(), captures.answered()]).toEqual([0, 0]);
+    await held.release();
+    expect((await refunds.replies).map(({ status }) => status)).toEqual([201, 201, 201, 201, 201, 201]);
+    expect((await captures.replies).map(({ status }) => status)).toEqual([200, 200]);
+    for (const id of completed) await expectEffects(id, ['charge', 'refund', 'refund']);
+    for (const id of authorized) await expectEffects(id, ['authorization', 'capture']);
+  });
+
+  it('five locked claims that are asked for again in another process hold up no charge there', async () => {
+    const named = keys();
+    const elsewhere = await fleet.start();
+    const first = await Promise.all(named.map((key) => charge(elsewhere, key)));
+    const held = await lock(CLAIMS, named);
+    const again = following(named.map((key) => charge(here, key)));
+
+    await expectOthersNotHeldUp();
+
+    await held.release();
+    for (const [index, reply] of (await again.replies).entries()) {
+      expect([reply.status, isReplay(reply), reply.body]).toEqual([201, true, first[index]!.body]);
+    }
+    for (const key of named) await expectChargedOnce(fleet.evidence, key);
+  });
+
+  it('locked claims that are to be left open hold up no charge, however many they are', async () => {
+    const named = keys(12);
+    const stuck = await atTheGateway(
+      named,
+      chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' }),
+    );
+    const held = await lock(CLAIMS, named);
+    await isWaiting();
+
+    await expectOthersNotHeldUp();
+
+    expect(stuck.answered()).toBe(0);
+    await held.release();
+    for (const reply of await stuck.replies) expect([reply.status, isReplay(reply)]).toEqual([202, false]);
+    for (const key of named) {
+      expect(
+        (
+          await chargeUntilFinal(here, key, {
+            body: chargeBody({ payment_method: 'pm_gateway_timeout_after_charge' }),
+          })
+        ).status,
+      ).toBe(201);
+      await expectChargedOnce(fleet.evidence, key);
+    }
+  });
+
+  it('what waits for longer than a statement may is answered as ever, and the retry ends it', async () => {
+    const settling = newKey();
+    const stuck = await atTheGateway([settling], SLOW);
+    const payment = await newPayment(here, AUTOMATIC);
+    const held = await lock(PAYMENTS, [
+      payment,
+      ...(await fleet.evidence.payments(settling)).map((row) => row.transaction_id),
+    ]);
+    const refundKey = newKey('refund');
+    const refund = () => post(here, `/v1/payments/${payment}/refunds`, { key: refundKey });
+    expect(await refund()).toMatchObject({
+      status: 503,
+      json: { code: 'service_unavailable', effect: 'none', retry: 'same_key' },
+    });
+    const [reply] = await stuck.replies;
+    expect(reply).toMatchObject({
+      status: 503,
+      json: { code: 'outcome_unknown', effect: 'unknown', retry: 'same_key' },
+    });
+    await held.release();
+    expect((await refund()).status).toBe(201);
+    await expectEffects(payment, ['charge', 'refund']);
+    expect((await chargeUntilFinal(here, settling, { body: SLOW })).status).toBe(201);
+    await expectChargedOnce(fleet.evidence, settling);
+  });
+
+  async function expectEffects(transactionId: string, kinds: string[]): Promise<void> {
+    const effects = fleet.evidence.allEffects().filter((effect) => effect.transactionId === transactionId);
+    expect(effects.map(({ kind }) => kind)).toEqual(kinds);
+    const events = await fleet.evidence.query<{ sequence: number }>(
+      'SELECT sequence FROM events WHERE transaction_id = $1 ORDER BY sequence',
+      [transactionId],
+    );
+    expect(events.map(({ sequence }) => sequence)).toEqual(kinds.map((_, index) => index + 1));
+  }
+});
+
+/** Replies on their way, and how many have come. */
+function following(requests: readonly Promise<Reply>[]) {
+  let count = 0;
+  const replies = Promise.all(
+    requests.map(async (request) => {
+      const reply = await request;
+      count += 1;
+      return reply;
+    }),
+  );
+  replies.catch(() => undefined);
+  return { replies, answered: () => count };
+}
