@@ -105,6 +105,12 @@ export class PipelinedTransactions {
     return this.sideLane.run(subject, (lockTimeoutMs) => this.run(issue, { lockTimeoutMs }));
   }
 
+  /** The same for one statement. For one that changes a row which others may have locked. */
+  async writeBeside<Row extends QueryResultRow>(subject: string, statement: Statement): Promise<Row[]> {
+    const [{ rows }] = await this.runBeside(subject, (tx) => [tx.query<Row>(statement)]);
+    return rows;
+  }
+
   /** Runs one statement outside any transaction. */
   async read<Row extends QueryResultRow>(statement: Statement): Promise<Row[]> {
     const client = await this.connect();

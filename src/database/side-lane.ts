@@ -17,10 +17,10 @@ const CONNECTIONS_PER_TURN = 4;
 
 /** One piece of work that waits for a lock. */
 interface Stuck {
-  /** Resolves to false if it still waits for a lock. Answers its caller otherwise. */
-  take(): Promise<boolean>;
-  /** Answers its caller that it has waited for too long. */
-  giveUp(): void;
+  /** Resolves to what gives its caller the result or the error, or to null if it still waits for a lock. */
+  try: () => Promise<(() => void) | null>;
+  /** Tells its caller that it has waited for too long. */
+  giveUp: () => void;
   giveUpAtMs: number;
 }
 
@@ -65,15 +65,13 @@ export class SideLane {
       this.join(subject, {
         giveUpAtMs: this.monotonicMs() + PATIENCE_MS,
         giveUp: () => reject(reason),
-        take: async () => {
+        try: async () => {
           try {
-            resolve(await attempt(TURN_MS));
-            return true;
+            const result = await attempt(TURN_MS);
+            return () => resolve(result);
           } catch (error) {
             reason = error;
-            if (isLockTimeout(error)) return false;
-            reject(error);
-            return true;
+            return isLockTimeout(error) ? null : () => reject(error);
           }
         },
       });
@@ -107,23 +105,24 @@ export class SideLane {
     while (this.busy < this.connections && this.turns.length > 0) void this.turn(this.turns.shift());
   }
 
+  /** The lane is in order before the caller goes on, who may send more work on this subject at once. */
   private async turn(subject: unknown): Promise<void> {
     this.busy += 1;
     const line = this.lines.get(subject) ?? [];
     const [first] = line;
-    if (first !== undefined && (await this.isDone(first))) {
+    const answer = first === undefined ? null : await this.endOf(first);
+    this.busy -= 1;
+    if (answer !== null) {
       line.shift();
       this.stuck -= 1;
     }
-    this.busy -= 1;
     if (line.length > 0) this.turns.push(subject);
     else this.lines.delete(subject);
+    answer?.();
     this.fill();
   }
 
-  private async isDone(stuck: Stuck): Promise<boolean> {
-    const late = this.monotonicMs() >= stuck.giveUpAtMs;
-    if (late) stuck.giveUp();
-    return late || (await stuck.take());
+  private async endOf({ giveUpAtMs, giveUp, try: attempt }: Stuck): Promise<(() => void) | null> {
+    return this.monotonicMs() >= giveUpAtMs ? giveUp : attempt();
   }
 }

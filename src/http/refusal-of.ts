@@ -1,5 +1,5 @@
 import { HttpException } from '@nestjs/common';
-import { isContention, isDatabaseUnavailable } from '../database/database-errors.js';
+import { isContention, isDatabaseUnavailable, OverloadedError } from '../database/database-errors.js';
 import { type Refusal, RefusedError } from '../domain/errors.js';
 
 /** After a fail-over or a restart, the database is usually back within a second. */
@@ -31,7 +31,7 @@ export function refusalOf(error: unknown): Refusal {
   if (fastifyRefusal !== undefined) return fastifyRefusal;
   const status = httpStatus(error);
   if (status !== undefined && status >= 400 && status < 500) return refusalOfStatus(status);
-  if (isDatabaseUnavailable(error) || isContention(error)) {
+  if (isDatabaseUnavailable(error) || isContention(error) || error instanceof OverloadedError) {
     return { code: 'service_unavailable', retryAfterSeconds: DATABASE_RETRY_AFTER_SECONDS };
   }
   return { code: 'internal_error' };

@@ -21,7 +21,7 @@ export class DerivedKeysStore {
 
   /** SHA-256, in hexadecimal, over the canonical JSON of the request and the time when it was first made. */
   async keyFor(merchantId: string, fingerprint: string): Promise<string> {
-    const rows = await this.transactions.read<{ firstSeenAt: Date }>({
+    const rows = await this.transactions.writeBeside<{ firstSeenAt: Date }>(merchantId + fingerprint, {
       name: 'derived_keys.key_for',
       text: `
         INSERT INTO derived_keys AS d (merchant_id, fingerprint, first_seen_at)

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import { CLAIM_COLUMNS, FENCED_CLAIMS, SCOPED_KEYS, STILL_IN_PROGRESS, type Claim } from './claims.store.js';
-import type { ScopedKey } from './scoped-key.js';
+import { identityOf, type ScopedKey } from './scoped-key.js';
 
 /** Calls that the gateway has not answered. */
 export interface UnknownOutcomes {
@@ -61,7 +61,7 @@ export class OpenClaimsStore {
    */
   takeIdle(operations: readonly string[], keys: readonly ScopedKey[], leaseMs: number): Promise<Claim[]> {
     const { next } = SCOPED_KEYS;
-    return this.transactions.read<Claim>({
+    return this.transactions.writeBeside<Claim>(keys.map(identityOf).join(' '), {
       name: 'open_claims.take_idle',
       text: `
         UPDATE idempotency_keys k

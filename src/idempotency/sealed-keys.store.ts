@@ -19,7 +19,7 @@ export class SealedKeysStore {
    * @returns false if the key belongs to a request, which may have ended long ago, or if the claim was lost.
    */
   async seal({ merchantId, idempotencyKey }: ScopedKey, by: Claim, nothingMade: string): Promise<boolean> {
-    const rows = await this.transactions.read({
+    const rows = await this.transactions.writeBeside(merchantId + idempotencyKey, {
       name: 'sealed_keys.seal',
       text: `
         INSERT INTO idempotency_keys AS k

@@ -22,23 +22,25 @@ const CHARGES_PER_CLIENT = 12;
  * not wait takes milliseconds; the rest is for a busy machine.
  */
 const NOT_HELD_UP_MS = 2_000;
-/** Fewer than the rows that are locked below it, and the fewest that the configuration allows. */
-const SMALL_POOL = { DATABASE_POOL_SIZE: '3' };
+/** The smallest pool is the first to run out of connections: any test here locks more rows than it has. */
+const ENV = {
+  DATABASE_POOL_SIZE: '3',
+  IDEMPOTENCY_LEASE: '10s',
+  GATEWAY_TIMEOUT: '4s',
+  IDEMPOTENCY_MISSING_KEY: 'derive',
+};
 
 const CLAIMS = 'SELECT FROM idempotency_keys WHERE idempotency_key = ANY($1) FOR UPDATE';
 const PAYMENTS_OF_KEYS = 'SELECT FROM payments WHERE idempotency_key = ANY($1) FOR UPDATE';
 const PAYMENTS = 'SELECT FROM payments WHERE transaction_id = ANY($1) FOR UPDATE';
 
-describe.each([
-  ['the usual pool', {}],
-  ['the smallest pool', SMALL_POOL],
-])('rows that another connection has locked, and %s', (_pool, env) => {
+describe('rows that another connection has locked', () => {
   let fleet: ServiceFleet;
   let here: ServiceProcess;
   let locked: LockedRows | undefined;
 
   beforeAll(async () => {
-    fleet = await ServiceFleet.create({ IDEMPOTENCY_LEASE: '12s', GATEWAY_TIMEOUT: '6s', ...env });
+    fleet = await ServiceFleet.create(ENV);
     here = await fleet.start();
   });
   afterEach(async () => {
@@ -183,6 +185,31 @@ describe.each([
       await expectChargedOnce(fleet.evidence, key);
     }
   });
+
+  it('five locked rows of derived keys hold up no other charge', async () => {
+    const bodies = keys().map((description) => chargeBody({ description }));
+    const chargeWithoutKey = (body: object) => post(here, '/v1/payments', { key: null, body });
+    const first = await Promise.all(bodies.map(chargeWithoutKey));
+    const held = await lock(
+      'SELECT FROM derived_keys WHERE fingerprint = ANY($1) FOR UPDATE',
+      await fingerprints(),
+    );
+    const again = following(bodies.map(chargeWithoutKey));
+    await isWaiting();
+
+    await expectOthersNotHeldUp();
+
+    expect(again.answered()).toBe(0);
+    await held.release();
+    for (const [index, reply] of (await again.replies).entries())
+      expect([reply.status, isReplay(reply), reply.body]).toEqual([201, true, first[index]!.body]);
+  });
+
+  /** Of all requests that came without a key. */
+  async function fingerprints(): Promise<string[]> {
+    const rows = await fleet.evidence.query<{ fingerprint: string }>('SELECT fingerprint FROM derived_keys');
+    return rows.map(({ fingerprint }) => fingerprint);
+  }
 
   it('what waits for longer than a statement may is answered as ever, and the retry ends it', async () => {
     const settling = newKey();
