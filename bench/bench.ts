@@ -10,6 +10,7 @@ import { Books } from './books.js';
 import { recordCharge } from './charge-statements.js';
 import { CHARGE_BODY } from './charge-request.js';
 import { summarizeProfile } from './cpu-profile.js';
+import { benchLocked } from './locked.js';
 import { runLoad, type LoadJob, type LoadKind, type LoadResult } from './load.js';
 import { describeMachine, startBenchDatabase, type BenchDatabase } from './machine.js';
 import { findPgbench, pgbenchScript, runPgbench, type PgbenchScript } from './pgbench.js';
@@ -208,6 +209,7 @@ async function main(): Promise<number> {
       check: { type: 'boolean' },
       profile: { type: 'boolean' },
       balances: { type: 'boolean' },
+      locked: { type: 'boolean' },
       against: { type: 'string' },
       entries: { type: 'string', default: String(DEFAULT_ENTRIES) },
     },
@@ -227,6 +229,8 @@ async function main(): Promise<number> {
     );
     if (values.balances === true)
       return await Promise.race([benchBalances(database, entries), interrupted()]);
+    if (values.locked === true)
+      return await Promise.race([benchLocked(database, values.against), interrupted()]);
     if (values.against !== undefined)
       return await Promise.race([benchAgainst(database, plan, values.against), interrupted()]);
     if (values.profile === true) return await Promise.race([profile(database), interrupted()]);

@@ -25,6 +25,7 @@ export interface Rates {
 export interface LoadResult extends Rates {
   /** New charges that were answered with 201, including those outside the measured time. */
   charges: number;
+  slowestMs: number;
   /** The generator's own share of one core. */
   generatorCpu: number;
   /** The measured time, on the monotonic clock of the machine. */
