@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isLockTimeout, OverloadedError } from './database-errors.js';
 import { CommitUnknownError } from './pipelined-transactions.js';
-import { GROUP_LOCK_TIMEOUT_MS, type SideLane } from './side-lane.js';
+import { GROUP_LOCK_TIMEOUT_MS, PART_LOCK_TIMEOUT_MS, type SideLane } from './side-lane.js';
 
 /** Larger groups gain nothing more, and take longer to divide when they fail. */
 export const MAX_GROUP_SIZE = 256;
@@ -12,11 +12,6 @@ export const MAX_GROUP_SIZE = 256;
 const MAX_WAITING = 10_000;
 /** A group that failed is divided into so many parts, and those that fail again, until the bad items are alone. */
 const PARTS = 4;
-/**
- * The group has waited already. A part without a locked row waits for nothing, and a row that is only busy has another
- * turn in the side lane.
- */
-const PART_LOCK_TIMEOUT_MS = 10;
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -166,19 +161,22 @@ export class GroupCommit<Item, Result> {
   private moveAside(entry: Waiting<Item, Result>, sideLane: SideLane): void {
     const subject = this.options.subjectOf?.(entry.item) ?? entry;
     sideLane
-      .wait(subject, (lockTimeoutMs) => this.commitAlone(entry, lockTimeoutMs))
+      .wait(subject, entry, this.commitAside)
       .then(entry.resolve, (error: unknown) => rejectAll([entry], error));
   }
 
-  private async commitAlone(entry: Waiting<Item, Result>, lockTimeoutMs: number): Promise<Result> {
+  private readonly commitAside = async (
+    entries: Waiting<Item, Result>[],
+    lockTimeoutMs: number,
+  ): Promise<Result[]> => {
+    const items = entries.map(({ item }) => item);
     try {
-      const [result] = await this.commit([entry.item], lockTimeoutMs);
-      return result as Result;
+      return await this.commit(items, lockTimeoutMs);
     } catch (error) {
-      if (opens([entry], error)) return this.commitAlone(entry, lockTimeoutMs);
+      if (opens(entries, error)) return this.commit(items, lockTimeoutMs);
       throw error;
     }
-  }
+  };
 }
 
 /**

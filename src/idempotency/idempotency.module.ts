@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { DueClaims } from './due-claims.js';
+import { LockWaitsReport } from './lock-waits.js';
 import { OpenClaimsStore } from './open-claims.store.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
@@ -33,6 +34,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
     RecoveryWorker,
     RetentionWorker,
     UnknownOutcomesReport,
+    LockWaitsReport,
   ],
   exports: [
     ClaimsStore,

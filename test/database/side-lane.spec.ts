@@ -157,6 +157,10 @@ describe('groups beside a side lane', () => {
 });
 
 describe('the side lane', () => {
+  /** Waits with a commit of its own, so that nothing else is tried together with it. */
+  const alone = <Result>(lane: SideLane, subject: unknown, attempt: () => Promise<Result>): Promise<Result> =>
+    lane.wait(subject, null, async () => [await attempt()]);
+
   it('gives turns to all that wait, and lets no more in than its share of the pool', async () => {
     for (const [poolSize, share] of [
       [3, 1],
@@ -168,7 +172,7 @@ describe('the side lane', () => {
       let most = 0;
       const tries = new Map<number, number>();
       const waiting = Array.from({ length: 12 }, (_, subject) =>
-        lane.wait(subject, async () => {
+        alone(lane, subject, async () => {
           most = Math.max(most, (inside += 1));
           await nextTurn();
           inside -= 1;
@@ -187,12 +191,12 @@ describe('the side lane', () => {
   it('gives up after as long as a statement may take, with what stopped it, or without a turn', async () => {
     let nowMs = 0;
     const lane = new SideLane(ONE_CONNECTION, () => nowMs);
-    const first = lane.wait('row', async () => {
+    const first = alone(lane, 'row', async () => {
       await nextTurn();
       nowMs += 100;
       throw lockTimeout();
     });
-    const behind = lane.wait('row', () => Promise.resolve('never tried'));
+    const behind = alone(lane, 'row', () => Promise.resolve('never tried'));
     await expect(first).rejects.toEqual(lockTimeout());
     await expect(behind).rejects.toEqual(expect.any(OverloadedError));
     expect(nowMs).toBe(5_000);
@@ -201,13 +205,37 @@ describe('the side lane', () => {
 
   it('passes any other error on at once, and takes in no more than it can serve', async () => {
     const lane = new SideLane(ONE_CONNECTION, () => 0);
-    await expect(lane.wait('row', () => Promise.reject(new Poisoned()))).rejects.toEqual(new Poisoned());
+    await expect(alone(lane, 'row', () => Promise.reject(new Poisoned()))).rejects.toEqual(new Poisoned());
     const free = Promise.withResolvers<void>();
-    const all = Array.from({ length: 2_000 }, (_, subject) => lane.wait(subject, () => free.promise));
-    await expect(lane.wait('one more', () => free.promise)).rejects.toEqual(expect.any(OverloadedError));
+    const all = Array.from({ length: 2_000 }, (_, subject) => alone(lane, subject, () => free.promise));
+    await expect(alone(lane, 'one more', () => free.promise)).rejects.toEqual(expect.any(OverloadedError));
     free.resolve();
     await Promise.all(all);
-    await lane.wait('one more', () => free.promise);
+    await alone(lane, 'one more', () => free.promise);
+  });
+
+  it('commits more and more together once the rows are free, and each alone after a failure', async () => {
+    const lane = new SideLane(ONE_CONNECTION, () => 0);
+    const sizes: number[] = [];
+    let isLocked = true;
+    const commit = async (items: number[]) => {
+      await nextTurn();
+      if (isLocked) throw lockTimeout();
+      sizes.push(items.length);
+      if (items.includes(10)) throw new Poisoned();
+      return items;
+    };
+    const waiting = Array.from({ length: 40 }, (_, item) => lane.wait(item, item, commit));
+    const ended = Promise.allSettled(waiting);
+    for (let turn = 0; turn < 40; turn += 1) await nextTurn();
+    isLocked = false;
+    const outcomes = await ended;
+    expect(
+      outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : outcome.reason)),
+    ).toEqual(waiting.map((_, item) => (item === 10 ? new Poisoned() : item)));
+    expect(sizes.length).toBeLessThan(20);
+    expect(Math.max(...sizes)).toBeGreaterThan(8);
+    expect(lane.size).toBe(0);
   });
 
   it('is entered by what is in no group only if it meets a lock', async () => {

@@ -50,7 +50,7 @@ describe('rows that another connection has locked', () => {
   afterAll(() => fleet.end());
 
   async function lock(select: string, values: readonly string[]): Promise<LockedRows> {
-    locked = await lockRows(fleet.databaseUrl, select, [values], values.length);
+    locked = await lockRows(fleet.databaseUrl, select, values);
     return locked;
   }
 
@@ -209,6 +209,23 @@ describe('rows that another connection has locked', () => {
   async function fingerprints(): Promise<string[]> {
     const rows = await fleet.evidence.query<{ fingerprint: string }>('SELECT fingerprint FROM derived_keys');
     return rows.map(({ fingerprint }) => fingerprint);
+  }
+
+  it('a whole table that is locked for a moment delays charges and fails none', async () => {
+    const held = await lock('LOCK TABLE payments IN ACCESS EXCLUSIVE MODE', []);
+    const named = keys(100);
+    const charges = following(named.map((key) => charge(here, key)));
+    await eventually('many of them wait in the side lane', async () => (await waitingForLocks()) > 20);
+    expect(charges.answered()).toBe(0);
+    await held.release();
+    for (const reply of await charges.replies) expect([reply.status, isReplay(reply)]).toEqual([201, false]);
+    for (const key of named) await expectChargedOnce(fleet.evidence, key);
+    expect(await waitingForLocks()).toBe(0);
+  });
+
+  async function waitingForLocks(): Promise<number> {
+    const metrics = await (await fetch(`${here.baseUrl}/metrics`)).text();
+    return Number(/^hapax_waiting_for_locks (\d+)$/m.exec(metrics)?.[1]);
   }
 
   it('what waits for longer than a statement may is answered as ever, and the retry ends it', async () => {

@@ -5,20 +5,19 @@ export interface LockedRows {
   release(): Promise<void>;
 }
 
-/** @param select a SELECT … FOR UPDATE; it must find as many rows as are expected. */
+/** @param select a SELECT … FOR UPDATE of the rows that `$1` names, each of which must exist; or a LOCK TABLE. */
 export async function lockRows(
   databaseUrl: string,
   select: string,
-  values: unknown[],
-  expected: number,
+  named: readonly string[],
 ): Promise<LockedRows> {
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   await client.query('BEGIN');
-  const { rowCount } = await client.query(select, values);
-  if (rowCount !== expected) {
+  const { rowCount } = await client.query(select, named.length > 0 ? [named] : []);
+  if ((rowCount ?? 0) !== named.length) {
     await client.end();
-    throw new Error(`locked ${rowCount} rows instead of ${expected}`);
+    throw new Error(`locked ${rowCount} rows instead of ${named.length}`);
   }
   let held = true;
   return {
