@@ -7,13 +7,14 @@ import { Metrics } from '../metrics/metrics.js';
 @Injectable()
 export class LockWaitsReport {
   constructor({ sideLane }: PipelinedTransactions, metrics: Metrics) {
-    new Gauge({
+    const waiting = new Gauge({
       name: 'hapax_waiting_for_locks',
       help: 'Writes that wait in the side lane for rows or tables that another transaction has locked.',
-      registers: [metrics.registry],
+      registers: [],
       collect() {
         this.set(sideLane.size);
       },
     });
+    metrics.registry.registerMetric(waiting);
   }
 }
