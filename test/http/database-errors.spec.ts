@@ -1,4 +1,5 @@
-import { isDatabaseUnavailable } from '../../src/database/database-errors.js';
+import { isDatabaseUnavailable, OverloadedError } from '../../src/database/database-errors.js';
+import { refusalOf } from '../../src/http/refusal-of.js';
 import { failedStatement } from './edge-app.js';
 
 const withCode = (code: string) => Object.assign(new Error('x'), { code });
@@ -31,5 +32,15 @@ describe('a database is unavailable', () => {
     const error = new Error('x');
     error.cause = error;
     expect(isDatabaseUnavailable(error)).toBe(false);
+  });
+});
+
+describe('a refusal for now', () => {
+  it.each<[string, unknown]>([
+    ['the database is down', failedStatement('57P01')],
+    ['a lock was not to be had', failedStatement('55P03')],
+    ['too much waits already', new OverloadedError('x')],
+  ])('is what a client gets when %s', (_name, error) => {
+    expect(refusalOf(error)).toMatchObject({ code: 'service_unavailable' });
   });
 });
