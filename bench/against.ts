@@ -1,10 +1,10 @@
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Books } from './books.js';
-import { runLoad, type LoadKind } from './load.js';
+import type { LoadKind } from './load.js';
 import type { BenchDatabase } from './machine.js';
 import type { Plan } from './plan.js';
-import { startService, type Server } from './processes.js';
+import { loadServer, startService, type Server } from './processes.js';
 import {
   conclude,
   SUBJECT_NAMES,
@@ -87,17 +87,17 @@ async function measure(
   kind: LoadKind,
 ): Promise<Measurement> {
   await database.checkpoint();
-  const result = await runLoad({
-    port: server.port,
+  const result = await loadServer(server, {
     connections: TARGET_CONNECTIONS,
     warmUpMs,
     measureMs,
     replayedKeys,
     kind,
-    saysReplayed: true,
   });
   books.charges += result.charges;
   const measurement = { ...result, subject: subjects[kind], connections: TARGET_CONNECTIONS };
-  console.log(`${SUBJECT_NAMES[measurement.subject]}: ${result.perSecond.toFixed(0)}/s`);
+  console.log(
+    `${SUBJECT_NAMES[measurement.subject]}: ${result.perSecond.toFixed(0)}/s, ${result.nodeUs.toFixed(0)} µs of Node`,
+  );
   return measurement;
 }

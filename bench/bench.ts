@@ -1,5 +1,3 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SANDBOX_MERCHANT_ID } from '../src/auth/sandbox-seed.js';
 import { loadConfig } from '../src/config/load-config.js';
@@ -9,18 +7,17 @@ import { benchBalances, DEFAULT_ENTRIES, MAX_ENTRIES } from './balances.js';
 import { Books } from './books.js';
 import { recordCharge } from './charge-statements.js';
 import { CHARGE_BODY } from './charge-request.js';
-import { summarizeProfile } from './cpu-profile.js';
 import { benchLocked } from './locked.js';
-import { runLoad, type LoadJob, type LoadKind, type LoadResult } from './load.js';
+import type { LoadJob, LoadKind } from './load.js';
 import { describeMachine, startBenchDatabase, type BenchDatabase } from './machine.js';
 import { findPgbench, pgbenchScript, runPgbench, type PgbenchScript } from './pgbench.js';
 import { CHECK, FULL, QUICK, type Plan } from './plan.js';
-import { startReference, startService, type Server } from './processes.js';
+import { profile } from './profile.js';
+import { loadServer, startReference, startService, type Server } from './processes.js';
 import { conclude, SUBJECT_NAMES, type Measurement, type Subject } from './report.js';
 
 /** A lone connection has little variance and no queue, so it needs less time. */
 const LONE_MEASURE_MS = 3_000;
-const PROFILE = { warmUpMs: 3_000, measureMs: 10_000, connections: 64, replayedKeys: 0 };
 /**
  * Not 256: PostgreSQL allows 200 connections here. One payment at a time on 64 is the best that a pool of 64 could do.
  */
@@ -30,7 +27,6 @@ const RECORDED_KEY = 'bench-recorded-charge';
 interface HttpSubject {
   server: Server;
   subjects: Partial<Record<LoadKind, Subject>>;
-  saysReplayed: boolean;
   books: Books | null;
 }
 
@@ -75,19 +71,16 @@ async function startSubjects(database: BenchDatabase): Promise<HttpSubject[]> {
     {
       server: await startService({ databaseUrl: hapax.url, dataDir: await database.folder('hapax') }),
       subjects: { new: 'hapax-new', replay: 'hapax-replay' },
-      saysReplayed: true,
       books: hapax,
     },
     {
       server: await startReference('find-then-save', [findUrl, String(databasePoolSize)]),
       subjects: { new: 'find-new', replay: 'find-replay' },
-      saysReplayed: false,
       books: new Books(database, findUrl),
     },
     {
       server: await startReference('empty-route'),
       subjects: { new: 'empty' },
-      saysReplayed: false,
       books: null,
     },
   ];
@@ -99,26 +92,24 @@ async function prepareHapax(database: BenchDatabase): Promise<Books> {
 
 async function measureHttp(
   database: BenchDatabase,
-  { server, subjects, saysReplayed, books }: HttpSubject,
+  { server, subjects, books }: HttpSubject,
   connections: number,
   plan: Plan,
   add: (measurement: Measurement) => void,
 ): Promise<void> {
   for (const [kind, subject] of Object.entries(subjects) as [LoadKind, Subject][]) {
     await database.checkpoint();
-    const result = await runLoad({ ...loadJob(server, connections, plan), kind, saysReplayed });
+    const result = await loadServer(server, { ...loadJob(connections, plan), kind });
     if (books !== null) books.charges += result.charges;
     add({ ...result, subject, connections });
   }
 }
 
 function loadJob(
-  { port }: Server,
   connections: number,
   { warmUpMs, measureMs, replayedKeys }: Plan,
-): Omit<LoadJob, 'kind' | 'saysReplayed'> {
+): Omit<LoadJob, 'kind' | 'port' | 'saysReplayed'> {
   return {
-    port,
     connections,
     warmUpMs,
     replayedKeys,
@@ -150,7 +141,7 @@ async function preparePgbench(database: BenchDatabase): Promise<Pgbench | null> 
     };
     const result = await runPgbench(job);
     books.charges += result.charges;
-    return { ...result, subject: 'pgbench', connections: clients, generatorCpu: null };
+    return { ...result, subject: 'pgbench', connections: clients, generatorCpu: null, nodeUs: null };
   };
   return { books, measure };
 }
@@ -163,35 +154,6 @@ async function recordScript(books: Books, dataDir: string): Promise<PgbenchScrip
     SANDBOX_MERCHANT_ID,
     JSON.parse(CHARGE_BODY).user_id as string,
   ]);
-}
-
-/** New charges only, under Node's CPU profiler, which slows the service down. */
-async function profile(database: BenchDatabase): Promise<number> {
-  const hapax = await prepareHapax(database);
-  const folder = await database.folder('profile');
-  const server = await startService({
-    databaseUrl: hapax.url,
-    dataDir: await database.folder('hapax'),
-    nodeOptions: ['--cpu-prof', `--cpu-prof-dir=${folder}`],
-  });
-  const job = { port: server.port, kind: 'new', saysReplayed: true, ...PROFILE } as const;
-  const result = await loadThenStop(job, server);
-  const [file] = await readdir(folder);
-  if (file === undefined) throw new Error('the service left no profile');
-  console.log(
-    `\nUnder the profiler: ${result.perSecond.toFixed(0)} new charges/s at ${PROFILE.connections} connections.\n`,
-  );
-  console.log(await summarizeProfile(join(folder, file), result.fromUs, result.toUs));
-  return 0;
-}
-
-/** Node writes the profile when the service ends. */
-async function loadThenStop(job: LoadJob, server: Server): Promise<LoadResult> {
-  try {
-    return await runLoad(job);
-  } finally {
-    await server.stop();
-  }
 }
 
 /** Never resolves. Rejects on Ctrl-C, so that the database's folder is removed even then. */

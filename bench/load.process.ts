@@ -19,6 +19,7 @@ function newKey(): string {
 async function main(): Promise<LoadResult> {
   const replayed = job.kind === 'replay' ? await prepareReplays() : null;
   const measured = new Measured(performance.now() + job.warmUpMs, job.measureMs);
+  setTimeout(() => process.send?.({ warm: true } satisfies LoadReport), job.warmUpMs);
   let next = 0;
   const connection = async (): Promise<void> => {
     const http = new HttpConnection(job.port);
@@ -44,6 +45,7 @@ class Measured {
   readonly endMs: number;
   private readonly latencies: number[] = [];
   private inTime = 0;
+  private answers = 0;
   private readonly cpuAtStart = process.cpuUsage();
 
   constructor(
@@ -55,6 +57,7 @@ class Measured {
 
   answer(sentMs: number, answeredMs: number): void {
     if (answeredMs < this.startMs) return;
+    this.answers += 1;
     this.latencies.push(answeredMs - sentMs);
     if (answeredMs < this.endMs) this.inTime += 1;
   }
@@ -71,6 +74,7 @@ class Measured {
       p99Ms: percentile(sorted, 0.99),
       slowestMs: sorted.at(-1) ?? Number.NaN,
       charges,
+      answers: this.answers,
       generatorCpu: (cpu.user + cpu.system) / 1_000 / elapsedMs,
       fromUs: offsetUs + this.startMs * 1_000,
       toUs: offsetUs + this.endMs * 1_000,

@@ -1,5 +1,4 @@
 import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 export type LoadKind = 'new' | 'replay';
@@ -26,6 +25,8 @@ export interface LoadResult extends Rates {
   /** New charges that were answered with 201, including those outside the measured time. */
   charges: number;
   slowestMs: number;
+  /** All answers since the measured time began, the last ones of its connections included. */
+  answers: number;
   /** The generator's own share of one core. */
   generatorCpu: number;
   /** The measured time, on the monotonic clock of the machine. */
@@ -33,20 +34,28 @@ export interface LoadResult extends Rates {
   toUs: number;
 }
 
-/** Any other answer than the expected one ends a run: a fast wrong answer is not a result. */
-export type LoadReport = { result: LoadResult } | { failure: string };
+/**
+ * The measured time begins, or the run has ended. Any other answer than the expected one ends a run: a fast wrong
+ * answer is not a result.
+ */
+export type LoadReport = { warm: true } | { result: LoadResult } | { failure: string };
 
 const PROGRAM = fileURLToPath(new URL('./load.process.js', import.meta.url));
 
-/** Runs the load generator in a process of its own. */
-export async function runLoad(job: LoadJob): Promise<LoadResult> {
+/**
+ * Runs the load generator in a process of its own.
+ * @param onWarm called when the measured time begins
+ */
+export function runLoad(job: LoadJob, onWarm?: () => void): Promise<LoadResult> {
   const child = fork(PROGRAM, [JSON.stringify(job)]);
-  const [report] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => [{ failure: 'the load generator ended without a result' }]),
-  ])) as [LoadReport];
-  if ('failure' in report) throw new Error(report.failure);
-  return report.result;
+  return new Promise((resolve, reject) => {
+    child.on('message', (report: LoadReport) => {
+      if ('warm' in report) onWarm?.();
+      else if ('result' in report) resolve(report.result);
+      else reject(new Error(report.failure));
+    });
+    child.once('exit', () => reject(new Error('the load generator ended without a result')));
+  });
 }
 
 /** The value below which `share` of the sorted values lie. */

@@ -13,6 +13,8 @@ export interface BenchDatabase {
   /** A folder that is removed when the bench ends. */
   folder(name: string): Promise<string>;
   settings: Readonly<Record<string, string>>;
+  /** The server's first process, which has one child for each connection. */
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
     }
     return {
       settings,
+      pid: await postmasterPid(server.url),
       stop,
       query: (url, sql) => query(url, sql),
       checkpoint: async () => void (await query(server.url, 'CHECKPOINT')),
@@ -77,6 +80,13 @@ async function readSettings(url: string): Promise<Record<string, string>> {
     settings[name] = row?.[name] ?? '';
   }
   return settings;
+}
+
+/** The first line of the file that the server keeps in its folder. */
+async function postmasterPid(url: string): Promise<number> {
+  const sql = `SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int AS pid`;
+  const [row] = await query<{ pid: number }>(url, sql);
+  return row?.pid ?? Number.NaN;
 }
 
 async function query<Row extends object>(url: string, sql: string): Promise<Row[]> {

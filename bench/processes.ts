@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { cpuTimeUs } from './cpu-time.js';
+import { runLoad, type LoadJob, type LoadResult } from './load.js';
 
 export const HOST = '127.0.0.1';
 const START_LIMIT_MS = 30_000;
@@ -16,7 +18,28 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 /** Something that listens for HTTP on this machine, in a process of its own. */
 export interface Server {
   port: number;
+  pid: number;
+  /** Whether its answers have `Idempotent-Replayed`; the references do not know the header. */
+  saysReplayed: boolean;
   stop(): Promise<void>;
+}
+
+/**
+ * Runs the load generator against a server, and reads how much CPU time the server took for each answer.
+ * @param onWarm called when the measured time begins
+ */
+export async function loadServer(
+  server: Server,
+  job: Omit<LoadJob, 'port' | 'saysReplayed'>,
+  onWarm?: () => void,
+): Promise<LoadResult & { nodeUs: number }> {
+  const { port, pid, saysReplayed } = server;
+  let beforeUs = Number.NaN;
+  const result = await runLoad({ ...job, port, saysReplayed }, () => {
+    beforeUs = cpuTimeUs(pid);
+    onWarm?.();
+  });
+  return { ...result, nodeUs: (cpuTimeUs(pid) - beforeUs) / result.answers };
 }
 
 export interface ServiceOptions {
@@ -57,7 +80,7 @@ export async function startService({
     if (child.exitCode !== null || Date.now() > giveUpAt) throw new Error('the service did not start');
     await sleep(POLL_MS);
   }
-  return { port, stop: () => stop(child) };
+  return { port, pid: child.pid ?? 0, saysReplayed: true, stop: () => stop(child) };
 }
 
 /** A program of this folder that sends `{ port }` to its parent once it listens. */
@@ -69,7 +92,7 @@ export async function startReference(name: string, args: readonly string[] = [])
     once(child, 'exit').then(() => Promise.reject(new Error(`${name} did not start`))),
   ]);
   const [{ port }] = message as [{ port: number }];
-  return { port, stop: () => stop(child) };
+  return { port, pid: child.pid ?? 0, saysReplayed: false, stop: () => stop(child) };
 }
 
 async function stop(child: ChildProcess): Promise<void> {

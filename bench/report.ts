@@ -28,6 +28,8 @@ export interface Measurement extends Rates {
   connections: number;
   /** The load generator's own share of one core; null for pgbench, which brings its own. */
   generatorCpu: number | null;
+  /** The server's CPU time for an answer; null for pgbench. */
+  nodeUs: number | null;
 }
 
 export interface Target {
@@ -69,7 +71,7 @@ export function conclude(
 
 /** One row for each subject and number of connections, as Markdown. */
 function table(measurements: readonly Measurement[]): string {
-  const rows = [['subject', 'connections', 'per second', 'p50 ms', 'p99 ms', 'generator CPU']];
+  const rows = [['subject', 'connections', 'per second', 'p50 ms', 'p99 ms', 'Node µs', 'generator CPU']];
   for (const subject of Object.keys(SUBJECT_NAMES) as Subject[]) {
     for (const connections of new Set(measurements.map((each) => each.connections))) {
       const runs = measurements.filter(
@@ -77,12 +79,14 @@ function table(measurements: readonly Measurement[]): string {
       );
       if (runs.length === 0) continue;
       const cpu = median(runs.map(({ generatorCpu }) => generatorCpu ?? Number.NaN));
+      const nodeUs = median(runs.map((run) => run.nodeUs ?? Number.NaN));
       rows.push([
         SUBJECT_NAMES[subject],
         String(connections),
         median(runs.map(({ perSecond }) => perSecond)).toFixed(0),
         median(runs.map(({ p50Ms }) => p50Ms)).toFixed(2),
         median(runs.map(({ p99Ms }) => p99Ms)).toFixed(2),
+        Number.isNaN(nodeUs) ? '–' : nodeUs.toFixed(0),
         Number.isNaN(cpu) ? '–' : `${(cpu * 100).toFixed(0)} %`,
       ]);
     }
