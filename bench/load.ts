@@ -47,7 +47,8 @@ const PROGRAM = fileURLToPath(new URL('./load.process.js', import.meta.url));
  * @param onWarm called when the measured time begins
  */
 export function runLoad(job: LoadJob, onWarm?: () => void): Promise<LoadResult> {
-  const child = fork(PROGRAM, [JSON.stringify(job)]);
+  // JSON has no NaN, which is the latency of no answers.
+  const child = fork(PROGRAM, [JSON.stringify(job)], { serialization: 'advanced' });
   return new Promise((resolve, reject) => {
     child.on('message', (report: LoadReport) => {
       if ('warm' in report) onWarm?.();
