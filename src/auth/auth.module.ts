@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
+import { Admission } from './admission.js';
 import { ApiKeyGuard } from './api-key.guard.js';
 import { ApiKeysStore } from './api-keys.store.js';
 import { KnownApiKeys } from './known-api-keys.js';
@@ -10,6 +11,7 @@ import { SandboxSeed } from './sandbox-seed.js';
 /** Every route requires an API key, unless it is `@Public()`. Needs the database and the configuration. */
 @Module({
   providers: [
+    Admission,
     ApiKeysStore,
     KnownApiKeys,
     LastUsed,
@@ -17,6 +19,6 @@ import { SandboxSeed } from './sandbox-seed.js';
     SandboxSeed,
     { provide: APP_GUARD, useClass: ApiKeyGuard },
   ],
-  exports: [KnownApiKeys, RateLimits],
+  exports: [Admission, KnownApiKeys, RateLimits],
 })
 export class AuthModule {}

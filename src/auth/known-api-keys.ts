@@ -14,7 +14,7 @@ const MAX_CACHED_KEYS = 10_000;
 /** Kept apart from the valid keys, so that someone who guesses keys cannot evict those. */
 const MAX_CACHED_UNKNOWN_KEYS = 1_000;
 
-/** Finds an API key by its hash, for HTTP and broker alike. Throws the database's error if it does not answer. */
+/** Finds an API key by its hash (in base64), for HTTP and broker alike. Throws the database's error if it does not answer. */
 @Injectable()
 export class KnownApiKeys {
   private readonly valid = new LRUCache<string, ApiKey>({ max: MAX_CACHED_KEYS, ttl: CACHE_TTL_MS });
@@ -42,10 +42,10 @@ export class KnownApiKeys {
     return this.trusted.has(hashText);
   }
 
-  lookUp(hashText: string, keyHash: Buffer): Promise<ApiKey | null> {
+  lookUp(hashText: string): Promise<ApiKey | null> {
     const running = this.lookups.get(hashText);
     if (running !== undefined) return running;
-    const lookup = this.findAccepted(keyHash)
+    const lookup = this.findAccepted(Buffer.from(hashText, 'base64'))
       .then((apiKey) => {
         // If the keys changed during this lookup, its answer goes only to those who already wait for it.
         if (this.lookups.get(hashText) === lookup) this.remember(hashText, apiKey);

@@ -1,7 +1,7 @@
 import { Controller, Logger } from '@nestjs/common';
 import { Ctx, MessagePattern, NatsContext, Payload } from '@nestjs/microservices';
 import type { MsgHdrs } from '@nats-io/transport-node';
-import { BEARER, NOT_VALID, requireScopes } from '../auth/api-key.guard.js';
+import { BEARER, NOT_VALID, requireScopes } from '../auth/admission.js';
 import { hashApiKey } from '../auth/api-key.js';
 import type { ApiKey } from '../auth/api-keys.store.js';
 import { KnownApiKeys } from '../auth/known-api-keys.js';
@@ -91,10 +91,9 @@ export class PaymentCommandsController {
         reason: 'An API key is required: send it as api_key, or in an Authorization header.',
       });
     }
-    const keyHash = hashApiKey(token);
-    const hashText = keyHash.toString('base64');
+    const hashText = hashApiKey(token).toString('base64');
     const remembered = this.knownKeys.remembered(hashText);
-    const apiKey = remembered === undefined ? await this.knownKeys.lookUp(hashText, keyHash) : remembered;
+    const apiKey = remembered === undefined ? await this.knownKeys.lookUp(hashText) : remembered;
     if (apiKey === null) throw new RefusedError({ code: 'unauthorized', reason: NOT_VALID });
     await this.rateLimits.countMessage(apiKey.apiKeyId);
     requireScopes(apiKey, ['payments:write']);
