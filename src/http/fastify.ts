@@ -1,16 +1,14 @@
-import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
-import { RefusedError } from '../domain/errors.js';
 import { clientErrorHandler } from './client-errors.js';
 import { allowOrigins } from './cors.js';
+import { acceptOnlyJson } from './json-body.js';
 import { renderProblem } from './problem-table.js';
 import { publicUrl } from './public-url.js';
-import type {} from './raw-body.js';
 import { refusalOf } from './refusal-of.js';
 import { routeTemplate } from './route-template.js';
 import { type SecurityHeaders, securityHeaders } from './security-headers.js';
@@ -61,7 +59,9 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
   const instance = adapter.getInstance<FastifyInstance>();
   // Declared up front, so that all request objects have the same shape.
   instance.decorateRequest('merchant', null);
+  instance.decorateRequest('neededScopes', null);
   instance.decorateRequest('keyed', null);
+  instance.decorateRequest('bytes', null);
   acceptOnlyJson(instance);
   allowOrigins(adapter, config);
   instance.addHook('onRequest', (request, reply, done) => {
@@ -75,23 +75,6 @@ export function createFastifyAdapter(config: Config, logger: Logger): FastifyAda
 function requestId(request: IncomingMessage): string {
   const header = request.headers['x-request-id'];
   return typeof header === 'string' && CLIENT_REQUEST_ID.test(header) ? header : randomUUID();
-}
-
-/**
- * A body must be JSON in UTF-8, and an empty one counts as no body. We check for UTF-8 ourselves, because the decoder
- * would replace invalid bytes, and two different requests could become the same.
- */
-function acceptOnlyJson(instance: FastifyInstance): void {
-  instance.removeAllContentTypeParsers();
-  // Refuses `__proto__` and `constructor.prototype` keys at any depth.
-  const parseJson = instance.getDefaultJsonParser('error', 'error');
-  instance.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    if (request.routeOptions.config.rawBody === true) done(null, body);
-    else if (body.length === 0) done(null, undefined);
-    else if (!isUtf8(body)) {
-      done(new RefusedError({ code: 'malformed_body', reason: 'The body is not valid UTF-8.' }));
-    } else void parseJson(request, body.toString('utf8'), done);
-  });
 }
 
 function setCommonHeaders(headersFor: SecurityHeaders, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,12 +1,12 @@
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The handler gets the bytes as they were sent, to check a signature over them. */
+    /** The route gets the bytes as they were sent, to check a signature over them or to compare them. */
     rawBody?: boolean;
   }
 }
 
 /**
  * For `@RouteConfig()`: do not parse the body. Nest's own `rawBody` option would keep the bytes on every route, and
- * only one route needs them.
+ * few routes need them.
  */
 export const RAW_BODY = { rawBody: true } as const;

@@ -44,6 +44,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
     OperationRegistry,
     OperationResumer,
     OperationRunner,
+    ReplayCache,
     SettlementSinks,
     UnknownOutcomesReport,
   ],

@@ -8,6 +8,7 @@ import { HttpModule } from '../../src/http/http.module.js';
 import { createLogger } from '../../src/http/logger.js';
 import { Idempotent } from '../../src/idempotency/wire/idempotent.decorator.js';
 import { Keyed, type KeyedRequest } from '../../src/idempotency/wire/keyed-request.js';
+import { ReplayCache } from '../../src/idempotency/replay-cache.js';
 import { Clock } from '../../src/time/clock.js';
 import type { Answer } from '../../src/idempotency/operation.js';
 
@@ -53,7 +54,7 @@ describe.each(['reject', 'derive'])('a route under IDEMPOTENCY_MISSING_KEY=%s', 
     @Module({
       imports: [ConfigModule.forRoot(config), HttpModule],
       controllers: [Routes],
-      providers: [Clock],
+      providers: [Clock, ReplayCache],
     })
     class RoutesModule {}
 

@@ -35,6 +35,22 @@ describe('the replay cache', () => {
     );
   });
 
+  it('remembers which request got an answer, unless another answer is cached', () => {
+    const cache = new ReplayCache();
+    const request = { digest: 'of these bytes', neededScopes: [] };
+    const put = answerOf('{}');
+    cache.put(keyOf(1), put);
+    cache.answered(keyOf(1), { ...put.answer, status: 202 }, request);
+    cache.answered(keyOf(1), { ...put.answer, body: '{"status":"pending"}' }, request);
+    cache.answered(keyOf(2), put.answer, request);
+    expect(cache.get(keyOf(1), NOW)?.request).toBeUndefined();
+    expect(cache.get(keyOf(2), NOW)).toBeUndefined();
+    cache.answered(keyOf(1), put.answer, request);
+    expect(cache.get(keyOf(1), NOW)?.request).toBe(request);
+    cache.put(keyOf(1), answerOf('{}'));
+    expect(cache.get(keyOf(1), NOW)?.request).toBeUndefined();
+  });
+
   it('forgets an answer when its lifetime ends', () => {
     const cache = new ReplayCache();
     cache.put(keyOf(1), answerOf('{}', NOW));

@@ -13,12 +13,16 @@ import { CONFIG, type Config } from '../../config/config.js';
 import { RefusedError } from '../../domain/errors.js';
 import { Clock } from '../../time/clock.js';
 import type { Answer } from '../operation.js';
+import { ReplayCache } from '../replay-cache.js';
 import { readIdempotencyKey } from './idempotency-key.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-options.js';
+import { answeredRequest } from './identical-requests.js';
+import { beginKeyedAnswer, writeAnswer } from './keyed-answer.js';
 import { readPreferWait } from './prefer.js';
 
 /**
- * The wire side of idempotency: reads the key before the handler, writes the stored answer after it. It claims nothing
+ * The wire side of idempotency: reads the key before the handler, writes the stored answer after it, and remembers
+ * which bytes got it. It claims nothing
  * itself: pipes run inside interceptors, and a body that fails validation must not use up a key.
  */
 @Injectable()
@@ -27,6 +31,7 @@ export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
     @Inject(CONFIG) private readonly config: Config,
     private readonly reflector: Reflector,
     private readonly clock: Clock,
+    private readonly replays: ReplayCache,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler<Answer>): Observable<string> {
@@ -43,10 +48,22 @@ export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
       lifetimeMs: options.lifetime === undefined ? null : ms(options.lifetime),
       announceKey: (idempotencyKey) => void reply.header('idempotency-key', idempotencyKey),
     };
-    // From here on every answer is a keyed one, refusals included.
-    reply.header('idempotent-replayed', 'false');
-    if (waitSeconds !== null) reply.header('preference-applied', `wait=${waitSeconds}`);
-    return next.handle().pipe(map((answer) => write(reply, answer)));
+    beginKeyedAnswer(reply, waitSeconds);
+    return next.handle().pipe(
+      map((answer) => {
+        this.remember(request, answer);
+        return writeAnswer(reply, answer);
+      }),
+    );
+  }
+
+  private remember(request: FastifyRequest, answer: Answer): void {
+    const { merchant, keyed } = request;
+    if (merchant === null || !keyed?.idempotencyKey) return;
+    const answered = answeredRequest(request);
+    if (answered === null) return;
+    const key = { merchantId: merchant.merchantId, idempotencyKey: keyed.idempotencyKey };
+    this.replays.answered(key, answer, answered);
   }
 
   private readKey(request: FastifyRequest, { policy = 'configured' }: IdempotencyOptions): string | null {
@@ -56,12 +73,4 @@ export class IdempotencyInterceptor implements NestInterceptor<Answer, string> {
     if (key === null && !derives) throw new RefusedError({ code: 'idempotency_key_missing' });
     return key;
   }
-}
-
-/** Status, bytes, Content-Type and Location are replayed. Every other header belongs to this answer alone. */
-function write(reply: FastifyReply, answer: Answer): string {
-  reply.status(answer.status).header('content-type', answer.contentType);
-  if (answer.location !== null) reply.header('location', answer.location);
-  if (answer.replayed) reply.header('idempotent-replayed', 'true');
-  return answer.body;
 }

@@ -1,6 +1,8 @@
 import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
+import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiIdempotencyKey, ApiProblems } from '../../http/api-docs.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency-options.js';
+import { KEYED_ROUTE } from './identical-requests.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 
 /**
@@ -21,6 +23,7 @@ export function Idempotent(options: IdempotencyOptions): MethodDecorator {
   if (options.policy === 'off') return metadata;
   return applyDecorators(
     metadata,
+    RouteConfig(KEYED_ROUTE),
     UseInterceptors(IdempotencyInterceptor),
     ApiIdempotencyKey(options.operation),
     ApiProblems(
