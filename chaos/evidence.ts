@@ -19,6 +19,7 @@ export interface PaymentRow {
   gateway_reference: string | null;
   held_by: string | null;
   closed_by_key: string | null;
+  closed_by_gateway_key: string | null;
   event_sequence: number;
 }
 
@@ -35,6 +36,7 @@ export interface RefundRow {
 
 interface ReversalRow {
   reversal_id: string;
+  steps_key: string | null;
   idempotency_key: string;
   reversed_key: string;
   status: string;
@@ -76,8 +78,8 @@ export interface EffectRow {
   kind: string;
   reference: string;
   charge_reference: string;
-  transaction_id: string;
-  refund_id: string | null;
+  /** The key of its charge, which says which payment it belongs to. */
+  charge_key: string | null;
   idempotency_key: string | null;
   amount: number;
   currency: string;
@@ -115,13 +117,13 @@ const TABLES: Readonly<Record<keyof OwnBooks, string>> = {
   payments: `
     SELECT transaction_id, idempotency_key, claim_id, status, capture_method, payment_method, amount::float8,
       amount_captured::float8, amount_refunded::float8, currency, gateway_reference, held_by, closed_by_key,
-      event_sequence
+      closed_by_gateway_key, event_sequence
     FROM payments`,
   refunds: `
     SELECT refund_id, transaction_id, idempotency_key, claim_id, status, amount::float8, currency, gateway_reference
     FROM refunds`,
   reversals: `
-    SELECT reversal_id, idempotency_key, reversed_key, status, outcome, transaction_id FROM reversals`,
+    SELECT reversal_id, steps_key, idempotency_key, reversed_key, status, outcome, transaction_id FROM reversals`,
   keys: `
     SELECT idempotency_key, claim_id, operation, status, attempt, resumed, unknown_since IS NOT NULL AS was_unknown,
       response_status, response_body
@@ -175,8 +177,7 @@ export async function readGatewayBooks(gatewayUrl: string): Promise<EffectRow[]>
         kind: effect.kind,
         reference: effect.reference,
         charge_reference: effect.chargeReference,
-        transaction_id: effect.transactionId,
-        refund_id: effect.refundId,
+        charge_key: effect.chargeKey,
         idempotency_key: effect.gatewayKey,
         amount: Number(effect.amountMinor),
         currency: effect.currency,

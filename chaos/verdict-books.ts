@@ -79,8 +79,7 @@ type Expected = Omit<EffectRow, 'reference'> & { reference: string | null };
  * The effects that our books imply, as the gateway would list them. We do not keep the reference of a capture or
  * cancel.
  */
-function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
-  const claimOf = new Map(keys.map((row) => [row.idempotency_key, row.claim_id]));
+function expectedEffects({ payments, refunds }: Evidence): Expected[] {
   const paymentOf = new Map(payments.map((row) => [row.transaction_id, row]));
   const taken = payments
     .filter(({ status }) => status !== 'failed' && status !== 'pending')
@@ -90,7 +89,7 @@ function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
       const end = {
         ...common(row),
         reference: null,
-        idempotency_key: claimOf.get(row.closed_by_key ?? '') ?? 'none',
+        idempotency_key: row.closed_by_gateway_key ?? 'none',
       };
       const authorization = { ...first, kind: 'authorization' };
       if (row.status === 'authorized') return [authorization];
@@ -103,8 +102,7 @@ function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
       kind: 'refund',
       reference: row.gateway_reference,
       charge_reference: paymentOf.get(row.transaction_id)?.gateway_reference ?? '',
-      transaction_id: row.transaction_id,
-      refund_id: row.refund_id,
+      charge_key: paymentOf.get(row.transaction_id)?.claim_id ?? 'none',
       idempotency_key: row.claim_id,
       amount: row.amount,
       currency: row.currency,
@@ -115,8 +113,7 @@ function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
 function common(row: PaymentRow) {
   return {
     charge_reference: row.gateway_reference ?? '',
-    transaction_id: row.transaction_id,
-    refund_id: null,
+    charge_key: row.claim_id,
     amount: row.amount,
     currency: row.currency,
   };
@@ -144,21 +141,13 @@ function unmatchedEffects(evidence: Evidence): object[] {
 }
 
 function signature(effect: Expected): string {
-  const { kind, charge_reference, transaction_id, refund_id, idempotency_key, amount, currency } = effect;
-  return JSON.stringify([
-    kind,
-    charge_reference,
-    transaction_id,
-    refund_id,
-    idempotency_key,
-    amount,
-    currency,
-  ]);
+  const { kind, charge_reference, charge_key, idempotency_key, amount, currency } = effect;
+  return JSON.stringify([kind, charge_reference, charge_key, idempotency_key, amount, currency]);
 }
 
 function notAskedFor({ payments, refunds, reversals, journal }: Evidence): object[] {
   const asked = Map.groupBy(journal.entries, ({ intent }) => intent.key);
-  const reversalIds = new Set(reversals.map(({ reversal_id }) => reversal_id));
+  const reversalsByStep = new Set(reversals.map(({ steps_key, reversal_id }) => steps_key ?? reversal_id));
   return [
     ...payments.filter(
       (row) =>
@@ -174,8 +163,8 @@ function notAskedFor({ payments, refunds, reversals, journal }: Evidence): objec
           ),
     ),
     ...refunds.filter((row) => {
-      const [word, reversalId] = row.idempotency_key.split(' ');
-      if (word === 'reversal') return !reversalIds.has(reversalId ?? '');
+      const [word, stepsKey] = row.idempotency_key.split(' ');
+      if (word === 'reversal') return !reversalsByStep.has(stepsKey ?? '');
       return !asked
         .get(row.idempotency_key)
         ?.some(

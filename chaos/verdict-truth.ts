@@ -89,7 +89,8 @@ interface Ends {
   refunds: ReadonlyMap<string, RefundRow>;
   refundsByKey: ReadonlyMap<string, RefundRow>;
   reversals: ReadonlyMap<string, Evidence['reversals'][number]>;
-  effects: ReadonlyMap<string, EffectRow[]>;
+  /** By the key of their charge. */
+  effects: ReadonlyMap<string | null, EffectRow[]>;
 }
 
 type Contradiction = (entry: Entry, answer: Heard, ends: Ends) => string | null;
@@ -112,7 +113,7 @@ function endsOf({ payments, refunds, reversals, effects }: Evidence): Ends {
     refunds: new Map(refunds.map((row) => [row.refund_id, row])),
     refundsByKey: new Map(refunds.map((row) => [row.idempotency_key, row])),
     reversals: new Map(reversals.map((row) => [row.idempotency_key, row])),
-    effects: Map.groupBy(effects, (row) => row.transaction_id),
+    effects: Map.groupBy(effects, (row) => row.charge_key),
   };
 }
 
@@ -121,7 +122,7 @@ function chargeContradiction({ intent }: Entry, { status, json }: Heard, ends: E
   const payment = ends.payments.get(id);
   if (status === 402) {
     if (payment?.status !== 'failed') return `it was declined, and is ${payment?.status ?? 'not there'}`;
-    return ends.effects.has(id) ? 'it was declined, and has taken money' : null;
+    return ends.effects.has(payment.claim_id) ? 'it was declined, and has taken money' : null;
   }
   if (status !== 201) return `nobody is answered ${status} for a charge for good`;
   if (payment === undefined || payment.idempotency_key !== intent.key) return 'the payment is not there';
@@ -193,7 +194,7 @@ function reversedWithEffect(evidence: Evidence): object[] {
         return payment === undefined ? [] : [{ ...reversal, problem: 'there is a payment' }];
       }
       if (payment === undefined) return [{ ...reversal, problem: 'there is no payment' }];
-      const left = netEffect(effects.get(payment.transaction_id) ?? []);
+      const left = netEffect(effects.get(payment.claim_id) ?? []);
       return left.taken === 0 && left.held === 0 ? [] : [{ ...reversal, ...left }];
     });
 }

@@ -5,6 +5,7 @@ import { EventEntity } from './events/event.entity.js';
 import { ProviderNotificationEntity } from './provider-notifications/provider-notification.entity.js';
 import { ClaimEntity } from './idempotency/claim.entity.js';
 import { DerivedKeyEntity } from './idempotency/derived-key.entity.js';
+import { RestoreEntity } from './idempotency/restore.entity.js';
 import { LedgerClosingEntity } from './ledger/ledger-closing.entity.js';
 import { LedgerEntryEntity } from './ledger/ledger-entry.entity.js';
 import { LedgerSnapshotEntity } from './ledger/ledger-snapshot.entity.js';
@@ -21,6 +22,7 @@ export const ENTITIES = [
   ApiKeyEntity,
   ClaimEntity,
   DerivedKeyEntity,
+  RestoreEntity,
   PaymentEntity,
   RefundEntity,
   ReversalEntity,

@@ -25,6 +25,8 @@ const EXIT_USAGE = 2;
 const EXIT_DIFFERS = 1;
 const DEFAULT_OVERLAP_MS = 24 * 3_600_000;
 const DEFAULT_OPEN_AFTER_MS = 15 * 60_000;
+/** Few clients repeat a request after a week. */
+const DEFAULT_LOOK_UP_MS = 7 * 24 * 3_600_000;
 const DEFAULT_SHOWN_LINES = 100;
 const SHOWN_ONCE = 'Keep the API key: it is shown this once, and only its hash is stored.';
 
@@ -58,6 +60,7 @@ function program(): Command {
   cli.addCommand(keyCommands());
   addReconcile(cli);
   addVerify(cli);
+  addRestored(cli);
   return cli;
 }
 
@@ -235,6 +238,42 @@ function addVerify(parent: Command): void {
         notCompared(error);
       }
     });
+}
+
+interface RestoredFlags extends Output {
+  since?: Date;
+  for: number;
+  end?: boolean;
+}
+
+function addRestored(parent: Command): void {
+  const command = subcommand(
+    parent,
+    'restored',
+    'Say that the database has lost its latest changes, so that calls which it may have forgotten are looked up first',
+  )
+    .option('--since <time>', 'the earliest change that may be lost, as 2026-01-31T00:00:00Z', moment)
+    .addOption(
+      new Option('--for <duration>', 'how long clients may still repeat requests from before the loss')
+        .argParser(lifetime)
+        .default(DEFAULT_LOOK_UP_MS, '7d'),
+    )
+    .option('--end', 'end it now: nothing is looked up any more');
+  command.action(async (flags: RestoredFlags) => {
+    const { since, end = false } = flags;
+    if ((since === undefined) !== end) command.error('error: either --since or --end is needed');
+    const { beginRestore, describeRestore, endRestores, restoreToWire } = await import('./restored.js');
+    if (since === undefined) {
+      const ended = await endRestores(process.env);
+      if (flags.json) return print({ ended: ended.map(restoreToWire) });
+      return printLines(
+        ended.length === 0 ? 'There was nothing to end.' : 'First calls are no longer looked up.',
+      );
+    }
+    const restore = await beginRestore(process.env, since, flags.for);
+    if (flags.json) return print(restoreToWire(restore));
+    printLines(...describeRestore(restore));
+  });
 }
 
 /** Loads the database code only when it is needed, so that help and usage errors appear at once. */

@@ -62,8 +62,9 @@ function missingHereRow(item: MissingHere): Record<string, string> {
   return {
     kind: item.kind,
     reference: item.reference,
-    transaction: item.transaction_id,
+    transaction: item.transaction_id ?? '-',
     refund: item.refund_id ?? '-',
+    key: item.gateway_key ?? '-',
     amount: money(item.amount, item.currency),
     at: item.at,
     here: item.status_here ?? 'no payment',
@@ -75,7 +76,7 @@ function thereRow(item: MissingThere): Record<string, string> {
   return {
     kind: item.kind,
     reference: item.reference ?? '-',
-    transaction: item.transaction_id,
+    transaction: item.transaction_id ?? '-',
     refund: item.refund_id ?? '-',
     amount: money(item.amount, item.currency),
     advice: item.advice,
@@ -86,7 +87,7 @@ function differsRow(item: AmountDiffers): Record<string, string> {
   return {
     kind: item.kind,
     reference: item.reference,
-    transaction: item.transaction_id,
+    transaction: item.transaction_id ?? '-',
     refund: item.refund_id ?? '-',
     here: money(item.amount_here, item.currency_here),
     there: money(item.amount_there, item.currency_there),
@@ -97,7 +98,7 @@ function differsRow(item: AmountDiffers): Record<string, string> {
 function openRow(item: Open): Record<string, string> {
   return {
     kind: item.kind,
-    transaction: item.transaction_id,
+    transaction: item.transaction_id ?? '-',
     refund: item.refund_id ?? '-',
     amount: money(item.amount, item.currency),
     age: ms(item.age_seconds * 1_000),

@@ -41,6 +41,8 @@ export interface Config {
   readonly gatewayMaxTries: number;
   /** The most calls to one gateway in flight from this process. Some more wait; the rest are refused. */
   readonly gatewayMaxConcurrent: number;
+  /** The deployment's name in the gateway keys that it derives. A copy for testing has another. */
+  readonly gatewayKeyNamespace: string;
   /** The gateway that moves the money; null for none, and then every charge is refused. */
   readonly gateway: GatewayName | null;
   /** Set exactly when the gateway is `stripe`. */

@@ -19,6 +19,15 @@ export class EnvironmentReader {
     return this.value(name) ?? fallback;
   }
 
+  /** Visible ASCII, without spaces: what looks the same is the same. */
+  word(name: string, fallback: string): string {
+    const value = this.value(name);
+    if (value === undefined) return fallback;
+    return /^[\x21-\x7e]{1,255}$/.test(value)
+      ? value
+      : this.wrong(name, value, '1 to 255 visible ASCII characters', fallback);
+  }
+
   integer(name: string, fallback: number, min: number, max: number): number {
     const value = this.value(name);
     if (value === undefined) return fallback;

@@ -37,6 +37,8 @@ const DEFAULT_MAX_CONCURRENT_CALLS = 256;
 const MAX_CONCURRENT_CALLS = 10_000;
 /** A secret key, or a restricted one. Never a publishable one (`pk_`). */
 const STRIPE_KEY = /^[sr]k_[\x21-\x7e]{8,250}$/;
+/** Never change it: a deployment that does not set the variable would derive other keys for the same requests. */
+const DEFAULT_GATEWAY_KEY_NAMESPACE = 'hapax';
 const STRIPE_LIVE_KEY = /^[sr]k_live_/;
 const STRIPE_WEBHOOK_SECRET = /^whsec_[\x21-\x7e]{8,250}$/;
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -89,6 +91,7 @@ export function loadConfig(env: Environment): Config {
       1,
       MAX_CONCURRENT_CALLS,
     ),
+    gatewayKeyNamespace: read.word('GATEWAY_KEY_NAMESPACE', DEFAULT_GATEWAY_KEY_NAMESPACE),
     gateway,
     stripe: gateway === 'stripe' ? readStripe(read, sandbox) : null,
     sandboxGateway: readSandboxGateway(read, sandbox),

@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { DataSource, type MigrationInterface } from 'typeorm';
+import { DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';
 import { dataSourceOptions, type Entities } from './data-source.js';
 
 const FOLDER = join(import.meta.dirname, '../../migrations');
@@ -9,6 +10,7 @@ const POOL_SIZE = 3;
 
 /** An arbitrary number that all processes share, so that processes that start together migrate one after another. */
 const MIGRATION_LOCK = 7_242_001;
+const TURN_PAUSE_MS = 100;
 
 /**
  * A data source that knows the migrations. They may rewrite a table, so the service's timeouts do not apply.
@@ -41,13 +43,27 @@ export async function runMigrations(databaseUrl: string): Promise<string[]> {
   const dataSource = await openForMigration(databaseUrl);
   const lock = dataSource.createQueryRunner();
   try {
-    await lock.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await takeTurn(lock);
     const ran = await dataSource.runMigrations({ transaction: 'each' });
     return ran.map((migration) => migration.name);
   } finally {
     // Ending the session releases the lock, whatever state the migration left the session in.
     await lock.release();
     await dataSource.destroy();
+  }
+}
+
+/**
+ * Asks again and again instead of waiting in the database: a statement that waits holds a snapshot, and an index that
+ * is built CONCURRENTLY waits for all snapshots, so that each would wait for the other.
+ */
+async function takeTurn(lock: QueryRunner): Promise<void> {
+  for (;;) {
+    const [{ taken }] = (await lock.query('SELECT pg_try_advisory_lock($1) AS taken', [MIGRATION_LOCK])) as [
+      { taken: boolean },
+    ];
+    if (taken) return;
+    await sleep(TURN_PAUSE_MS);
   }
 }
 

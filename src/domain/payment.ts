@@ -16,6 +16,8 @@ export interface PaymentFailure {
 export interface Payment {
   transactionId: string;
   merchantId: string;
+  /** The key under which the gateway knows its charge. */
+  gatewayKey: string;
   userId: string | null;
   amount: bigint;
   amountCaptured: bigint;
@@ -30,7 +32,7 @@ export interface Payment {
   /** The provider's own id of the charge. Null until the provider has given one. */
   gatewayReference: string | null;
   /** The capture or cancel in progress. No other may begin until it ends. */
-  hold: { claimId: string; amount: bigint } | null;
+  hold: { gatewayKey: string; amount: bigint } | null;
   createdAt: Date;
   updatedAt: Date;
 }

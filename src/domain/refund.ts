@@ -7,6 +7,8 @@ export type RefundStatus = (typeof REFUND_STATUSES)[number];
 export interface Refund {
   refundId: string;
   merchantId: string;
+  /** The key under which the gateway knows it. */
+  gatewayKey: string;
   transactionId: string;
   amount: bigint;
   currency: string;

@@ -26,6 +26,8 @@ export interface Reversal {
   merchantId: string;
   /** The key of the payment to undo. */
   reversedKey: string;
+  /** Begins the keys of its steps. Derived from its request, so that they are the same after a loss of ours. */
+  stepsKey: string;
   status: ReversalStatus;
   /** Null until the reversal is completed. */
   outcome: ReversalOutcome | null;

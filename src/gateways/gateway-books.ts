@@ -7,13 +7,14 @@ export interface GatewayEffect {
   reference: string;
   /** The gateway's own id of the charge or authorization that it belongs to, which may be itself. */
   chargeReference: string;
-  /** Our id of the payment, as we sent it to the gateway. */
-  transactionId: string;
-  /** Our id of the refund. Null for everything else, and for a refund that we did not make. */
-  refundId: string | null;
-  /** Null if the gateway does not say. Empty if the key surely was not ours. */
+  /** The gateway key of that charge, by which we find its payment. Null where the gateway does not know it. */
+  chargeKey: string | null;
+  /** The key of the call that caused it. Null where the gateway does not say. Empty where it surely was none of ours. */
   gatewayKey: string | null;
-  /** Null for an amount that the currency's minor unit cannot express, so we cannot have asked for it. */
+  /** Our ids of the payment and the refund, where an earlier version of this service sent them. */
+  transactionId: string | null;
+  refundId: string | null;
+  /** Null for an amount that the currency's minor unit cannot express, and that therefore is none of ours. */
   amountMinor: bigint | null;
   currency: string;
   at: Date;
@@ -25,9 +26,10 @@ export interface TimeRange {
   to: Date | null;
 }
 
-/** A payment as the gateway may know it. */
+/** A payment as the gateway may know it. Without a key or an id, it is none of ours. */
 export interface PaymentInBooks {
-  transactionId: string;
+  chargeKey: string | null;
+  transactionId: string | null;
   /** The gateway's ids of the payment's charge, where we know any. */
   chargeReferences: readonly string[];
 }

@@ -1,12 +1,13 @@
-import type { Finding, Outcome } from '../domain/outcome.js';
+import type { Finding, LostTail, Outcome } from '../domain/outcome.js';
 import type { CaptureMethod } from '../domain/payment.js';
 
 /**
  * The payment provider behind one port.
  *
- * Every call carries `gatewayKey`: the claim's id, committed before the call and the same on every retry, so that
- * a provider acts once however often we ask. A gateway never throws for what a provider said, only for a programming
- * error. It must answer soon after `signal` aborts, with `unknown` if the provider may have acted.
+ * Every call carries `gatewayKey`, committed before the call and the same on every retry, so that a provider acts once
+ * however often we ask. What is sent under a key is the same as well, even by a database that has lost its tail: it
+ * contains nothing that was drawn. A gateway never throws for what a provider said, only for a programming error. It
+ * must answer soon after `signal` aborts, with `unknown` if the provider may have acted.
  */
 export abstract class Gateway {
   abstract readonly name: string;
@@ -24,7 +25,7 @@ export abstract class Gateway {
   abstract refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome>;
 
   /**
-   * What became of a call that was sent earlier. It asks by our own reference, and never sends the call again.
+   * What became of a call that was last sent before `unknownSince`. Asks by our own key, and never sends the call again.
    *
    * `absent` says that the gateway has no trace of the call. It has to be final, because money depends on it: a provider
    * that says `absent` must refuse the call if it still arrives later. The sandbox closes the key when it says so. For a
@@ -34,13 +35,35 @@ export abstract class Gateway {
    * `unavailable` says that the gateway could not be asked, and nothing about the call. It counts against the gateway's
    * health; the resilient gateway turns it into `unknown`.
    */
-  abstract inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding>;
+  abstract inquire(call: SentCall, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
+
+  /**
+   * Whether the gateway already has a call that we may have sent and forgotten. Asks like {@link inquire}, but closes
+   * nothing: `absent` says that sending it now cannot act a second time, because the gateway has nothing, or because it
+   * still knows the key and would give its first answer again.
+   */
+  abstract lookUp(call: SentCall, lost: LostTail, signal: AbortSignal): Promise<Finding>;
 }
 
-export interface ChargeRequest {
+/** What every call carries. */
+export interface CallUnderKey {
   gatewayKey: string;
-  /** Our id of the payment. Providers keep it, so that we can look up the call when its answer is lost. */
+  /**
+   * Our ids, which calls under the key of an earlier version carry. Null under a derived key: we draw ids, so a call
+   * that is repeated after a loss would carry others, and the provider would refuse it.
+   */
+  ids: SentIds | null;
+  /** The call cannot have been sent before this time. Not for the provider. */
+  sentSince: Date;
+}
+
+export interface SentIds {
   transactionId: string;
+  /** Null for a call that is no refund. */
+  refundId: string | null;
+}
+
+export interface ChargeRequest extends CallUnderKey {
   amountMinor: bigint;
   currency: string;
   paymentMethod: string;
@@ -48,9 +71,7 @@ export interface ChargeRequest {
 }
 
 /** A request about a charge that the gateway knows. */
-export interface CancelRequest {
-  gatewayKey: string;
-  transactionId: string;
+export interface CancelRequest extends CallUnderKey {
   /** The gateway's own id of the charge. */
   reference: string;
 }
@@ -60,29 +81,13 @@ export interface CaptureRequest extends CancelRequest {
   currency: string;
 }
 
-export interface RefundRequest extends CaptureRequest {
-  refundId: string;
-}
+export type RefundRequest = CaptureRequest;
 
-export type GatewayCallKind = 'charge' | 'capture' | 'cancel' | 'refund';
+/** A call as it was sent, or as it would be sent. */
+export type SentCall =
+  | { kind: 'charge'; request: ChargeRequest }
+  | { kind: 'capture'; request: CaptureRequest }
+  | { kind: 'cancel'; request: CancelRequest }
+  | { kind: 'refund'; request: RefundRequest };
 
-/** Everything by which the gateway may know a call: its key, our ids, and the charge's reference. */
-export interface GatewayInquiry {
-  kind: GatewayCallKind;
-  gatewayKey: string;
-  transactionId: string;
-  refundId: string | null;
-  /** The gateway's own id of the charge, where we know it. */
-  reference: string | null;
-  /** The call was last sent before this time. */
-  unknownSince: Date;
-}
-
-/** Thrown when a key that has answered one request is sent with another: our own fault, which no retry repairs. */
-export class GatewayKeyReusedError extends Error {
-  override readonly name = 'GatewayKeyReusedError';
-
-  constructor() {
-    super('the gateway has answered another request under this key');
-  }
-}
+export type GatewayCallKind = SentCall['kind'];

@@ -11,9 +11,13 @@ export interface GatewayNotification {
   /** The provider's own id of the event: the same for every copy. */
   eventId: string;
   type: string;
-  /** Our id of its payment or refund, in lower case. Null if it names none of ours. */
-  resourceId: string | null;
+  /** What it is about. Null where it names nothing of ours. */
+  subject: NotificationSubject | null;
 }
+
+/** A payment by the gateway key of its charge, a refund by its own, or either by the id that earlier versions sent. */
+export type NotificationSubject =
+  { kind: 'payment' | 'refund'; gatewayKey: string } | { kind: 'resource'; resourceId: string };
 
 /** Reads a provider's notifications from the exact bytes that the signature covers. */
 export abstract class NotificationReader {
@@ -50,7 +54,14 @@ export function field(value: unknown, name: string): unknown {
     : undefined;
 }
 
-/** One of our ids, or null for anything that cannot be one. */
-export function ourId(value: unknown): string | null {
+/** What an id or a key of ours names, or null for anything that can be neither. An id comes first. */
+export function subjectOf(kind: 'payment' | 'refund', id: unknown, key: unknown): NotificationSubject | null {
+  const resourceId = ourId(id);
+  if (resourceId !== null) return { kind: 'resource', resourceId };
+  const gatewayKey = ourId(key);
+  return gatewayKey === null ? null : { kind, gatewayKey };
+}
+
+function ourId(value: unknown): string | null {
   return typeof value === 'string' && isUuid(value) ? value.toLowerCase() : null;
 }

@@ -15,15 +15,15 @@ import {
   type IBackoff,
 } from 'cockatiel';
 import { askInTime } from '../time/deadline.js';
-import type { Finding, Outcome } from '../domain/outcome.js';
+import type { Finding, LostTail, Outcome } from '../domain/outcome.js';
 import {
   Gateway,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
   type GatewayCallKind,
-  type GatewayInquiry,
   type RefundRequest,
+  type SentCall,
 } from './gateway.js';
 import type { AskedKind, BreakerState, GatewayMetrics } from './gateway-metrics.js';
 
@@ -145,18 +145,28 @@ export class ResilientGateway extends Gateway {
    * One try only: an open outcome is inquired about again later anyway. If the gateway cannot be asked, the finding is
    * `unknown`: that the question had no effect says nothing about the call.
    */
-  async inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
+  async inquire(call: SentCall, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    const finding = await this.find((trySignal) => this.inner.inquire(call, unknownSince, trySignal), signal);
+    return finding.kind === 'unavailable' ? UNKNOWN : finding;
+  }
+
+  /** One try only, too. If the gateway cannot be asked, the caller sends nothing and comes back. */
+  lookUp(call: SentCall, lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    return this.find((trySignal) => this.inner.lookUp(call, lost, trySignal), signal);
+  }
+
+  private async find(ask: (signal: AbortSignal) => Promise<Finding>, signal: AbortSignal): Promise<Finding> {
     const startedMs = performance.now();
     // An inner `unknown` is an answer (the provider does not know yet) and no sign of bad health.
     const question: Question<Finding> = {
       kind: 'find',
-      ask: (trySignal) => this.inner.inquire(inquiry, trySignal),
+      ask,
       isFailed: ({ kind }) => kind === 'unavailable',
     };
     const { outcome } = await this.once(question, signal, this.settings.tryTimeoutMs);
-    const finding = outcome.kind === 'unavailable' ? UNKNOWN : outcome;
-    this.metrics.called(this.name, 'find', finding.kind, performance.now() - startedMs);
-    return finding;
+    const said = outcome.kind === 'unavailable' ? UNKNOWN.kind : outcome.kind;
+    this.metrics.called(this.name, 'find', said, performance.now() - startedMs);
+    return outcome;
   }
 
   private async call(
@@ -182,7 +192,7 @@ export class ResilientGateway extends Gateway {
     for (let tries = 1; ; tries += 1) {
       const limitMs = Math.min(tryTimeoutMs, deadlineMs - performance.now());
       const { outcome, heldBack } = await this.once(question, signal, limitMs);
-      if (outcome.kind === 'approved' || outcome.kind === 'declined') return outcome;
+      if (isAnswer(outcome)) return outcome;
       if (outcome.kind === 'unknown') mayHaveActed = true;
       // A try that we held back ourselves would only be held back again.
       if (heldBack === true || tries >= maxTries) break;
@@ -261,9 +271,15 @@ export class ResilientGateway extends Gateway {
   }
 }
 
-/** Anything but a final answer counts against the gateway's health. */
-function isFailure({ kind }: Outcome): boolean {
-  return kind === 'unavailable' || kind === 'unknown';
+/** What another try would not change: the outcome, or that the gateway has another call under our key. */
+function isAnswer(outcome: Outcome): boolean {
+  if (outcome.kind === 'unknown') return outcome.keyTaken === true;
+  return outcome.kind !== 'unavailable';
+}
+
+/** Anything but an answer counts against the gateway's health. */
+function isFailure(outcome: Outcome): boolean {
+  return !isAnswer(outcome);
 }
 
 /** Waits before the next try. Returns false if that try would not have enough time to succeed. */

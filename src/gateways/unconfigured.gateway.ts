@@ -22,6 +22,8 @@ export class UnconfiguredGateway extends Gateway {
   inquire(): Promise<Finding> {
     return Promise.resolve({ kind: 'unknown' });
   }
+
+  lookUp = unavailable;
 }
 
 function unavailable(): Promise<Outcome> {

@@ -20,6 +20,18 @@ export class ClaimEntity {
   @Column('uuid', { name: 'claim_id' })
   claimId!: string;
 
+  /** What the gateway is sent. Null in older rows, whose gateway key is the claim id, and if no gateway is called. */
+  @Column('uuid', { name: 'gateway_key', nullable: true })
+  gatewayKey!: string | null;
+
+  /** True once the gateway said that it has another call under this key: then the call is never absent. */
+  @Column('boolean', { name: 'gateway_key_taken', nullable: true })
+  gatewayKeyTaken!: boolean | null;
+
+  /** The attempt of the latest take-over by a process that knows gateway keys. A trigger skips those that do not. */
+  @Column('integer', { name: 'known_attempt', nullable: true })
+  knownAttempt!: number | null;
+
   @Column('text')
   operation!: string;
 

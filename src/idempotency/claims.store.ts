@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import { LOST_TAIL_COLUMNS } from './restores.store.js';
 import type { ScopedKey } from './scoped-key.js';
 
 /** An answer as it goes over the wire, byte for byte, the first time and at every replay. */
@@ -14,6 +15,8 @@ export interface StoredAnswer {
 /** Asks for the right to run an operation. `claimId` and `resourceId` are used unless `seen` is continued. */
 export interface ClaimRequest extends ScopedKey {
   claimId: string;
+  /** Null if the operation calls no gateway. */
+  gatewayKey: string | null;
   operation: string;
   fingerprint: string;
   resourceId: string;
@@ -34,6 +37,10 @@ export interface SeenClaim {
 /** The right to run an operation until the lease ends. Every later write carries `attempt`, the fence. */
 export interface Claim extends ScopedKey {
   claimId: string;
+  /** What the gateway is sent. Claims of earlier versions have none of their own: there it is the claim id. */
+  gatewayKey: string;
+  /** True once the gateway has said that it has another call under this key. Then "absent" is never believed. */
+  gatewayKeyTaken: boolean;
   operation: string;
   fingerprint: string;
   resourceId: string;
@@ -44,6 +51,9 @@ export interface Claim extends ScopedKey {
   resumed: boolean;
   /** Since when a call that we sent has had no known outcome. Null if there is none. */
   unknownSince: Date | null;
+  /** When calls were sent that this database has forgotten, because it lost its tail. Null if it has forgotten none. */
+  lostSince: Date | null;
+  lostUntil: Date | null;
 }
 
 /** The state of a key, as another request sees it. */
@@ -66,6 +76,9 @@ interface Completion {
   onlyHere: boolean;
 }
 
+/** The gateway key of a claim. Claims of earlier versions have none of their own, and there the claim id was it. */
+export const GATEWAY_KEY = (alias: string): string => `coalesce(${alias}.gateway_key, ${alias}.claim_id)`;
+
 /**
  * Written so that the planner cannot use the partial index on leases. Without statistics it takes that index for the
  * smaller one, and then reads all claims in progress for each claim of a group.
@@ -74,8 +87,8 @@ export const STILL_IN_PROGRESS = `k.status NOT IN ('completed', 'released', 'rev
 
 export const CLAIM_COLUMNS = `
   k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId", k.operation,
-  k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
-  k.lifetime_ms::float8 AS "lifetimeMs"`;
+  ${GATEWAY_KEY('k')} AS "gatewayKey", k.gateway_key_taken IS TRUE AS "gatewayKeyTaken", k.fingerprint, k.resource_id AS "resourceId", k.attempt, k.resumed, k.unknown_since AS "unknownSince",
+  k.lifetime_ms::float8 AS "lifetimeMs", ${LOST_TAIL_COLUMNS}`;
 
 /** Idempotency keys, each with its merchant. */
 export const SCOPED_KEYS = batchOf<ScopedKey>({
@@ -95,6 +108,7 @@ const CLAIM_REQUESTS = batchOf<ClaimRequest>({
   merchant_id: ['uuid', (request) => request.merchantId],
   idempotency_key: ['text', (request) => request.idempotencyKey],
   claim_id: ['uuid', (request) => request.claimId],
+  gateway_key: ['uuid', (request) => request.gatewayKey],
   operation: ['text', (request) => request.operation],
   fingerprint: ['text', (request) => request.fingerprint],
   resource_id: ['uuid', (request) => request.resourceId],
@@ -106,6 +120,7 @@ const RETAKEN_CLAIMS = batchOf<ClaimRequest & { seen: SeenClaim }>({
   merchant_id: ['uuid', (request) => request.merchantId],
   idempotency_key: ['text', (request) => request.idempotencyKey],
   claim_id: ['uuid', (request) => request.claimId],
+  gateway_key: ['uuid', (request) => request.gatewayKey],
   operation: ['text', (request) => request.operation],
   fingerprint: ['text', (request) => request.fingerprint],
   resource_id: ['uuid', (request) => request.resourceId],
@@ -167,8 +182,8 @@ export class ClaimsStore {
       name: 'claims.insert',
       text: `
         INSERT INTO idempotency_keys AS k
-          (merchant_id, idempotency_key, claim_id, operation, fingerprint, resource_id, lifetime_ms, status, attempt,
-            lease_expires_at, write_token)
+          (merchant_id, idempotency_key, claim_id, gateway_key, operation, fingerprint, resource_id, lifetime_ms, status,
+            attempt, lease_expires_at, write_token)
         SELECT i.*, 'in_progress', 1, clock_timestamp() + $${next} * interval '1 millisecond', $${next + 1}
         FROM ${CLAIM_REQUESTS.rows('i')}
         ON CONFLICT (merchant_id, idempotency_key) DO NOTHING
@@ -193,11 +208,13 @@ export class ClaimsStore {
       name: 'claims.retake',
       text: `
         UPDATE idempotency_keys k
-        SET status = 'in_progress', attempt = k.attempt + 1, expires_at = NULL, write_token = $${next + 1},
+        SET status = 'in_progress', attempt = k.attempt + 1, known_attempt = k.attempt + 1, expires_at = NULL,
+          write_token = $${next + 1},
           lease_expires_at = clock_timestamp() + $${next} * interval '1 millisecond',
           resumed = k.status = 'in_progress' AND (k.resumed OR k.claim_id <> i.claim_id),
           operation = i.operation, fingerprint = i.fingerprint, lifetime_ms = i.lifetime_ms,
           claim_id = CASE WHEN i.continued THEN k.claim_id ELSE i.claim_id END,
+          gateway_key = CASE WHEN i.continued THEN k.gateway_key ELSE i.gateway_key END,
           resource_id = CASE WHEN i.continued THEN k.resource_id ELSE i.resource_id END
         FROM ${RETAKEN_CLAIMS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key

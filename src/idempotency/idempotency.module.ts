@@ -3,6 +3,7 @@ import { ClaimsStore } from './claims.store.js';
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { DueClaims } from './due-claims.js';
 import { LockWaitsReport } from './lock-waits.js';
+import { GatewayKeys } from './gateway-key.js';
 import { OpenClaimsStore } from './open-claims.store.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
@@ -23,6 +24,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
     OpenClaimsStore,
     SealedKeysStore,
     DerivedKeysStore,
+    GatewayKeys,
     DueClaims,
     ReplayCache,
     OperationRegistry,

@@ -10,6 +10,12 @@ export interface UnknownOutcomes {
   oldestSeconds: number;
 }
 
+/**
+ * Why a claim is left open: the gateway could only not be reached, it may have acted, or it has another call under our
+ * key, which a person has to look at.
+ */
+export type PostponeReason = 'not reached' | 'unknown' | 'key taken';
+
 /** The recovery worker's pauses between two inquiries about one call. They go on until there is an answer. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 300_000;
@@ -41,7 +47,8 @@ export class OpenClaimsStore {
       name: 'open_claims.take_expired',
       text: `
         UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, resumed = true, lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
+        SET attempt = k.attempt + 1, known_attempt = k.attempt + 1, resumed = true,
+          lease_expires_at = clock_timestamp() + $1 * interval '1 millisecond'
         FROM (
           SELECT merchant_id, idempotency_key FROM idempotency_keys
           WHERE status = 'in_progress' AND lease_expires_at <= clock_timestamp()
@@ -65,7 +72,7 @@ export class OpenClaimsStore {
       name: 'open_claims.take_idle',
       text: `
         UPDATE idempotency_keys k
-        SET attempt = k.attempt + 1, resumed = true,
+        SET attempt = k.attempt + 1, known_attempt = k.attempt + 1, resumed = true,
           lease_expires_at = clock_timestamp() + $${next} * interval '1 millisecond'
         FROM ${SCOPED_KEYS.rows('i')}
         WHERE k.merchant_id = i.merchant_id AND k.idempotency_key = i.idempotency_key
@@ -128,12 +135,12 @@ export class OpenClaimsStore {
    * Ends the lease of a claim whose call has no known end. The next retry may continue it at once, and the recovery
    * worker after a pause that doubles from try to try. There is no pause if the provider has sent a notification about
    * the payment or refund since this attempt began: by now it may know more than it answered. Earlier notifications do
-   * not count: otherwise we would inquire without any pause for as long as the outcome stays unknown. Fenced.
-   * @param unknown whether the gateway may have acted; false if it only could not be reached.
+   * not count, or we would inquire about an outcome that stays unknown without any pause. Fenced.
+   * @param reason why the call has no end.
    * @param leaseMs the lease that the claim was taken with.
    * @returns whether it is due at once.
    */
-  async postpone(tx: Transaction, claim: Claim, unknown: boolean, leaseMs: number): Promise<boolean> {
+  async postpone(tx: Transaction, claim: Claim, reason: PostponeReason, leaseMs: number): Promise<boolean> {
     const { next } = FENCED_CLAIMS;
     const { rows } = await tx.query<{ due: boolean }>({
       name: 'open_claims.postpone',
@@ -141,6 +148,7 @@ export class OpenClaimsStore {
         UPDATE idempotency_keys k
         SET lease_expires_at = clock_timestamp(), write_token = $${next + 4},
           unknown_since = CASE WHEN $${next} THEN coalesce(k.unknown_since, clock_timestamp()) ELSE k.unknown_since END,
+          gateway_key_taken = CASE WHEN $${next + 5} THEN true ELSE k.gateway_key_taken END,
           recover_after = clock_timestamp() + CASE
             WHEN EXISTS (
               SELECT FROM gateway_notifications n
@@ -155,11 +163,12 @@ export class OpenClaimsStore {
         RETURNING k.recover_after <= clock_timestamp() AS due`,
       values: [
         ...FENCED_CLAIMS.values([claim]),
-        unknown,
+        reason !== 'not reached',
         FIRST_PAUSE_MS,
         LONGEST_PAUSE_MS,
         leaseMs,
         tx.token,
+        reason === 'key taken',
       ],
     });
     return rows[0]?.due === true;

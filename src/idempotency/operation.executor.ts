@@ -2,11 +2,12 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CONFIG, type Config } from '../config/config.js';
 import { RefusedError } from '../domain/errors.js';
-import type { Outcome } from '../domain/outcome.js';
+import type { Finding, Outcome } from '../domain/outcome.js';
 import { Clock } from '../time/clock.js';
 import { askInTime, type Ended } from '../time/deadline.js';
 import { ClaimsStore, type Claim, type StoredAnswer } from './claims.store.js';
 import { DueClaims } from './due-claims.js';
+import type { PostponeReason } from './open-claims.store.js';
 import type { Answer, AnyOperation, Composition, GatewayCall, NextStep } from './operation.js';
 import { ReplayCache } from './replay-cache.js';
 import { isTransient, outcomeUnknown, RETRY_AFTER_SECONDS, serviceUnavailable } from './retryable.js';
@@ -84,7 +85,12 @@ export class OperationExecutor {
       case 'unavailable':
         return this.withoutEffect(operation, claim, call);
       case 'unknown':
-        return this.postpone(claim, true, call.pendingAnswer(), call.pendingWrites());
+        return this.postpone(
+          claim,
+          outcome.keyTaken === true ? 'key taken' : 'unknown',
+          call.pendingAnswer(),
+          call.pendingWrites(),
+        );
     }
   }
 
@@ -100,41 +106,40 @@ export class OperationExecutor {
     if (asked.kind === 'too late') return this.withoutEffect(operation, claim, composition);
     const settlement = asked.kind === 'answered' ? asked.answer : null;
     if (settlement !== null) return this.settle(claim, settlement);
-    return this.postpone(claim, true, composition.pendingAnswer(), []);
+    return this.postpone(claim, 'unknown', composition.pendingAnswer(), []);
+  }
+
+  private async outcome(execution: Execution, call: GatewayCall): Promise<Outcome> {
+    const asked = await this.inTime(execution, (signal) => askGateway(execution.claim, call, signal));
+    if (asked.kind === 'too late') return { kind: 'unavailable' };
+    if (asked.kind !== 'answered') return { kind: 'unknown' };
+    if (asked.answer.kind !== 'absent') return asked.answer;
+    // The gateway once had another call under this key, so that "absent" can only be a gap in its memory.
+    return execution.claim.gatewayKeyTaken ? { kind: 'unknown' } : NOT_PROCESSED;
   }
 
   /**
-   * If an earlier call's outcome is unknown, inquire instead of calling again. If the owner died and the call may
-   * never have been sent, send it under the same gateway key.
+   * This attempt surely did nothing. But if an earlier owner died, or the database has forgotten what it sent, an
+   * earlier call may have had an effect all the same.
    */
-  private async outcome(execution: Execution, call: GatewayCall): Promise<Outcome> {
-    const { unknownSince } = execution.claim;
-    const asked = await this.inTime(execution, (signal) =>
-      unknownSince === null ? call.send(signal) : call.inquire(unknownSince, signal),
-    );
-    if (asked.kind === 'too late') return { kind: 'unavailable' };
-    if (asked.kind !== 'answered') return { kind: 'unknown' };
-    return asked.answer.kind === 'absent' ? NOT_PROCESSED : asked.answer;
-  }
-
-  /** This attempt surely did nothing. But if an earlier owner died, its call may have had an effect all the same. */
   private withoutEffect(
     operation: AnyOperation,
     claim: Claim,
     open: GatewayCall | Composition,
   ): Promise<Answer> {
-    if (!claim.resumed) return this.release(operation, claim);
+    if (!claim.resumed && claim.lostSince === null) return this.release(operation, claim);
     const writes = 'pendingWrites' in open ? open.pendingWrites() : [];
-    return this.postpone(claim, isToBeAsked(claim), open.pendingAnswer(), writes);
+    const reason = isToBeAsked(claim) ? 'unknown' : 'not reached';
+    return this.postpone(claim, reason, open.pendingAnswer(), writes);
   }
 
   private async postpone(
     claim: Claim,
-    unknown: boolean,
+    reason: PostponeReason,
     answer: StoredAnswer,
     writes: readonly Write[],
   ): Promise<Answer> {
-    const due = await this.settlements.postpone(claim, unknown, writes).catch((error: unknown) => {
+    const due = await this.settlements.postpone(claim, reason, writes).catch((error: unknown) => {
       this.warn('could not end a lease', error);
       return false;
     });
@@ -209,6 +214,29 @@ export class OperationExecutor {
 
   private warn(message: string, error: unknown): void {
     this.logger.warn(`${message}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/**
+ * If an earlier call's outcome is unknown, inquire instead of calling again. If the owner died and the call may never
+ * have been sent, send it under the same gateway key. If the database has lost its tail, it may have forgotten this very
+ * call, so look it up first. As long as that cannot be done, nothing is sent.
+ */
+async function askGateway(claim: Claim, call: GatewayCall, signal: AbortSignal): Promise<Finding> {
+  const { unknownSince, lostSince, lostUntil } = claim;
+  if (unknownSince !== null) return call.inquire(unknownSince, signal);
+  if (lostSince === null || lostUntil === null) return call.send(signal);
+  const finding = await call.lookUp({ since: lostSince, until: lostUntil }, signal);
+  switch (finding.kind) {
+    case 'absent':
+      return signal.aborted ? { kind: 'unavailable' } : call.send(signal);
+    case 'approved':
+    case 'declined':
+      return finding;
+    case 'unavailable':
+      return finding;
+    case 'unknown':
+      return finding.keyTaken === true ? finding : { kind: 'unavailable' };
   }
 }
 

@@ -13,7 +13,14 @@ import { ClaimsStore, type Claim, type ClaimState, type SeenClaim } from './clai
 import { DerivedKeysStore } from './derived-keys.store.js';
 import { fingerprint, sameRequest } from './fingerprint.js';
 import { DERIVED_KEYS_VERSION, type RequestContents } from './fingerprint-versions.js';
-import type { Answer, AnyOperation, IncomingRequest, OperationRequest } from './operation.js';
+import { GatewayKeys } from './gateway-key.js';
+import {
+  callsGateway,
+  type Answer,
+  type AnyOperation,
+  type IncomingRequest,
+  type OperationRequest,
+} from './operation.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
 import { ReplayCache } from './replay-cache.js';
@@ -56,6 +63,7 @@ export class OperationRunner {
     private readonly operations: OperationRegistry,
     private readonly claims: ClaimsStore,
     private readonly derivedKeys: DerivedKeysStore,
+    private readonly gatewayKeys: GatewayKeys,
     private readonly executor: OperationExecutor,
     private readonly cache: ReplayCache,
     private readonly clock: Clock,
@@ -95,10 +103,18 @@ export class OperationRunner {
   ): Promise<OperationRequest<Command>> {
     const { merchantId, command, params, body, requestId, receivedAt, lifetimeMs } = incoming;
     const contents = { operation: operation.name, params, body };
+    const idempotencyKey = incoming.idempotencyKey ?? (await this.deriveKey(incoming, contents));
+    const { gatewayKeys } = this;
     return {
       merchantId,
-      idempotencyKey: incoming.idempotencyKey ?? (await this.deriveKey(incoming, contents)),
+      idempotencyKey,
       claimId: uuidv7(),
+      /** Derived only when it is asked for: a replay from memory needs none. */
+      get gatewayKey() {
+        if (!callsGateway(operation)) return null;
+        const called = { operation: operation.name, params: incoming.gatewayParams ?? params, body };
+        return gatewayKeys.derive({ merchantId, idempotencyKey, ...called });
+      },
       operation: operation.name,
       fingerprint: fingerprint(contents),
       contents,

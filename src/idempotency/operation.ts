@@ -1,5 +1,5 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import type { FinalOutcome, Finding, LostTail, Outcome } from '../domain/outcome.js';
 import type { Claim, ClaimRequest, ClaimState, StoredAnswer } from './claims.store.js';
 import type { RequestContents } from './fingerprint-versions.js';
 import type { ScopedKey } from './scoped-key.js';
@@ -16,6 +16,8 @@ export interface IncomingRequest<Command> {
   /** Path parameters and body, as the fingerprint covers them. */
   readonly params?: Readonly<Record<string, string>>;
   readonly body: object;
+  /** The parameters as the gateway key covers them, where `params` names something by an id that we drew. */
+  readonly gatewayParams?: Readonly<Record<string, string>>;
   readonly requestId: string;
   readonly receivedAt: Date;
   /** How long the client lets us wait for the first answer if its key is already in progress. */
@@ -116,6 +118,12 @@ export interface GatewayOperation<Command, Work> extends Operation<Command> {
   /** Asks the gateway what became of a call that was last sent before `unknownSince`, without sending it again. */
   inquire(work: Work, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
 
+  /**
+   * Asks the gateway whether it has a call that we may have sent and forgotten. Unlike {@link inquire} it must not keep
+   * the gateway from acting later: after `absent` the call is sent.
+   */
+  lookUp(work: Work, lost: LostTail, signal: AbortSignal): Promise<Finding>;
+
   /** The settlement that follows from a final outcome. */
   conclude(claim: Claim, work: Work, outcome: FinalOutcome, requestId: string): Settlement;
 
@@ -153,6 +161,7 @@ export interface CompositeOperation<Command, Work> extends Operation<Command> {
 export interface GatewayCall {
   send(signal: AbortSignal): Promise<Outcome>;
   inquire(unknownSince: Date, signal: AbortSignal): Promise<Finding>;
+  lookUp(lost: LostTail, signal: AbortSignal): Promise<Finding>;
   conclude(outcome: FinalOutcome): Settlement;
   pendingAnswer(): StoredAnswer;
   pendingWrites(): readonly Write[];
@@ -176,6 +185,7 @@ export function callStep<Work>(
     call: {
       send: (signal) => operation.call(work, signal),
       inquire: (unknownSince, signal) => operation.inquire(work, unknownSince, signal),
+      lookUp: (lost, signal) => operation.lookUp(work, lost, signal),
       conclude: (outcome) => operation.conclude(claim, work, outcome, requestId),
       pendingAnswer: () => operation.pendingAnswer(work),
       pendingWrites: () => operation.pendingWrites?.(work) ?? [],
@@ -197,6 +207,11 @@ export function composeStep<Work>(
       pendingAnswer: () => operation.pendingAnswer(work),
     },
   };
+}
+
+/** Whether an operation calls the gateway, itself or by its steps, so that its claims need a gateway key. */
+export function callsGateway(operation: AnyOperation): boolean {
+  return 'call' in operation || 'carryOn' in operation;
 }
 
 /** Operations of every kind. The engine handles them alike and passes their commands on unread. */

@@ -5,7 +5,7 @@ import { GroupCommit } from '../database/group-commit.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { Metrics } from '../metrics/metrics.js';
 import { ClaimsStore, type Claim } from './claims.store.js';
-import { OpenClaimsStore } from './open-claims.store.js';
+import { OpenClaimsStore, type PostponeReason } from './open-claims.store.js';
 import type { AnyOperation } from './operation.js';
 import { compareKeys } from './scoped-key.js';
 import { settlementSubject, type Settlement, type Write } from './settlement.js';
@@ -59,10 +59,10 @@ export class SettlementWriter {
    * @param writes what to write with it, such as the event of an open payment
    * @returns whether it is due at once, because the provider has notified us meanwhile.
    */
-  async postpone(claim: Claim, unknown: boolean, writes: readonly Write[]): Promise<boolean> {
+  async postpone(claim: Claim, reason: PostponeReason, writes: readonly Write[]): Promise<boolean> {
     const [, due] = await this.transactions.runBeside(claim.claimId, (tx) => [
       this.openClaims.lockResources(tx, [claim.resourceId]),
-      this.openClaims.postpone(tx, claim, unknown, this.config.idempotencyLeaseMs),
+      this.openClaims.postpone(tx, claim, reason, this.config.idempotencyLeaseMs),
       ...this.sinks.write(tx, [{ claim, writes }]),
     ]);
     this.sinks.committed([{ writes }]);

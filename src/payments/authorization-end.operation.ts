@@ -1,9 +1,10 @@
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Refusal } from '../domain/errors.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import type { FinalOutcome, Finding, LostTail, Outcome } from '../domain/outcome.js';
 import { nextStatus, type Payment } from '../domain/payment.js';
 import { capturePostings } from '../domain/postings.js';
 import type { EventType } from '../events/event.js';
+import type { CancelRequest, Gateway, SentCall } from '../gateways/gateway.js';
 import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
 import {
   callStep,
@@ -16,11 +17,12 @@ import type { ScopedKey } from '../idempotency/scoped-key.js';
 import type { Settlement } from '../idempotency/settlement.js';
 import type { Clock } from '../time/clock.js';
 import type { AuthorizationEndCommand } from './commands.js';
+import { callUnderKey, earlier } from './gateway-request.js';
 import type { PaymentAnswers } from './payment-answers.js';
 import type { PaymentsStore } from './payments.store.js';
 import { announced, paymentEvent, transfer, unannounced } from './settled-writes.js';
 
-/** An authorized payment that this claim holds. */
+/** An authorized payment that this claim holds, and the gateway key of the call that ends its authorization. */
 export interface AuthorizationEndWork {
   payment: Payment;
   amountMinor: bigint;
@@ -46,11 +48,13 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     protected readonly payments: PaymentsStore,
     private readonly clock: Clock,
     private readonly answers: PaymentAnswers,
+    protected readonly gateway: Gateway,
   ) {}
 
   abstract call(work: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome>;
 
-  abstract inquire(work: AuthorizationEndWork, unknownSince: Date, signal: AbortSignal): Promise<Finding>;
+  /** The gateway's call for this operation. */
+  protected abstract sentCall(work: AuthorizationEndWork, request: CancelRequest): SentCall;
 
   protected abstract readonly eventType: EventType;
 
@@ -106,6 +110,14 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     return (await this.next(claim, payment, requestId)) ?? { step: 'release' };
   }
 
+  inquire(work: AuthorizationEndWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.inquire(this.sentCall(work, endRequest(work)), unknownSince, signal);
+  }
+
+  lookUp(work: AuthorizationEndWork, lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.lookUp(this.sentCall(work, endRequest(work, lost.since)), lost, signal);
+  }
+
   conclude(claim: Claim, work: AuthorizationEndWork, outcome: FinalOutcome, requestId: string): Settlement {
     const updatedAt = this.clock.now();
     const approved = outcome.kind === 'approved';
@@ -156,8 +168,10 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
   }
 
   private async next(claim: Claim, payment: Payment, requestId: string): Promise<NextStep | null> {
-    if (payment.hold?.claimId === claim.claimId) {
-      const work = { payment, amountMinor: payment.hold.amount, gatewayKey: claim.claimId };
+    const { hold } = payment;
+    // An earlier version holds a payment by the id of its claim, and has called the gateway under that.
+    if (hold !== null && [claim.gatewayKey, claim.claimId].includes(hold.gatewayKey)) {
+      const work = { payment, amountMinor: hold.amount, gatewayKey: hold.gatewayKey };
       return callStep(this, claim, work, requestId);
     }
     const end = await this.payments.findEnd(claim.merchantId, claim.resourceId);
@@ -174,4 +188,16 @@ export abstract class AuthorizationEndOperation implements GatewayOperation<
     const amountCaptured = this.name === 'capture' ? amountMinor : 0n;
     return { ...payment, status, amountCaptured, hold: null, updatedAt };
   }
+}
+
+/** The payment has changed last when its authorization was settled, so the call was not sent before that. */
+export function endRequest(
+  { payment, gatewayKey }: AuthorizationEndWork,
+  sentSince = payment.updatedAt,
+): CancelRequest {
+  const { transactionId, gatewayReference, updatedAt } = payment;
+  return {
+    ...callUnderKey(gatewayKey, { transactionId, refundId: null }, earlier(sentSince, updatedAt)),
+    reference: gatewayReference ?? '',
+  };
 }

@@ -1,10 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
-import type { Finding, Outcome } from '../domain/outcome.js';
+import type { Outcome } from '../domain/outcome.js';
 import { cancelRefusal, type Payment } from '../domain/payment.js';
-import { Gateway } from '../gateways/gateway.js';
+import { type CancelRequest, Gateway, type SentCall } from '../gateways/gateway.js';
 import { Clock } from '../time/clock.js';
-import { AuthorizationEndOperation, type AuthorizationEndWork } from './authorization-end.operation.js';
+import {
+  AuthorizationEndOperation,
+  type AuthorizationEndWork,
+  endRequest,
+} from './authorization-end.operation.js';
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
@@ -18,38 +22,17 @@ export class CancelOperation extends AuthorizationEndOperation {
     payments: PaymentsStore,
     clock: Clock,
     answers: PaymentAnswers,
-    @Inject(Gateway) private readonly gateway: Gateway,
+    @Inject(Gateway) gateway: Gateway,
   ) {
-    super(payments, clock, answers);
+    super(payments, clock, answers, gateway);
   }
 
-  call({ payment, gatewayKey }: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
-    return this.gateway.cancel(
-      {
-        gatewayKey,
-        transactionId: payment.transactionId,
-        reference: payment.gatewayReference ?? '',
-      },
-      signal,
-    );
+  call(work: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
+    return this.gateway.cancel(endRequest(work), signal);
   }
 
-  inquire(
-    { payment, gatewayKey }: AuthorizationEndWork,
-    unknownSince: Date,
-    signal: AbortSignal,
-  ): Promise<Finding> {
-    return this.gateway.inquire(
-      {
-        kind: 'cancel',
-        gatewayKey,
-        transactionId: payment.transactionId,
-        refundId: null,
-        reference: payment.gatewayReference,
-        unknownSince,
-      },
-      signal,
-    );
+  protected sentCall(_work: AuthorizationEndWork, request: CancelRequest): SentCall {
+    return { kind: 'cancel', request };
   }
 
   protected refusal(payment: Payment): Refusal | null {

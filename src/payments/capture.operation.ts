@@ -1,10 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Refusal } from '../domain/errors.js';
-import type { Finding, Outcome } from '../domain/outcome.js';
+import type { Outcome } from '../domain/outcome.js';
 import { captureRefusal, type Payment } from '../domain/payment.js';
-import { Gateway } from '../gateways/gateway.js';
+import { type CancelRequest, type CaptureRequest, Gateway, type SentCall } from '../gateways/gateway.js';
 import { Clock } from '../time/clock.js';
-import { AuthorizationEndOperation, type AuthorizationEndWork } from './authorization-end.operation.js';
+import {
+  AuthorizationEndOperation,
+  type AuthorizationEndWork,
+  endRequest,
+} from './authorization-end.operation.js';
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 
@@ -18,40 +22,17 @@ export class CaptureOperation extends AuthorizationEndOperation {
     payments: PaymentsStore,
     clock: Clock,
     answers: PaymentAnswers,
-    @Inject(Gateway) private readonly gateway: Gateway,
+    @Inject(Gateway) gateway: Gateway,
   ) {
-    super(payments, clock, answers);
+    super(payments, clock, answers, gateway);
   }
 
-  call({ payment, amountMinor, gatewayKey }: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
-    return this.gateway.capture(
-      {
-        gatewayKey,
-        transactionId: payment.transactionId,
-        reference: payment.gatewayReference ?? '',
-        amountMinor,
-        currency: payment.currency,
-      },
-      signal,
-    );
+  call(work: AuthorizationEndWork, signal: AbortSignal): Promise<Outcome> {
+    return this.gateway.capture(captureRequest(work, endRequest(work)), signal);
   }
 
-  inquire(
-    { payment, gatewayKey }: AuthorizationEndWork,
-    unknownSince: Date,
-    signal: AbortSignal,
-  ): Promise<Finding> {
-    return this.gateway.inquire(
-      {
-        kind: 'capture',
-        gatewayKey,
-        transactionId: payment.transactionId,
-        refundId: null,
-        reference: payment.gatewayReference,
-        unknownSince,
-      },
-      signal,
-    );
+  protected sentCall(work: AuthorizationEndWork, request: CancelRequest): SentCall {
+    return { kind: 'capture', request: captureRequest(work, request) };
   }
 
   protected refusal(payment: Payment, amountMinor: bigint | null): Refusal | null {
@@ -61,4 +42,11 @@ export class CaptureOperation extends AuthorizationEndOperation {
   protected stateRefusal(status: string): Refusal {
     return { code: 'payment_not_capturable', status };
   }
+}
+
+function captureRequest(
+  { payment, amountMinor }: AuthorizationEndWork,
+  request: CancelRequest,
+): CaptureRequest {
+  return { ...request, amountMinor, currency: payment.currency };
 }

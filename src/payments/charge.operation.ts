@@ -1,10 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import type { FinalOutcome, Finding, LostTail, Outcome } from '../domain/outcome.js';
 import { nextStatus, type Payment, type PaymentStatus } from '../domain/payment.js';
 import { capturePostings } from '../domain/postings.js';
 import type { EventType } from '../events/event.js';
-import { Gateway } from '../gateways/gateway.js';
+import { type ChargeRequest, Gateway } from '../gateways/gateway.js';
 import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
 import {
   callStep,
@@ -20,20 +20,15 @@ import { uuidv7 } from '../ids/uuidv7.js';
 import { Metrics } from '../metrics/metrics.js';
 import { Clock } from '../time/clock.js';
 import type { ChargeCommand } from './commands.js';
+import { callUnderKey, earlier } from './gateway-request.js';
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 import { PENDING_PAYMENTS } from './pending-payments.sink.js';
 import { announced, paymentEvent, transfer } from './settled-writes.js';
 
-/** A pending payment and the gateway key of its charge, which is the id of the claim that first made it. */
-interface ChargeWork {
-  payment: Payment;
-  gatewayKey: string;
-}
-
 /** Takes a payment, or authorizes one that is captured later. */
 @Injectable()
-export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWork> {
+export class ChargeOperation implements GatewayOperation<ChargeCommand, Payment> {
   readonly name = 'charge';
 
   constructor(
@@ -59,60 +54,39 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
     reserved: boolean,
   ): Promise<NextStep> {
     if (!reserved) return this.resume(claim, request.requestId);
-    const work = { payment: pendingPayment(claim, request), gatewayKey: claim.claimId };
-    return callStep(this, claim, work, request.requestId);
+    return callStep(this, claim, pendingPayment(claim, request), request.requestId);
   }
 
   /**
-   * The key already has a payment. If it is pending, its owner died: call again under the gateway key that the gateway
-   * knows. Any other status means that the stored answer was reaped, so answer with the payment itself.
+   * The key already has a payment. If it is pending, its owner died: call again under the payment's gateway key, which
+   * the gateway knows, whatever key the claim has. Any other status means that the stored answer was reaped, so answer with the payment itself.
    */
   async resume(claim: Claim, requestId: string): Promise<NextStep> {
     const origin = await this.payments.findByKey(claim);
     if (origin === null) throw new Error(`claim ${claim.claimId} has no payment`);
-    const { payment, claimId: gatewayKey, fingerprint } = origin;
-    if (payment.status === 'pending') return callStep(this, claim, { payment, gatewayKey }, requestId);
+    const { payment, fingerprint } = origin;
+    if (payment.status === 'pending') return callStep(this, claim, payment, requestId);
     const original: Claim = { ...claim, fingerprint, resourceId: payment.transactionId };
     const answer = this.finalAnswer(payment, requestId);
     return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
   }
 
-  async call({ payment, gatewayKey }: ChargeWork, signal: AbortSignal): Promise<Outcome> {
-    const outcome = await this.gateway.charge(
-      {
-        gatewayKey,
-        transactionId: payment.transactionId,
-        amountMinor: payment.amount,
-        currency: payment.currency,
-        paymentMethod: payment.paymentMethod,
-        captureMethod: payment.captureMethod,
-      },
-      signal,
-    );
+  async call(payment: Payment, signal: AbortSignal): Promise<Outcome> {
+    const outcome = await this.gateway.charge(chargeRequest(payment), signal);
     this.metrics.charged(outcome.kind);
     return outcome;
   }
 
-  inquire({ payment, gatewayKey }: ChargeWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
-    return this.gateway.inquire(
-      {
-        kind: 'charge',
-        gatewayKey,
-        transactionId: payment.transactionId,
-        refundId: null,
-        reference: payment.gatewayReference,
-        unknownSince,
-      },
-      signal,
-    );
+  inquire(payment: Payment, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.inquire({ kind: 'charge', request: chargeRequest(payment) }, unknownSince, signal);
   }
 
-  conclude(
-    claim: Claim,
-    { payment: pending }: ChargeWork,
-    outcome: FinalOutcome,
-    requestId: string,
-  ): Settlement {
+  lookUp(payment: Payment, lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    const request = chargeRequest(payment, lost.since);
+    return this.gateway.lookUp({ kind: 'charge', request }, lost, signal);
+  }
+
+  conclude(claim: Claim, pending: Payment, outcome: FinalOutcome, requestId: string): Settlement {
     const updatedAt = this.clock.now();
     const payment = charged(pending, outcome, updatedAt);
     const { merchantId, transactionId, status, amountCaptured, failure } = payment;
@@ -143,11 +117,11 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
     return this.payments.deletePending(tx, claims);
   }
 
-  pendingAnswer({ payment }: ChargeWork): StoredAnswer {
+  pendingAnswer(payment: Payment): StoredAnswer {
     return this.answers.payment(202, payment);
   }
 
-  pendingWrites({ payment }: ChargeWork): readonly Write[] {
+  pendingWrites(payment: Payment): readonly Write[] {
     const { transactionId } = payment;
     return [
       PENDING_PAYMENTS.put({ transactionId }),
@@ -175,10 +149,22 @@ export class ChargeOperation implements GatewayOperation<ChargeCommand, ChargeWo
   }
 }
 
+function chargeRequest(payment: Payment, sentSince = payment.createdAt): ChargeRequest {
+  const { gatewayKey, transactionId, amount, currency, paymentMethod, captureMethod, createdAt } = payment;
+  return {
+    ...callUnderKey(gatewayKey, { transactionId, refundId: null }, earlier(sentSince, createdAt)),
+    amountMinor: amount,
+    currency,
+    paymentMethod,
+    captureMethod,
+  };
+}
+
 function pendingPayment(claim: Claim, { command, receivedAt }: OperationRequest<ChargeCommand>): Payment {
   return {
     transactionId: claim.resourceId,
     merchantId: claim.merchantId,
+    gatewayKey: claim.gatewayKey,
     userId: command.userId,
     amount: command.amountMinor,
     amountCaptured: 0n,

@@ -6,6 +6,7 @@ import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js
 @Entity({ name: 'payments' })
 @Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
+@Index('payments_gateway_key', ['gatewayKey'])
 @Index('payments_closed_by', ['merchantId', 'endedByKey'], { where: 'closed_by_key IS NOT NULL' })
 export class PaymentEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })
@@ -17,8 +18,13 @@ export class PaymentEntity {
   @Column('text', { name: 'idempotency_key' })
   idempotencyKey!: string;
 
-  @Column('uuid', { name: 'claim_id' })
-  claimId!: string;
+  /** The column is older than the word. The version before reads it too, and takes it for the gateway key as well. */
+  @Column('uuid', {
+    name: 'claim_id',
+    comment:
+      'The gateway key of the charge; until there were gateway keys, the id of the claim that made the payment',
+  })
+  gatewayKey!: string;
 
   @Column('text')
   fingerprint!: string;
@@ -63,8 +69,11 @@ export class PaymentEntity {
   @Column('text', { name: 'gateway_reference', nullable: true })
   gatewayReference!: string | null;
 
-  /** The claim of the capture or cancel in progress. */
-  @Column('uuid', { name: 'held_by', nullable: true })
+  @Column('uuid', {
+    name: 'held_by',
+    nullable: true,
+    comment: 'The gateway key of the capture or cancel in progress; in older rows the id of its claim',
+  })
   heldBy!: string | null;
 
   @Column('bigint', { name: 'held_amount', nullable: true })
@@ -76,6 +85,10 @@ export class PaymentEntity {
 
   @Column('text', { name: 'closed_by_fingerprint', nullable: true })
   endedByFingerprint!: string | null;
+
+  /** Null in rows of earlier versions. */
+  @Column('uuid', { name: 'closed_by_gateway_key', nullable: true })
+  endedByGatewayKey!: string | null;
 
   @Column('integer', { name: 'event_sequence', default: 0 })
   eventSequence!: number;
@@ -94,6 +107,7 @@ export class PaymentEntity {
     return {
       transactionId: this.transactionId,
       merchantId: this.merchantId,
+      gatewayKey: this.gatewayKey,
       userId: this.userId,
       amount: BigInt(this.amount),
       amountCaptured: BigInt(this.amountCaptured),
@@ -107,7 +121,7 @@ export class PaymentEntity {
       failure:
         this.failureCode === null ? null : { code: this.failureCode, message: this.failureMessage ?? '' },
       gatewayReference: this.gatewayReference,
-      hold: this.heldBy === null ? null : { claimId: this.heldBy, amount: BigInt(this.heldAmount ?? 0) },
+      hold: this.heldBy === null ? null : { gatewayKey: this.heldBy, amount: BigInt(this.heldAmount ?? 0) },
       createdAt: this.createdAt,
       updatedAt: this.updatedAt,
     };

@@ -106,9 +106,16 @@ export class PaymentsController {
     @Param('transaction_id') id: string,
     @Body() { amount = null }: CapturePaymentDto,
   ): Promise<Answer> {
-    const { transactionId } = await this.payments.require(merchantId, id);
+    const { transactionId, gatewayKey } = await this.payments.require(merchantId, id);
     const command = { transactionId, amountMinor: amount === null ? null : amountFromWire(amount) };
-    return this.runner.run({ ...keyed, merchantId, params: { transactionId }, body: { amount }, command });
+    return this.runner.run({
+      ...keyed,
+      merchantId,
+      params: { transactionId },
+      gatewayParams: { payment: gatewayKey },
+      body: { amount },
+      command,
+    });
   }
 
   @EndsAuthorization({
@@ -124,8 +131,15 @@ export class PaymentsController {
     @Param('transaction_id') id: string,
     @Body() _body: CancelPaymentDto,
   ): Promise<Answer> {
-    const { transactionId } = await this.payments.require(merchantId, id);
+    const { transactionId, gatewayKey } = await this.payments.require(merchantId, id);
     const command = { transactionId, amountMinor: null };
-    return this.runner.run({ ...keyed, merchantId, params: { transactionId }, body: {}, command });
+    return this.runner.run({
+      ...keyed,
+      merchantId,
+      params: { transactionId },
+      gatewayParams: { payment: gatewayKey },
+      body: {},
+      command,
+    });
   }
 }

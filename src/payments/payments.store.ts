@@ -5,7 +5,7 @@ import { batchOf } from '../database/batch.js';
 import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
 import type { Payment, PaymentFailure, PaymentStatus } from '../domain/payment.js';
-import { SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
+import { GATEWAY_KEY, SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import type { ChargeCommand } from './commands.js';
@@ -56,7 +56,6 @@ interface AuthorizationEnd {
 
 /** The payment made under a key. It is kept for ever, and answers once the claim has been reaped. */
 interface PaymentOrigin {
-  claimId: string;
   fingerprint: string;
   payment: Payment;
 }
@@ -126,8 +125,8 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
         INSERT INTO payments AS p
           (merchant_id, transaction_id, idempotency_key, claim_id, fingerprint, user_id, amount, currency, status,
             payment_method, capture_method, description, metadata, created_at, updated_at)
-        SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.fingerprint, i.user_id, i.amount,
-          i.currency, 'pending', i.payment_method, i.capture_method, i.description, i.metadata, i.created_at,
+        SELECT k.merchant_id, k.resource_id, k.idempotency_key, ${GATEWAY_KEY('k')}, k.fingerprint, i.user_id,
+          i.amount, i.currency, 'pending', i.payment_method, i.capture_method, i.description, i.metadata, i.created_at,
           i.created_at
         FROM ${NEW_PAYMENTS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
@@ -159,6 +158,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
           amount_refunded = p.amount_refunded - s.refund_given_back, failure_code = s.failure_code,
           failure_message = s.failure_message, gateway_reference = coalesce(s.gateway_reference, p.gateway_reference),
           held_by = NULL, held_amount = NULL,
+          closed_by_gateway_key = CASE WHEN s.ends_authorization THEN p.held_by ELSE p.closed_by_gateway_key END,
           closed_by_key = CASE WHEN s.ends_authorization THEN s.idempotency_key ELSE p.closed_by_key END,
           closed_by_fingerprint = CASE WHEN s.ends_authorization THEN s.fingerprint ELSE p.closed_by_fingerprint END,
           event_sequence = p.event_sequence + s.events, updated_at = s.updated_at, write_token = $${SETTLED_PAYMENTS.next}
@@ -210,22 +210,23 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   /**
    * Gives authorized payments to the claims that this transaction took: one claim per payment, and never more than was
    * authorized. A claim that is missing from the result was refused by the payment's state. A claim that was taken
-   * over finds its own hold again.
+   * over finds its own hold again, and leaves the gateway key in it as it is.
    */
   async hold(tx: Transaction, holds: readonly Hold[]): Promise<ScopedKey[]> {
     const { rows } = await tx.query<ScopedKey>({
       name: 'payments.hold',
       text: `
         WITH taken AS MATERIALIZED (
-          SELECT i.*, k.claim_id
+          SELECT i.*, k.claim_id, ${GATEWAY_KEY('k')} AS gateway_key
           FROM ${HOLDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${writtenBy('k', HOLDS.next)}
         )
-        UPDATE payments p SET held_by = t.claim_id, held_amount = coalesce(t.amount, p.amount)
+        UPDATE payments p
+        SET held_by = coalesce(p.held_by, t.gateway_key), held_amount = coalesce(t.amount, p.amount)
         FROM taken t
         WHERE p.merchant_id = t.merchant_id AND p.transaction_id = t.transaction_id
-          AND p.status = 'authorized' AND (p.held_by IS NULL OR p.held_by = t.claim_id)
+          AND p.status = 'authorized' AND (p.held_by IS NULL OR p.held_by IN (t.gateway_key, t.claim_id))
           AND coalesce(t.amount, p.amount) <= p.amount
         RETURNING t.merchant_id AS "merchantId", t.idempotency_key AS "idempotencyKey"`,
       values: [...HOLDS.values(holds), tx.token],
@@ -239,14 +240,15 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
       name: 'payments.drop_holds',
       text: `
         WITH released AS MATERIALIZED (
-          SELECT k.merchant_id, k.resource_id, k.claim_id
+          SELECT k.merchant_id, k.resource_id, k.claim_id, ${GATEWAY_KEY('k')} AS gateway_key
           FROM ${SCOPED_KEYS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${writtenBy('k', SCOPED_KEYS.next)}
         )
         UPDATE payments p SET held_by = NULL, held_amount = NULL
         FROM released k
-        WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id AND p.held_by = k.claim_id`,
+        WHERE p.merchant_id = k.merchant_id AND p.transaction_id = k.resource_id
+          AND p.held_by IN (k.gateway_key, k.claim_id)`,
       values: [...SCOPED_KEYS.values(claims), tx.token],
     });
   }
@@ -295,9 +297,7 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
   /** The payment made under a key, with the fingerprint of the request that made it. */
   async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<PaymentOrigin | null> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, idempotencyKey });
-    return (
-      entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, payment: entity.toPayment() }
-    );
+    return entity && { fingerprint: entity.fingerprint, payment: entity.toPayment() };
   }
 
   /** The capture or cancel that ended a payment's authorization, or null. */

@@ -5,6 +5,7 @@ import type { Refund, RefundStatus } from '../domain/refund.js';
 /** A refund's row, for plain reads and for the schema. `refunds.store.ts` writes it. */
 @Entity({ name: 'refunds' })
 @Unique('refunds_idempotency_key', ['merchantId', 'idempotencyKey'])
+@Index('refunds_gateway_key', ['gatewayKey'])
 @Index('refunds_payment', ['merchantId', 'transactionId', 'refundId'])
 export class RefundEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'refunds_pkey' })
@@ -19,8 +20,12 @@ export class RefundEntity {
   @Column('text', { name: 'idempotency_key' })
   idempotencyKey!: string;
 
-  @Column('uuid', { name: 'claim_id' })
-  claimId!: string;
+  /** The column is older than the word: see `payment.entity.ts`. */
+  @Column('uuid', {
+    name: 'claim_id',
+    comment: 'The gateway key of the refund; until there were gateway keys, the id of the claim that made it',
+  })
+  gatewayKey!: string;
 
   @Column('text')
   fingerprint!: string;
@@ -57,6 +62,7 @@ export class RefundEntity {
     return {
       refundId: this.refundId,
       merchantId: this.merchantId,
+      gatewayKey: this.gatewayKey,
       transactionId: this.transactionId,
       amount: BigInt(this.amount),
       currency: this.currency,

@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Transaction } from '../database/pipelined-transactions.js';
 import type { Refusal } from '../domain/errors.js';
-import type { FinalOutcome, Finding, Outcome } from '../domain/outcome.js';
+import type { FinalOutcome, Finding, LostTail, Outcome } from '../domain/outcome.js';
 import { refundRefusal, type Payment } from '../domain/payment.js';
 import { refundPostings } from '../domain/postings.js';
 import type { Refund } from '../domain/refund.js';
-import { Gateway } from '../gateways/gateway.js';
+import { Gateway, type RefundRequest } from '../gateways/gateway.js';
 import type { Claim, ClaimState, StoredAnswer } from '../idempotency/claims.store.js';
 import {
   callStep,
@@ -20,16 +20,16 @@ import type { Settlement } from '../idempotency/settlement.js';
 import { uuidv7 } from '../ids/uuidv7.js';
 import { Clock } from '../time/clock.js';
 import type { RefundCommand } from './commands.js';
+import { callUnderKey, earlier } from './gateway-request.js';
 import { PaymentAnswers } from './payment-answers.js';
 import { PaymentsStore } from './payments.store.js';
 import { type NewRefund, type RefundOrigin, REFUNDS, RefundsStore } from './refunds.store.js';
 import { announced, refundEvent, transfer } from './settled-writes.js';
 
-/** A pending refund whose amount is reserved, and the gateway key of its call. */
+/** A pending refund whose amount is reserved, and its payment. */
 interface RefundWork {
   refund: Refund;
   payment: Payment;
-  gatewayKey: string;
 }
 
 /** Gives money back, in as many parts as the client likes, until nothing is left. */
@@ -94,36 +94,17 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     return this.next(claim, origin, payment, requestId);
   }
 
-  call({ refund, payment, gatewayKey }: RefundWork, signal: AbortSignal): Promise<Outcome> {
-    return this.gateway.refund(
-      {
-        gatewayKey,
-        refundId: refund.refundId,
-        transactionId: refund.transactionId,
-        reference: payment.gatewayReference ?? '',
-        amountMinor: refund.amount,
-        currency: refund.currency,
-      },
-      signal,
-    );
+  call(work: RefundWork, signal: AbortSignal): Promise<Outcome> {
+    return this.gateway.refund(refundRequest(work), signal);
   }
 
-  inquire(
-    { refund, payment, gatewayKey }: RefundWork,
-    unknownSince: Date,
-    signal: AbortSignal,
-  ): Promise<Finding> {
-    return this.gateway.inquire(
-      {
-        kind: 'refund',
-        gatewayKey,
-        transactionId: payment.transactionId,
-        refundId: refund.refundId,
-        reference: payment.gatewayReference,
-        unknownSince,
-      },
-      signal,
-    );
+  inquire(work: RefundWork, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.gateway.inquire({ kind: 'refund', request: refundRequest(work) }, unknownSince, signal);
+  }
+
+  lookUp(work: RefundWork, lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    const request = refundRequest(work, lost.since);
+    return this.gateway.lookUp({ kind: 'refund', request }, lost, signal);
   }
 
   conclude(claim: Claim, work: RefundWork, outcome: FinalOutcome, requestId: string): Settlement {
@@ -196,11 +177,11 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
    */
   private next(
     claim: Claim,
-    { refund, claimId: gatewayKey, fingerprint }: RefundOrigin,
+    { refund, fingerprint }: RefundOrigin,
     payment: Payment,
     requestId: string,
   ): NextStep {
-    if (refund.status === 'pending') return callStep(this, claim, { refund, payment, gatewayKey }, requestId);
+    if (refund.status === 'pending') return callStep(this, claim, { refund, payment }, requestId);
     const original = { ...claim, fingerprint, resourceId: refund.refundId };
     const answer = this.finalAnswer(refund, requestId);
     return { step: 'settle', settlement: { claim: original, answer, replayed: true, writes: [] } };
@@ -217,6 +198,16 @@ export class RefundOperation implements GatewayOperation<RefundCommand, RefundWo
     if (payment === null) throw new Error(`there is no payment ${transactionId} to refund`);
     return payment;
   }
+}
+
+function refundRequest({ refund, payment }: RefundWork, sentSince = refund.createdAt): RefundRequest {
+  const { gatewayKey, transactionId, refundId, amount, currency, createdAt } = refund;
+  return {
+    ...callUnderKey(gatewayKey, { transactionId, refundId }, earlier(sentSince, createdAt)),
+    reference: payment.gatewayReference ?? '',
+    amountMinor: amount,
+    currency,
+  };
 }
 
 /** Why a refund was refused at reservation, even if it would fit by now. */

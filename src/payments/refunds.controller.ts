@@ -63,12 +63,13 @@ export class RefundsController {
     @Param('transaction_id') id: string,
     @Body() { amount = null, reason = null }: CreateRefundDto,
   ): Promise<Answer> {
-    const { transactionId } = await this.payments.require(merchantId, id);
+    const { transactionId, gatewayKey } = await this.payments.require(merchantId, id);
     const command = { transactionId, amountMinor: amount === null ? null : amountFromWire(amount), reason };
     return this.runner.run({
       ...keyed,
       merchantId,
       params: { transactionId },
+      gatewayParams: { payment: gatewayKey },
       body: { amount, reason },
       command,
     });

@@ -4,7 +4,7 @@ import { batchOf } from '../database/batch.js';
 import { writtenBy, type Transaction } from '../database/pipelined-transactions.js';
 import type { PaymentFailure } from '../domain/payment.js';
 import type { Refund, RefundStatus } from '../domain/refund.js';
-import { SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
+import { GATEWAY_KEY, SCOPED_KEYS, type Claim } from '../idempotency/claims.store.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../idempotency/settlement.js';
 import { RefundEntity } from './refund.entity.js';
@@ -28,9 +28,8 @@ interface RefundChange {
 /** Where a settlement sends a refund's change. */
 export const REFUNDS = new SinkAddress<RefundChange>('refunds');
 
-/** The refund made under a key, and the claim id under which the gateway knows it. */
+/** The refund made under a key. */
 export interface RefundOrigin {
-  claimId: string;
   fingerprint: string;
   refund: Refund;
 }
@@ -77,7 +76,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
       name: 'refunds.insert_pending',
       text: `
         WITH taken AS MATERIALIZED (
-          SELECT i.*, k.resource_id, k.claim_id, k.fingerprint
+          SELECT i.*, k.resource_id, ${GATEWAY_KEY('k')} AS gateway_key, k.fingerprint
           FROM ${NEW_REFUNDS.rows('i')}
           JOIN idempotency_keys k USING (merchant_id, idempotency_key)
           WHERE ${writtenBy('k', NEW_REFUNDS.next)}
@@ -85,7 +84,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
         INSERT INTO refunds AS r
           (merchant_id, refund_id, transaction_id, idempotency_key, claim_id, fingerprint, amount, currency, status,
             reason, created_at, updated_at)
-        SELECT t.merchant_id, t.resource_id, p.transaction_id, t.idempotency_key, t.claim_id, t.fingerprint,
+        SELECT t.merchant_id, t.resource_id, p.transaction_id, t.idempotency_key, t.gateway_key, t.fingerprint,
           coalesce(t.amount, p.amount_captured - (
             SELECT coalesce(sum(o.amount), 0) FROM refunds o
             WHERE o.merchant_id = p.merchant_id AND o.transaction_id = p.transaction_id AND o.status <> 'failed')),
@@ -151,7 +150,7 @@ export class RefundsStore implements SettlementSink<RefundChange> {
 
   async findByKey({ merchantId, idempotencyKey }: ScopedKey): Promise<RefundOrigin | null> {
     const entity = await this.dataSource.manager.findOneBy(RefundEntity, { merchantId, idempotencyKey });
-    return entity && { claimId: entity.claimId, fingerprint: entity.fingerprint, refund: entity.toRefund() };
+    return entity && { fingerprint: entity.fingerprint, refund: entity.toRefund() };
   }
 
   /** How much a payment's completed refunds gave back, and the keys of the refunds that are still open. */

@@ -18,6 +18,10 @@ export class ReversalEntity {
   @Column('uuid', { name: 'claim_id' })
   claimId!: string;
 
+  /** Null in rows of earlier versions, whose steps are named after the reversal's id. */
+  @Column('uuid', { name: 'steps_key', nullable: true })
+  stepsKey!: string | null;
+
   @Column('text')
   fingerprint!: string;
 
@@ -51,6 +55,7 @@ export class ReversalEntity {
       reversalId: this.reversalId,
       merchantId: this.merchantId,
       reversedKey: this.reversedKey,
+      stepsKey: this.stepsKey ?? this.reversalId,
       status: this.status,
       outcome: this.outcome,
       transactionId: this.transactionId,

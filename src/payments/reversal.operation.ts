@@ -189,7 +189,8 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
     const { merchantId, reversedKey } = reversal;
     const key = { merchantId, idempotencyKey: reversedKey };
     const origin = await this.payments.findByKey(key);
-    if (origin === null) return this.prevent(claim, key);
+    // A database that has lost its tail may have forgotten the payment: nobody can say that it never happened.
+    if (origin === null) return claim.lostSince === null ? this.prevent(claim, key) : 'look later';
     const { payment } = origin;
     const { givenBack, pendingKeys } = await this.refunds.standing(merchantId, payment.transactionId);
     const next = nextUndoStep(payment, givenBack);
@@ -230,11 +231,11 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
 
   private async run(
     operation: 'cancel' | 'refund',
-    { merchantId, transactionId }: Payment,
+    payment: Payment,
     steps: ReversalSteps,
   ): Promise<ReversalEnd | Unfinished> {
-    const idempotencyKey = steps.key(operation);
-    const answer = await this.answerOf(operation, merchantId, transactionId, idempotencyKey);
+    const { transactionId } = payment;
+    const answer = await this.answerOf(operation, payment, steps.key(operation));
     // Unavailable, or not known yet: try the same key again.
     if (answer === null || answer.status === 202) return 'look later';
     steps.done(operation);
@@ -247,8 +248,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
 
   private async answerOf(
     operation: 'cancel' | 'refund',
-    merchantId: string,
-    transactionId: string,
+    { merchantId, transactionId, gatewayKey }: Payment,
     idempotencyKey: string,
   ): Promise<Answer | null> {
     const command = { transactionId, amountMinor: null };
@@ -258,6 +258,7 @@ export class ReversalOperation implements CompositeOperation<ReversalCommand, Re
         merchantId,
         idempotencyKey,
         params: { transactionId },
+        gatewayParams: { payment: gatewayKey },
         body: {},
         command: operation === 'cancel' ? command : { ...command, reason: 'reversal' },
         requestId: uuidv7(),

@@ -74,9 +74,10 @@ export class ReversalsStore implements SettlementSink<ReversalChange> {
       name: 'reversals.insert_pending',
       text: `
         INSERT INTO reversals AS r
-          (merchant_id, reversal_id, idempotency_key, claim_id, fingerprint, reversed_key, status, created_at, updated_at)
-        SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.fingerprint, i.reversed_key, 'pending',
-          i.created_at, i.created_at
+          (merchant_id, reversal_id, idempotency_key, claim_id, steps_key, fingerprint, reversed_key, status, created_at,
+            updated_at)
+        SELECT k.merchant_id, k.resource_id, k.idempotency_key, k.claim_id, k.gateway_key, k.fingerprint, i.reversed_key,
+          'pending', i.created_at, i.created_at
         FROM ${NEW_REVERSALS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${writtenBy('k', NEW_REVERSALS.next)}

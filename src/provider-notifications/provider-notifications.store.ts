@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { GatewayName } from '../config/config.js';
 import { batchOf } from '../database/batch.js';
 import { PipelinedTransactions, type Transaction } from '../database/pipelined-transactions.js';
+import type { NotificationSubject } from '../gateways/notification-reader.js';
 
 /** A provider's event as we remember it. */
 export interface ReceivedNotification {
@@ -26,7 +27,35 @@ const RECEIVED = batchOf<ReceivedNotification>({
 export class ProviderNotificationsStore {
   constructor(private readonly transactions: PipelinedTransactions) {}
 
-  /** Remembers events, and returns the ids of the new ones. Of several copies of an event, exactly one is new. */
+  /**
+   * Our ids of the payments and refunds that notifications are about, in their order; null for what is none of ours. A
+   * payment is committed before its call, so a notification never comes before its payment.
+   */
+  async resourcesOf(subjects: readonly NotificationSubject[]): Promise<(string | null)[]> {
+    const keysOf = (wanted: NotificationSubject['kind']): string[] =>
+      subjects.flatMap((subject) =>
+        'gatewayKey' in subject && subject.kind === wanted ? subject.gatewayKey : [],
+      );
+    const keys = [keysOf('payment'), keysOf('refund')];
+    const found = new Map<string, string>();
+    if (keys.some(({ length }) => length > 0)) {
+      const rows = await this.transactions.read<{ gatewayKey: string; resourceId: string }>({
+        name: 'gateway_notifications.resources_of',
+        text: `
+          SELECT p.claim_id AS "gatewayKey", p.transaction_id AS "resourceId"
+          FROM payments p WHERE p.claim_id = ANY ($1::uuid[])
+          UNION ALL
+          SELECT r.claim_id, r.refund_id FROM refunds r WHERE r.claim_id = ANY ($2::uuid[])`,
+        values: keys,
+      });
+      for (const { gatewayKey, resourceId } of rows) found.set(gatewayKey, resourceId);
+    }
+    return subjects.map((subject) =>
+      'gatewayKey' in subject ? (found.get(subject.gatewayKey) ?? null) : subject.resourceId,
+    );
+  }
+
+  /** Remembers events, and returns the ids of the new ones: of equal events, exactly one is new. */
   async insert(tx: Transaction, notifications: readonly ReceivedNotification[]): Promise<Set<string>> {
     const { rows } = await tx.query<{ eventId: string }>({
       name: 'gateway_notifications.insert',

@@ -4,12 +4,21 @@ import { isDatabaseUnavailable } from '../database/database-errors.js';
 import { GroupCommit } from '../database/group-commit.js';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
 import { RefusedError } from '../domain/errors.js';
-import { type GatewayNotification, NotificationReader } from '../gateways/notification-reader.js';
+import {
+  type GatewayNotification,
+  NotificationReader,
+  type NotificationSubject,
+} from '../gateways/notification-reader.js';
 import { DueClaims } from '../idempotency/due-claims.js';
 import { OpenClaimsStore } from '../idempotency/open-claims.store.js';
 import { isTransient, serviceUnavailable } from '../idempotency/retryable.js';
 import { NotificationMetrics } from './notification-metrics.js';
 import { ProviderNotificationsStore, type ReceivedNotification } from './provider-notifications.store.js';
+
+/** A notification whose payment or refund has still to be found. */
+interface AboutSubject extends Omit<ReceivedNotification, 'resourceId'> {
+  subject: NotificationSubject;
+}
 
 /** What became of a notification that names a payment or refund. */
 type Receipt = 'hastened' | 'nothing_open' | 'duplicate';
@@ -21,7 +30,7 @@ type Receipt = 'hastened' | 'nothing_open' | 'duplicate';
  */
 @Injectable()
 export class ProviderNotifications {
-  private readonly group: GroupCommit<ReceivedNotification, Receipt>;
+  private readonly group: GroupCommit<AboutSubject, Receipt>;
 
   constructor(
     @Inject(NotificationReader) private readonly reader: NotificationReader | null,
@@ -50,9 +59,9 @@ export class ProviderNotifications {
     if (reader === null || reader.gateway !== gateway) {
       throw new RefusedError({ code: 'not_found', what: 'gateway' });
     }
-    const { eventId, type, resourceId } = this.read(reader, body, headers);
-    if (resourceId === null) return this.metrics.count(reader.gateway, 'unrelated');
-    const receipt = await this.record({ gateway: reader.gateway, eventId, type, resourceId });
+    const { eventId, type, subject } = this.read(reader, body, headers);
+    if (subject === null) return this.metrics.count(reader.gateway, 'unrelated');
+    const receipt = await this.record({ gateway: reader.gateway, eventId, type, subject });
     this.metrics.count(reader.gateway, receipt);
     if (receipt === 'hastened') this.dueClaims.wake();
   }
@@ -66,7 +75,7 @@ export class ProviderNotifications {
     }
   }
 
-  private async record(received: ReceivedNotification): Promise<Receipt> {
+  private async record(received: AboutSubject): Promise<Receipt> {
     try {
       return await this.group.submit(received);
     } catch (error) {
@@ -76,8 +85,15 @@ export class ProviderNotifications {
     }
   }
 
-  private async commit(received: ReceivedNotification[], lockTimeoutMs?: number): Promise<Receipt[]> {
-    const sorted = received.toSorted((a, b) => compare(a.resourceId, b.resourceId));
+  private async commit(received: AboutSubject[], lockTimeoutMs?: number): Promise<Receipt[]> {
+    const resources = await this.notifications.resourcesOf(received.map(({ subject }) => subject));
+    const known = received.map(({ subject, ...event }, index): ReceivedNotification => {
+      // A notification about a call that we have forgotten is kept under its key, and matches nothing.
+      const resourceId =
+        resources[index] ?? ('gatewayKey' in subject ? subject.gatewayKey : subject.resourceId);
+      return { ...event, resourceId };
+    });
+    const sorted = known.toSorted((a, b) => compare(a.resourceId, b.resourceId));
     const resourceIds = sorted.map(({ resourceId }) => resourceId);
     const [, fresh, hastened] = await this.transactions.run(
       (tx) => [
@@ -87,7 +103,7 @@ export class ProviderNotifications {
       ],
       { lockTimeoutMs },
     );
-    return received.map(({ eventId, resourceId }) => {
+    return known.map(({ eventId, resourceId }) => {
       if (!fresh.has(eventId)) return 'duplicate';
       return hastened.has(resourceId) ? 'hastened' : 'nothing_open';
     });

@@ -15,11 +15,13 @@ export interface ExpectedEffect {
   reference: string | null;
   /** The gateway's id of its charge; null while we do not know it. */
   chargeReference: string | null;
-  /** The key that the gateway was asked with. Null where any key will do, because the references decide. */
-  idempotencyKey: string | null;
+  /** The key that the gateway was asked with. Null where we do not know it; then any will do. */
+  gatewayKey: string | null;
   /** Set while its outcome is open in our books. */
   open: { since: Date; claim: OpenClaim | null } | null;
 }
+
+type RefundNames = Pick<GatewayEffect, 'refundId' | 'gatewayKey'>;
 
 /** Why an effect at the gateway has no counterpart in our books. */
 export type MissingReason = 'no_payment' | 'not_settled' | 'one_too_many';
@@ -69,7 +71,7 @@ export function expectedEffects(payment: BookedPayment): ExpectedEffect[] {
 }
 
 function expectedCharge(payment: BookedPayment): ExpectedEffect[] {
-  const { status, captureMethod, claimId, gatewayReference, amount, amountCaptured } = payment;
+  const { status, captureMethod, gatewayKey, gatewayReference, amount, amountCaptured } = payment;
   if (status === 'failed') return [];
   const automatic = captureMethod === 'automatic';
   return [
@@ -78,41 +80,40 @@ function expectedCharge(payment: BookedPayment): ExpectedEffect[] {
       kind: automatic ? 'charge' : 'authorization',
       takenMinor: automatic && status === 'completed' ? amountCaptured : amount,
       reference: gatewayReference,
-      idempotencyKey: claimId,
-      open: status === 'pending' ? openBy(payment, claimId, payment.createdAt) : null,
+      gatewayKey,
+      open: status === 'pending' ? openBy(payment, gatewayKey, payment.createdAt) : null,
     },
   ];
 }
 
 /**
- * The capture or cancel of an authorization. Its gateway key was its claim's id, but the claim is removed when its
- * answer expires. An authorization ends only once, so the payment, the charge's reference and the kind identify the
- * effect.
+ * The capture or cancel of an authorization. Earlier versions did not keep its gateway key. But an authorization ends
+ * only once, so the payment, the charge's reference and the kind identify the effect.
  */
 function expectedEnd(payment: BookedPayment): ExpectedEffect[] {
-  const { status, captureMethod, amountCaptured, hold } = payment;
+  const { status, captureMethod, amountCaptured, hold, endedByGatewayKey } = payment;
   if (captureMethod !== 'manual') return [];
-  const end = { ...common(payment), reference: null, idempotencyKey: null, open: null };
+  const end = { ...common(payment), reference: null, gatewayKey: endedByGatewayKey, open: null };
   if (status === 'completed') {
     return [{ ...end, kind: 'capture', amountMinor: amountCaptured, takenMinor: amountCaptured }];
   }
   if (status === 'canceled') return [{ ...end, kind: 'void' }];
   if (hold === null) return [];
-  const claim = payment.claims.get(hold.claimId);
+  const claim = payment.claims.get(hold.gatewayKey);
   return [
     {
       ...end,
       kind: claim?.operation === 'cancel' ? 'void' : 'capture',
       amountMinor: hold.amount,
       takenMinor: hold.amount,
-      idempotencyKey: hold.claimId,
-      open: openBy(payment, hold.claimId, claim?.createdAt ?? payment.updatedAt),
+      gatewayKey: hold.gatewayKey,
+      open: openBy(payment, hold.gatewayKey, claim?.createdAt ?? payment.updatedAt),
     },
   ];
 }
 
 function expectedRefund(payment: BookedPayment, refund: BookedRefund): ExpectedEffect[] {
-  const { refundId, claimId, status, amount, currency, gatewayReference } = refund;
+  const { refundId, gatewayKey, status, amount, currency, gatewayReference } = refund;
   if (status === 'failed') return [];
   return [
     {
@@ -123,8 +124,8 @@ function expectedRefund(payment: BookedPayment, refund: BookedRefund): ExpectedE
       takenMinor: amount,
       currency,
       reference: gatewayReference,
-      idempotencyKey: claimId,
-      open: status === 'pending' ? openBy(payment, claimId, refund.createdAt) : null,
+      gatewayKey,
+      open: status === 'pending' ? openBy(payment, gatewayKey, refund.createdAt) : null,
     },
   ];
 }
@@ -141,8 +142,8 @@ function common({ merchantId, transactionId, amount, currency, gatewayReference 
   };
 }
 
-function openBy({ claims }: BookedPayment, claimId: string, since: Date): ExpectedEffect['open'] {
-  return { since, claim: claims.get(claimId) ?? null };
+function openBy({ claims }: BookedPayment, gatewayKey: string, since: Date): ExpectedEffect['open'] {
+  return { since, claim: claims.get(gatewayKey) ?? null };
 }
 
 /** If several match, prefers one with the same amount, so that the wrong one is left over. */
@@ -152,18 +153,24 @@ function counterpart(expected: ExpectedEffect, theirs: ReadonlySet<GatewayEffect
 }
 
 /**
- * Our own ids first, then the gateway's ids where we keep them. The key decides only if we have no id from the gateway
- * yet: an effect under another key is not the one that our claim would find.
+ * A payment has many refunds, and only their keys or our ids tell them apart. Then the gateway's ids count where we keep
+ * them. The key of another kind decides only if we have no id from the gateway yet: an effect under another key is not
+ * the one that our claim would find.
  */
 function isCounterpart(expected: ExpectedEffect, effect: GatewayEffect): boolean {
-  if (effect.kind !== expected.kind || effect.refundId !== expected.refundId) return false;
+  if (effect.kind !== expected.kind) return false;
+  if (expected.kind === 'refund' && !isSameRefund(expected, effect)) return false;
   if (expected.chargeReference !== null && effect.chargeReference !== expected.chargeReference) return false;
   if (expected.reference !== null) return effect.reference === expected.reference;
   return (
-    expected.idempotencyKey === null ||
-    effect.gatewayKey === null ||
-    effect.gatewayKey === expected.idempotencyKey
+    expected.gatewayKey === null || effect.gatewayKey === null || effect.gatewayKey === expected.gatewayKey
   );
+}
+
+/** By our id where the gateway has one, otherwise by the key. A refund with neither was made by somebody else. */
+function isSameRefund(a: RefundNames, b: RefundNames): boolean {
+  if (a.refundId !== null && b.refundId !== null) return a.refundId === b.refundId;
+  return a.gatewayKey !== null && a.gatewayKey === b.gatewayKey;
 }
 
 function isSameMoney({ amountMinor, takenMinor, currency }: ExpectedEffect, effect: GatewayEffect): boolean {
@@ -178,6 +185,8 @@ function reasonOf(
   matched: readonly GatewayEffect[],
 ): MissingReason {
   if (ours === null) return 'no_payment';
-  const twin = matched.some(({ kind, refundId }) => kind === effect.kind && refundId === effect.refundId);
+  const twin = matched.some(
+    (other) => other.kind === effect.kind && (effect.kind !== 'refund' || isSameRefund(other, effect)),
+  );
   return twin ? 'one_too_many' : 'not_settled';
 }

@@ -1,12 +1,13 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import type { EffectKind, GatewayEffect } from '../gateways/gateway-books.js';
+import type { EffectKind, GatewayEffect, PaymentInBooks } from '../gateways/gateway-books.js';
 
 /** How much is kept in memory: about a hundred thousand effects. The rest is in the file. */
 const CACHE_KIBIBYTES = 32 * 1_024;
 
 interface Row {
   sequence: number;
-  transaction_id: string;
+  charge_key: string | null;
+  transaction_id: string | null;
   kind: string;
   reference: string;
   charge_reference: string;
@@ -16,6 +17,9 @@ interface Row {
   currency: string;
   at_ms: number;
 }
+
+/** What a payment of ours or an effect of theirs is found by. */
+export type PaymentName = Pick<PaymentInBooks, 'chargeKey' | 'transactionId'>;
 
 /**
  * The gateway's effects, stored by payment. The gateway lists them by time, and asking it for one payment at a time
@@ -38,20 +42,22 @@ export class EffectStage {
       PRAGMA synchronous = OFF;
       PRAGMA cache_size = -${CACHE_KIBIBYTES};
       CREATE TABLE effects (
-        sequence INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, kind TEXT NOT NULL, reference TEXT NOT NULL,
+        sequence INTEGER PRIMARY KEY, charge_key TEXT, transaction_id TEXT, kind TEXT NOT NULL, reference TEXT NOT NULL,
         charge_reference TEXT NOT NULL, refund_id TEXT, idempotency_key TEXT, amount INTEGER, currency TEXT NOT NULL,
         at_ms INTEGER NOT NULL, seen INTEGER NOT NULL DEFAULT 0);
-      CREATE INDEX effects_of_payment ON effects (transaction_id)`);
+      CREATE INDEX effects_of_charge ON effects (charge_key) WHERE charge_key IS NOT NULL;
+      CREATE INDEX effects_of_payment ON effects (transaction_id) WHERE transaction_id IS NOT NULL`);
     this.insert = this.db.prepare(`
-      INSERT INTO effects (transaction_id, kind, reference, charge_reference, refund_id, idempotency_key, amount,
-        currency, at_ms)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
-    this.selectOf = this.db.prepare(`
-      SELECT * FROM effects WHERE transaction_id IN (SELECT value FROM json_each(?)) ORDER BY sequence`);
-    this.markSeen = this.db.prepare(`
-      UPDATE effects SET seen = 1 WHERE transaction_id IN (SELECT value FROM json_each(?))`);
+      INSERT INTO effects (charge_key, transaction_id, kind, reference, charge_reference, refund_id, idempotency_key,
+        amount, currency, at_ms)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    this.selectOf = this.db.prepare(
+      `SELECT * FROM effects WHERE sequence IN (${OF_PAYMENTS}) ORDER BY sequence`,
+    );
+    this.markSeen = this.db.prepare(`UPDATE effects SET seen = 1 WHERE sequence IN (${OF_PAYMENTS})`);
     this.selectUnseen = this.db.prepare(`
-      SELECT sequence, transaction_id FROM effects WHERE sequence > ? AND seen = 0 ORDER BY sequence LIMIT ?`);
+      SELECT * FROM effects
+      WHERE sequence > ? AND seen = 0 ORDER BY sequence LIMIT ?`);
   }
 
   get size(): number {
@@ -62,6 +68,7 @@ export class EffectStage {
     this.db.exec('BEGIN');
     for (const effect of effects) {
       this.insert.run(
+        effect.chargeKey,
         effect.transactionId,
         effect.kind,
         effect.reference,
@@ -78,21 +85,27 @@ export class EffectStage {
   }
 
   /** The effects of some payments, which count as taken from now on. */
-  take(transactionIds: readonly string[]): GatewayEffect[] {
-    const ids = JSON.stringify(transactionIds);
-    const rows = this.selectOf.all(ids) as unknown as Row[];
-    this.markSeen.run(ids);
+  take(payments: readonly PaymentName[]): GatewayEffect[] {
+    const names = [
+      JSON.stringify(payments.flatMap(({ chargeKey }) => chargeKey ?? [])),
+      JSON.stringify(payments.flatMap(({ transactionId }) => transactionId ?? [])),
+    ];
+    const rows = this.selectOf.all(...names) as unknown as Row[];
+    this.markSeen.run(...names);
     return rows.map(toEffect);
   }
 
-  /** The payments whose effects were not taken, a page at a time. Effects may be taken during the walk. */
-  *untaken(pageSize: number): Generator<string[]> {
+  /**
+   * What the effects that were not taken are found by, a page at a time. Effects may be taken during the walk. An
+   * effect that has neither a key nor an id is none of ours, and stands for itself.
+   */
+  *untaken(pageSize: number): Generator<GatewayEffect[]> {
     for (let after = 0; ;) {
       const rows = this.selectUnseen.all(after, pageSize) as unknown as Row[];
       const last = rows.at(-1);
       if (last === undefined) return;
       after = last.sequence;
-      yield [...new Set(rows.map((row) => row.transaction_id))];
+      yield rows.map(toEffect);
     }
   }
 
@@ -101,14 +114,20 @@ export class EffectStage {
   }
 }
 
+const OF_PAYMENTS = `
+  SELECT sequence FROM effects WHERE charge_key IN (SELECT value FROM json_each(?))
+  UNION
+  SELECT sequence FROM effects WHERE transaction_id IN (SELECT value FROM json_each(?))`;
+
 function toEffect(row: Row): GatewayEffect {
   return {
     kind: row.kind as EffectKind,
     reference: row.reference,
     chargeReference: row.charge_reference,
+    chargeKey: row.charge_key,
+    gatewayKey: row.idempotency_key,
     transactionId: row.transaction_id,
     refundId: row.refund_id,
-    gatewayKey: row.idempotency_key,
     amountMinor: row.amount === null ? null : BigInt(row.amount),
     currency: row.currency,
     at: new Date(row.at_ms),

@@ -1,4 +1,6 @@
+import { validate as isUuid } from 'uuid';
 import { PipelinedTransactions } from '../database/pipelined-transactions.js';
+import type { PaymentName } from './effect-stage.js';
 import type { CaptureMethod, PaymentStatus } from '../domain/payment.js';
 import type { RefundStatus } from '../domain/refund.js';
 import type { ScopedKey } from '../idempotency/scoped-key.js';
@@ -7,25 +9,27 @@ import type { ScopedKey } from '../idempotency/scoped-key.js';
 export interface BookedPayment {
   merchantId: string;
   transactionId: string;
-  claimId: string;
+  gatewayKey: string;
   status: PaymentStatus;
   captureMethod: CaptureMethod;
   amount: bigint;
   amountCaptured: bigint;
   currency: string;
   gatewayReference: string | null;
-  /** The claim of the capture or cancel in progress, and how much of the authorization it is for. */
-  hold: { claimId: string; amount: bigint } | null;
+  /** The gateway key of the capture or cancel in progress, and how much of the authorization it is for. */
+  hold: { gatewayKey: string; amount: bigint } | null;
+  /** The gateway key of the capture or cancel that ended the authorization, where we know it. */
+  endedByGatewayKey: string | null;
   createdAt: Date;
   updatedAt: Date;
   refunds: readonly BookedRefund[];
-  /** The claims in progress, by id: its own, its refunds' and its hold's. */
+  /** The claims in progress, by gateway key: its own, its refunds' and its hold's. */
   claims: ReadonlyMap<string, OpenClaim>;
 }
 
 export interface BookedRefund {
   refundId: string;
-  claimId: string;
+  gatewayKey: string;
   status: RefundStatus;
   amount: bigint;
   currency: string;
@@ -35,7 +39,6 @@ export interface BookedRefund {
 
 /** A claim in progress. */
 export interface OpenClaim extends ScopedKey {
-  claimId: string;
   operation: string;
   createdAt: Date;
   /** False while a process works on it. */
@@ -79,18 +82,26 @@ export class OurBooksStore {
   }
 
   /**
-   * Payments by id, of one merchant or of any. The gateway does not know merchants, but all our keys begin with one, so
-   * every merchant is tried.
+   * Payments by the keys of their charges or by their ids, of one merchant or of any. The gateway does not know
+   * merchants, but the primary key begins with one, so for an id every merchant is tried.
    */
-  async find(transactionIds: readonly string[], merchantId: string | null): Promise<BookedPayment[]> {
+  async find(names: readonly PaymentName[], merchantId: string | null): Promise<BookedPayment[]> {
+    // The gateway may hold keys and ids that are not ours.
+    const keys = names.flatMap(({ chargeKey }) => chargeKey ?? []).filter((key) => isUuid(key));
+    const ids = names.flatMap(({ transactionId }) => transactionId ?? []).filter((id) => isUuid(id));
+    if (keys.length + ids.length === 0) return [];
     const rows = await this.transactions.read<PaymentRow>({
       name: 'our_books.find',
       text: `
         SELECT ${PAYMENT_COLUMNS}
+        FROM payments p
+        WHERE p.claim_id = ANY ($1::uuid[]) AND p.merchant_id = coalesce($3, p.merchant_id)
+        UNION
+        SELECT ${PAYMENT_COLUMNS}
         FROM merchants m
-        JOIN payments p ON p.merchant_id = m.merchant_id AND p.transaction_id = ANY ($1::uuid[])
-        WHERE m.merchant_id = coalesce($2, m.merchant_id)`,
-      values: [transactionIds, merchantId],
+        JOIN payments p ON p.merchant_id = m.merchant_id AND p.transaction_id = ANY ($2::uuid[])
+        WHERE m.merchant_id = coalesce($3, m.merchant_id)`,
+      values: [keys, ids, merchantId],
     });
     return this.complete(rows);
   }
@@ -101,20 +112,19 @@ export class OurBooksStore {
     // round.
     const refunds = await this.refundsOf(rows);
     const claims = await this.openClaims([
-      ...rows.filter(({ status }) => status === 'pending').map(({ claimId }) => claimId),
+      ...rows.filter(({ status }) => status === 'pending').map(({ gatewayKey }) => gatewayKey),
       ...rows.flatMap(({ heldBy }) => heldBy ?? []),
-      ...refunds.filter(({ status }) => status === 'pending').map(({ claimId }) => claimId),
+      ...refunds.filter(({ status }) => status === 'pending').map(({ gatewayKey }) => gatewayKey),
     ]);
-    const claimsById = new Map(claims.map((claim) => [claim.claimId, claim]));
     const refundsByPayment = Map.groupBy(refunds, ({ transactionId }) => transactionId);
-    return rows.map((row) => toPayment(row, refundsByPayment.get(row.transactionId) ?? [], claimsById));
+    return rows.map((row) => toPayment(row, refundsByPayment.get(row.transactionId) ?? [], claims));
   }
 
   private refundsOf(rows: readonly PaymentRow[]): Promise<RefundRow[]> {
     return this.transactions.read<RefundRow>({
       name: 'our_books.refunds',
       text: `
-        SELECT r.transaction_id AS "transactionId", r.refund_id AS "refundId", r.claim_id AS "claimId", r.status,
+        SELECT r.transaction_id AS "transactionId", r.refund_id AS "refundId", r.claim_id AS "gatewayKey", r.status,
           r.amount, r.currency, r.gateway_reference AS "gatewayReference", r.created_at AS "createdAt"
         FROM refunds r
         WHERE r.merchant_id = ANY ($1::uuid[]) AND r.transaction_id = ANY ($2::uuid[])
@@ -126,25 +136,30 @@ export class OurBooksStore {
     });
   }
 
-  /** The claims in progress with these ids. Few claims are in progress at a time. */
-  private async openClaims(claimIds: readonly string[]): Promise<OpenClaim[]> {
-    if (claimIds.length === 0) return [];
-    return this.transactions.read<OpenClaim>({
+  /**
+   * The claims in progress under these gateway keys. Few claims are in progress at a time. Where an earlier version has
+   * made the call, its gateway key is the id of the claim.
+   */
+  private async openClaims(gatewayKeys: readonly string[]): Promise<Map<string, OpenClaim>> {
+    if (gatewayKeys.length === 0) return new Map();
+    const rows = await this.transactions.read<OpenClaim & { gatewayKey: string }>({
       name: 'our_books.open_claims',
       text: `
-        SELECT k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey", k.claim_id AS "claimId",
+        SELECT key.value AS "gatewayKey", k.merchant_id AS "merchantId", k.idempotency_key AS "idempotencyKey",
           k.operation, k.created_at AS "createdAt", k.lease_expires_at <= clock_timestamp() AS "leaseExpired"
         FROM idempotency_keys k
-        WHERE k.status = 'in_progress' AND k.claim_id = ANY ($1::uuid[])`,
-      values: [claimIds],
+        CROSS JOIN LATERAL (VALUES (k.claim_id), (k.gateway_key)) AS key (value)
+        WHERE k.status = 'in_progress' AND key.value = ANY ($1::uuid[])`,
+      values: [gatewayKeys],
     });
+    return new Map(rows.map(({ gatewayKey, ...claim }) => [gatewayKey, claim]));
   }
 }
 
 const PAYMENT_COLUMNS = `
-  p.merchant_id AS "merchantId", p.transaction_id AS "transactionId", p.claim_id AS "claimId", p.status,
+  p.merchant_id AS "merchantId", p.transaction_id AS "transactionId", p.claim_id AS "gatewayKey", p.status,
   p.capture_method AS "captureMethod", p.amount, p.amount_captured AS "amountCaptured", p.currency,
-  p.gateway_reference AS "gatewayReference", p.held_by AS "heldBy", p.held_amount AS "heldAmount",
+  p.gateway_reference AS "gatewayReference", p.held_by AS "heldBy", p.held_amount AS "heldAmount", p.closed_by_gateway_key AS "endedByGatewayKey",
   p.created_at AS "createdAt", p.updated_at AS "updatedAt"`;
 
 /** PostgreSQL's bigint arrives as a string. */
@@ -172,7 +187,7 @@ function toPayment(
     ...row,
     amount: BigInt(row.amount),
     amountCaptured: BigInt(row.amountCaptured),
-    hold: heldBy === null ? null : { claimId: heldBy, amount: BigInt(heldAmount ?? 0) },
+    hold: heldBy === null ? null : { gatewayKey: heldBy, amount: BigInt(heldAmount ?? 0) },
     refunds: refunds.map((refund) => ({ ...refund, amount: BigInt(refund.amount) })),
     claims,
   };

@@ -1,7 +1,6 @@
-import { validate as isUuid } from 'uuid';
-import type { GatewayBooks, GatewayEffect, TimeRange } from '../gateways/gateway-books.js';
+import type { GatewayBooks, GatewayEffect, PaymentInBooks, TimeRange } from '../gateways/gateway-books.js';
 import { comparePayment, type Finding } from './compare.js';
-import type { EffectStage } from './effect-stage.js';
+import type { EffectStage, PaymentName } from './effect-stage.js';
 import type { BookedPayment, OurBooksStore } from './our-books.store.js';
 
 /** Payments per page: bounds the memory, whatever the number of payments. */
@@ -68,9 +67,7 @@ export class Reconciliation {
       after = last.transactionId;
       this.payments += page.length;
       this.refunds += page.reduce((sum, { refunds }) => sum + refunds.length, 0);
-      const effects = this.stage.take(page.map(({ transactionId }) => transactionId));
-      const differing = compareAll(byId(page), effects);
-      await this.confirm(differing, effects, byId(page));
+      await this.confirm(inBothBooks(page, this.stage.take(page.map(nameOf))));
     }
   }
 
@@ -79,75 +76,87 @@ export class Reconciliation {
    * of no payment. Other effects that such a payment implies are out of scope.
    */
   private async walkTheirs({ merchantId }: Scope): Promise<void> {
-    for (const ids of this.stage.untaken(PAGE_SIZE)) {
-      const effects = this.stage.take(ids);
-      const ours = byId(await this.find(ids, merchantId));
+    for (const untaken of this.stage.untaken(PAGE_SIZE)) {
+      const ours = await this.ours.find(untaken, merchantId);
+      const nameless = untaken.filter(
+        ({ chargeKey, transactionId }) => chargeKey === null && transactionId === null,
+      );
+      const effects = [...this.stage.take([...untaken, ...ours.map(nameOf)]), ...nameless];
       // With the scope of one merchant, we must know that the payment is theirs.
-      const isConcerned = ({ transactionId }: GatewayEffect): boolean =>
-        merchantId === null || ours.has(transactionId);
-      const differing = compareAll(ours, effects.filter(isConcerned)).filter(isTheirs);
-      await this.confirm(differing, effects, ours, isTheirs);
+      const concerned = inBothBooks(ours, effects).filter(
+        (payment) => merchantId === null || payment.ours !== null,
+      );
+      await this.confirm(concerned, isTheirs);
     }
   }
 
+  /** Checks what differs a second time, and tells what differs then. */
   private async confirm(
-    findings: readonly Finding[],
-    effects: readonly GatewayEffect[],
-    before: ReadonlyMap<string, BookedPayment>,
+    payments: readonly PaymentInBoth[],
     isInScope: (finding: Finding) => boolean = () => true,
   ): Promise<void> {
-    const ids = [...new Set(findings.map(idOf))];
-    if (ids.length === 0) return;
-    const known = Map.groupBy(effects, ({ transactionId }) => transactionId);
-    const between = await this.theirs.effectsOf(
-      ids.map((transactionId) => ({
-        transactionId,
-        chargeReferences: referencesOf(before.get(transactionId), known.get(transactionId) ?? []),
-      })),
-    );
-    const after = byId(await this.find(ids, null));
+    const differing = payments.filter((payment) => findingsOf(payment).some(isInScope));
+    if (differing.length === 0) return;
+    const between = await this.theirs.effectsOf(differing.map(nameInBooks));
+    const before = differing.flatMap(({ ours }) => ours ?? []);
+    const after = await this.ours.find(differing.map(nameInBooks), null);
     const confirmed = [
-      ...compareAll(before, between, ids).filter((finding) => !isTheirs(finding)),
-      ...compareAll(after, between, ids).filter(isTheirs),
+      ...inBothBooks(before, between)
+        .flatMap(findingsOf)
+        .filter((finding) => !isTheirs(finding)),
+      ...inBothBooks(after, between).flatMap(findingsOf).filter(isTheirs),
     ].filter(isInScope);
     if (confirmed.length > 0) await this.tell(confirmed);
   }
-
-  /** The gateway may hold ids that are not ours. */
-  private async find(transactionIds: readonly string[], merchantId: string | null): Promise<BookedPayment[]> {
-    const ids = transactionIds.filter((id) => isUuid(id));
-    return ids.length === 0 ? [] : this.ours.find(ids, merchantId);
-  }
 }
 
-function compareAll(
-  payments: ReadonlyMap<string, BookedPayment>,
-  effects: readonly GatewayEffect[],
-  only?: readonly string[],
-): Finding[] {
-  const byPayment = Map.groupBy(effects, ({ transactionId }) => transactionId);
-  const ids = new Set(only ?? [...payments.keys(), ...byPayment.keys()]);
-  return [...ids].flatMap((id) => comparePayment(payments.get(id) ?? null, byPayment.get(id) ?? []));
+/** A payment with its effects at the gateway. `ours` is null for effects of no payment of ours. */
+interface PaymentInBoth {
+  ours: BookedPayment | null;
+  theirs: GatewayEffect[];
+}
+
+/**
+ * Brings each payment together with its effects: by the key of its charge, or by our id, which the calls of earlier
+ * versions carried.
+ */
+function inBothBooks(payments: readonly BookedPayment[], effects: readonly GatewayEffect[]): PaymentInBoth[] {
+  const known = payments.map((ours): PaymentInBoth => ({ ours, theirs: [] }));
+  const byKey = new Map(known.map((payment) => [payment.ours?.gatewayKey, payment]));
+  const byId = new Map(known.map((payment) => [payment.ours?.transactionId, payment]));
+  const unknown = new Map<string, PaymentInBoth>();
+  for (const effect of effects) {
+    const { chargeKey, transactionId, chargeReference } = effect;
+    const own = byKey.get(chargeKey ?? undefined) ?? byId.get(transactionId ?? undefined);
+    const name = chargeKey ?? transactionId ?? chargeReference;
+    const payment = own ?? unknown.get(name) ?? { ours: null, theirs: [] };
+    payment.theirs.push(effect);
+    if (own === undefined) unknown.set(name, payment);
+  }
+  return [...known, ...unknown.values()];
+}
+
+function findingsOf({ ours, theirs }: PaymentInBoth): Finding[] {
+  return comparePayment(ours, theirs);
 }
 
 function isTheirs({ list }: Finding): boolean {
   return list !== 'missing_there';
 }
 
-function byId(payments: readonly BookedPayment[]): Map<string, BookedPayment> {
-  return new Map(payments.map((payment) => [payment.transactionId, payment]));
+function nameOf({ gatewayKey, transactionId }: BookedPayment): PaymentName {
+  return { chargeKey: gatewayKey, transactionId };
 }
 
-function idOf(finding: Finding): string {
-  return finding.list === 'missing_here' ? finding.effect.transactionId : finding.expected.transactionId;
-}
-
-function referencesOf(
-  payment: BookedPayment | undefined,
-  effects: readonly GatewayEffect[],
-): readonly string[] {
-  const references = effects.map(({ chargeReference }) => chargeReference);
-  return [...new Set([payment?.gatewayReference ?? [], references].flat())];
+/** Where the gateway may have the effects of a payment. */
+function nameInBooks({ ours, theirs }: PaymentInBoth): PaymentInBooks {
+  const references = theirs.map(({ chargeReference }) => chargeReference);
+  const { chargeKey = null, transactionId = null } = (ours ? nameOf(ours) : theirs[0]) ?? {};
+  return {
+    chargeKey,
+    transactionId,
+    chargeReferences: [...new Set([ours?.gatewayReference ?? [], references].flat())],
+  };
 }
 
 /** Lower than every id made at `time` or later: a UUIDv7 begins with its milliseconds (RFC 9562 section 5.7). */

@@ -8,8 +8,11 @@ interface Line {
   kind: EffectKind;
   /** Null if we know no merchant for it. */
   merchant_id: string | null;
-  transaction_id: string;
+  /** Null if we have no such payment and the gateway does not know our id of it. */
+  transaction_id: string | null;
   refund_id: string | null;
+  /** What the gateway was sent as the key of this call; null where neither side knows it. */
+  gateway_key: string | null;
   advice: string;
 }
 
@@ -144,7 +147,9 @@ function repairableClaim({ open }: ExpectedEffect, effect: GatewayEffect | null)
 
 function toMissingHere({ effect, ours, reason }: Extract<Finding, { list: 'missing_here' }>): MissingHere {
   return {
-    ...effectLine(effect, ours?.merchantId ?? null),
+    ...effectLine(effect),
+    merchant_id: ours?.merchantId ?? null,
+    transaction_id: ours?.transactionId ?? effect.transactionId,
     status_here: ours?.status ?? null,
     reason,
     repairable: false,
@@ -154,7 +159,8 @@ function toMissingHere({ effect, ours, reason }: Extract<Finding, { list: 'missi
 
 function toOverdue(expected: ExpectedEffect, effect: GatewayEffect): MissingHere {
   return {
-    ...effectLine(effect, expected.merchantId),
+    ...effectLine(effect),
+    ...lineOf(expected),
     status_here: expected.kind === 'capture' || expected.kind === 'void' ? 'authorized' : 'pending',
     reason: 'open',
     repairable: repairableClaim(expected, effect) !== null,
@@ -162,12 +168,11 @@ function toOverdue(expected: ExpectedEffect, effect: GatewayEffect): MissingHere
   };
 }
 
-function effectLine(effect: GatewayEffect, merchantId: string | null) {
+function effectLine(effect: GatewayEffect) {
   return {
     kind: effect.kind,
-    merchant_id: merchantId,
-    transaction_id: effect.transactionId,
     refund_id: effect.refundId,
+    gateway_key: effect.gatewayKey,
     reference: effect.reference,
     charge_reference: effect.chargeReference,
     amount: effect.amountMinor === null ? null : Number(effect.amountMinor),
@@ -201,6 +206,13 @@ function toAmountDiffers(expected: ExpectedEffect, effect: GatewayEffect): Amoun
   };
 }
 
-function lineOf({ kind, merchantId, transactionId, refundId }: ExpectedEffect): Omit<Line, 'advice'> {
-  return { kind, merchant_id: merchantId, transaction_id: transactionId, refund_id: refundId };
+function lineOf(expected: ExpectedEffect): Omit<Line, 'advice'> {
+  const { kind, merchantId, transactionId, refundId, gatewayKey } = expected;
+  return {
+    kind,
+    merchant_id: merchantId,
+    transaction_id: transactionId,
+    refund_id: refundId,
+    gateway_key: gatewayKey,
+  };
 }

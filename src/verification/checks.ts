@@ -173,8 +173,9 @@ export const CHECKS: readonly Check[] = [
       UNION ALL
       SELECT 'payment held', p.merchant_id, p.transaction_id, k.idempotency_key
       FROM payments p
-      LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND k.claim_id = p.held_by
-      WHERE p.held_by IS NOT NULL AND k.status IS DISTINCT FROM 'in_progress'`,
+      LEFT JOIN idempotency_keys k ON k.merchant_id = p.merchant_id AND p.held_by IN (k.gateway_key, k.claim_id)
+        AND k.status = 'in_progress'
+      WHERE p.held_by IS NOT NULL AND k.claim_id IS NULL`,
   },
   {
     name: 'events.settled',

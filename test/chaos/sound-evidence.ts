@@ -130,6 +130,7 @@ function books(): Omit<Evidence, 'journal'> {
     currency: 'EUR',
     held_by: null,
     closed_by_key: null,
+    closed_by_gateway_key: null,
     event_sequence: 1,
   };
   const key = {
@@ -165,6 +166,7 @@ function books(): Omit<Evidence, 'journal'> {
         capture_method: 'manual',
         gateway_reference: 'g2',
         closed_by_key: 'captured',
+        closed_by_gateway_key: 'k6',
         event_sequence: 2,
       },
       {
@@ -186,7 +188,8 @@ function books(): Omit<Evidence, 'journal'> {
         amount: 700,
         capture_method: 'manual',
         gateway_reference: 'g4',
-        closed_by_key: 'reversal v1 cancel 1',
+        closed_by_key: 'reversal s1 cancel 1',
+        closed_by_gateway_key: 'k8',
         event_sequence: 2,
       },
     ],
@@ -205,6 +208,7 @@ function books(): Omit<Evidence, 'journal'> {
     reversals: [
       {
         reversal_id: 'v1',
+        steps_key: 's1',
         idempotency_key: 'reversal',
         reversed_key: 'reversed',
         status: 'completed',
@@ -213,6 +217,7 @@ function books(): Omit<Evidence, 'journal'> {
       },
       {
         reversal_id: 'v2',
+        steps_key: 's2',
         idempotency_key: 'prevention',
         reversed_key: 'prevented',
         status: 'completed',
@@ -228,7 +233,7 @@ function books(): Omit<Evidence, 'journal'> {
       { ...key, idempotency_key: 'captured', claim_id: 'k6', operation: 'capture', response_status: 200 },
       { ...key, idempotency_key: 'refunded', claim_id: 'k5', operation: 'refund' },
       { ...key, idempotency_key: 'reversal', claim_id: 'k7', operation: 'reversal' },
-      { ...key, idempotency_key: 'reversal v1 cancel 1', claim_id: 'k8', operation: 'cancel' },
+      { ...key, idempotency_key: 'reversal s1 cancel 1', claim_id: 'k8', operation: 'cancel' },
       { ...key, idempotency_key: 'prevention', claim_id: 'k9', operation: 'reversal' },
       { ...key, idempotency_key: 'prevented', claim_id: 'k0', operation: 'reversal', status: 'reversed' },
     ],
@@ -243,24 +248,23 @@ function books(): Omit<Evidence, 'journal'> {
     ],
     ledger: [...booked('l1', 't1', 1000), ...booked('l2', 't1', -400), ...booked('l3', 't2', 300)],
     effects: [
-      effect('charge', 'g1', { transaction_id: 't1', idempotency_key: 'k1', amount: 1000 }),
+      effect('charge', 'g1', { charge_key: 'k1', idempotency_key: 'k1', amount: 1000 }),
       effect('refund', 'g5', {
-        transaction_id: 't1',
+        charge_key: 'k1',
         idempotency_key: 'k5',
         amount: 400,
-        refund_id: 'r1',
         charge_reference: 'g1',
       }),
-      effect('authorization', 'g2', { transaction_id: 't2', idempotency_key: 'k2', amount: 500 }),
+      effect('authorization', 'g2', { charge_key: 'k2', idempotency_key: 'k2', amount: 500 }),
       effect('capture', 'g6', {
-        transaction_id: 't2',
+        charge_key: 'k2',
         idempotency_key: 'k6',
         amount: 300,
         charge_reference: 'g2',
       }),
-      effect('authorization', 'g4', { transaction_id: 't4', idempotency_key: 'k4', amount: 700 }),
+      effect('authorization', 'g4', { charge_key: 'k4', idempotency_key: 'k4', amount: 700 }),
       effect('void', 'g7', {
-        transaction_id: 't4',
+        charge_key: 'k4',
         idempotency_key: 'k8',
         amount: 700,
         charge_reference: 'g4',
@@ -304,10 +308,10 @@ function booked(ledger_transaction_id: string, transaction_id: string, amount: n
 function effect(
   kind: string,
   reference: string,
-  row: Pick<Evidence['effects'][number], 'transaction_id' | 'idempotency_key' | 'amount'> &
+  row: Pick<Evidence['effects'][number], 'charge_key' | 'idempotency_key' | 'amount'> &
     Partial<Evidence['effects'][number]>,
 ): Evidence['effects'][number] {
-  return { kind, reference, charge_reference: reference, refund_id: null, currency: 'EUR', ...row };
+  return { kind, reference, charge_reference: reference, currency: 'EUR', ...row };
 }
 
 function balances(): Heard {

@@ -13,7 +13,7 @@ const WRONGS: Readonly<Record<string, { wrong: (evidence: Evidence) => void; bre
     breaks: ['books.effects'],
   },
   'an effect without a payment': {
-    wrong: ({ effects }) => effects.push({ ...effects[0]!, transaction_id: 't9', reference: 'g9' }),
+    wrong: ({ effects }) => effects.push({ ...effects[0]!, charge_key: 'k9', reference: 'g9' }),
     breaks: ['books.effects'],
   },
   'a payment without its effect': {
@@ -30,7 +30,7 @@ const WRONGS: Readonly<Record<string, { wrong: (evidence: Evidence) => void; bre
   },
   'a declined charge that took money': {
     wrong: ({ effects }) =>
-      effects.push({ ...effects[0]!, transaction_id: 't3', idempotency_key: 'k3', reference: 'g9' }),
+      effects.push({ ...effects[0]!, charge_key: 'k3', idempotency_key: 'k3', reference: 'g9' }),
     breaks: ['books.effects', 'truth.charges'],
   },
   'a payment that is still pending': {
@@ -207,7 +207,8 @@ const WRONGS: Readonly<Record<string, { wrong: (evidence: Evidence) => void; bre
     breaks: ['truth.charges'],
   },
   'a capture that now belongs to another key': {
-    wrong: ({ payments }) => (payments[1]!.closed_by_key = 'reversal'),
+    wrong: ({ payments }) =>
+      Object.assign(payments[1]!, { closed_by_key: 'reversal', closed_by_gateway_key: 'k7' }),
     breaks: ['books.effects', 'books.keys', 'truth.ends'],
   },
   'a refund that was refused and carried out': {
@@ -244,8 +245,7 @@ const WRONGS: Readonly<Record<string, { wrong: (evidence: Evidence) => void; bre
     breaks: ['truth.reversed'],
   },
   'a reversed key whose money was not given back': {
-    wrong: ({ effects }) =>
-      effects.push({ ...effects[0]!, transaction_id: 't4', reference: 'g9', amount: 700 }),
+    wrong: ({ effects }) => effects.push({ ...effects[0]!, charge_key: 'k4', reference: 'g9', amount: 700 }),
     breaks: ['books.effects', 'truth.reversed'],
   },
   'a late original request that was carried out': {

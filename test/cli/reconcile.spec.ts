@@ -47,10 +47,10 @@ describe('the command that compares the books', () => {
     const told = await cli(books.env, '--open-after', '0s');
     expect([told.code, told.stderr]).toEqual([1, '']);
     expect(told.stdout).toMatch(
-      /\nMissing here \(.*\): 1\n\nKIND +REFERENCE +TRANSACTION +REFUND +AMOUNT +AT +HERE/,
+      /\nMissing here \(.*\): 1\n\nKIND +REFERENCE +TRANSACTION +REFUND +KEY +AMOUNT +AT +HERE/,
     );
     expect(told.stdout).toMatch(
-      /\ncharge +sbx_\S+ +\S{36} +- +1999 EUR +\S+Z +pending +Its end is known: --repair/,
+      /\ncharge +sbx_\S+ +\S{36} +- +\S{36} +1999 EUR +\S+Z +pending +Its end is known: --repair/,
     );
     expect(told.stdout).toMatch(/\nMissing there \(.*\): none\n[^]*\nThe books differ\.\n$/);
 
@@ -73,6 +73,7 @@ describe('the command that compares the books', () => {
             merchant_id: pending.json['merchant_id'],
             transaction_id: pending.json['transaction_id'],
             refund_id: null,
+            gateway_key: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-8/),
             reference: expect.stringMatching(/^sbx_/),
             charge_reference: expect.stringMatching(/^sbx_/),
             amount: 1999,

@@ -77,7 +77,20 @@ export const ROWS_OF_MIGRATION: Readonly<Record<string, readonly string[]>> = {
     `INSERT INTO webhook_tries (merchant_id, webhook_delivery_id, webhook_try_id, tried_at, duration_ms, response_status)
      VALUES (${MERCHANT}, ${DELIVERY}, ${CLAIM}, now(), 12, 204)`,
   ],
+  'gateway-keys': [
+    `UPDATE idempotency_keys SET gateway_key = claim_id, known_attempt = 1, gateway_key_taken = true
+     WHERE status <> 'in_progress'`,
+    `UPDATE payments SET closed_by_gateway_key = ${CLAIM} WHERE transaction_id = ${CAPTURED}`,
+    `UPDATE reversals SET steps_key = ${CLAIM}`,
+    `INSERT INTO restores VALUES (now(), now() - interval '1 hour', now() + interval '1 day')`,
+  ],
 };
+
+/** A call that an older version would ask again under another key. */
+export const CALL_UNDER_DERIVED_KEY = `
+  INSERT INTO idempotency_keys (merchant_id, idempotency_key, claim_id, gateway_key, operation, fingerprint, resource_id,
+    status, attempt, lease_expires_at)
+  VALUES (${MERCHANT}, 'open-call', ${CLAIM}, ${CLAIM}, 'capture', 'f', ${CAPTURED}, 'in_progress', 1, now())`;
 
 /** A key that a reversal closed before any request arrived under it. */
 export const REVERSED_KEY = `

@@ -4,7 +4,7 @@ import { MigrationExecutor, type DataSource } from 'typeorm';
 import { openForMigration, runMigrations } from '../../src/database/migrations.js';
 import { createTestDatabase, createUnmigratedTestDatabase, type TestDatabase } from '../support/postgres.js';
 import { describeSchema, readAllRows } from '../support/schema.js';
-import { REVERSED_KEY, ROWS_OF_MIGRATION } from './migration-rows.js';
+import { CALL_UNDER_DERIVED_KEY, REVERSED_KEY, ROWS_OF_MIGRATION } from './migration-rows.js';
 
 const FILES = await readdir(join(import.meta.dirname, '../../migrations'));
 const MIGRATIONS = FILES.flatMap((file) => /^\d+-(.+)\.js$/.exec(file)?.[1] ?? []);
@@ -47,6 +47,14 @@ describe('migrations', () => {
       await dataSource.query(REVERSED_KEY);
       const before = await contents();
       await expect(goDown()).rejects.toMatchObject({ constraint: 'idempotency_keys_status' });
+      expect(await contents()).toEqual(before);
+    });
+
+    it('gateway-keys refuses to go down while a call is open under a derived key, and changes nothing', async () => {
+      await goUpWithRows(MIGRATIONS.indexOf('gateway-keys') + 1);
+      await dataSource.query(CALL_UNDER_DERIVED_KEY);
+      const before = await contents();
+      await expect(goDown()).rejects.toThrow('1 operations are in progress under derived gateway keys');
       expect(await contents()).toEqual(before);
     });
 

@@ -94,8 +94,8 @@ describe('payment.pending', () => {
       service = await TestApp.start({ IDEMPOTENCY_LEASE: '10s', GATEWAY_TIMEOUT: '200ms' });
       const gateway = service.app.get(Gateway);
       const inquire = gateway.inquire.bind(gateway);
-      gateway.inquire = (inquiry, signal) =>
-        finding === null ? inquire(inquiry, signal) : Promise.resolve({ kind: finding });
+      gateway.inquire = (...asked) =>
+        finding === null ? inquire(...asked) : Promise.resolve({ kind: finding });
     });
     afterAll(() => service.stop());
 

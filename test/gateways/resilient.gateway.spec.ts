@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import type { Finding, Outcome } from '../../src/domain/outcome.js';
-import { Gateway, type ChargeRequest, type GatewayInquiry } from '../../src/gateways/gateway.js';
+import { Gateway, type ChargeRequest, type SentCall } from '../../src/gateways/gateway.js';
 import { GatewayMetrics } from '../../src/gateways/gateway-metrics.js';
 import { ResilientGateway, type ResilienceSettings } from '../../src/gateways/resilient.gateway.js';
 import { Metrics } from '../../src/metrics/metrics.js';
@@ -15,20 +15,18 @@ const UNAVAILABLE: Outcome = { kind: 'unavailable' };
 const UNKNOWN: Outcome = { kind: 'unknown' };
 
 const REQUEST: ChargeRequest = {
-  gatewayKey: 'claim-1',
-  transactionId: '019b2f6e-7c1a-7d3e-9f00-4b6f0a1c2d3e',
+  gatewayKey: '88b596ec-b22b-8e01-a768-e3b9cc09269e',
+  ids: null,
+  sentSince: new Date(),
   amountMinor: 1_999n,
   currency: 'EUR',
   paymentMethod: 'pm_card_visa',
   captureMethod: 'automatic',
 };
-const QUERY: GatewayInquiry = {
-  ...REQUEST,
-  kind: 'charge',
-  refundId: null,
-  reference: null,
-  unknownSince: new Date(),
-};
+const CALL: SentCall = { kind: 'charge', request: REQUEST };
+const UNKNOWN_SINCE = new Date();
+const LOST = { since: new Date(0), until: new Date() };
+const KEY_TAKEN: Outcome = { kind: 'unknown', keyTaken: true };
 
 type Step = Outcome | ((signal: AbortSignal) => Promise<Outcome>);
 
@@ -61,9 +59,12 @@ class ScriptedGateway extends Gateway {
   readonly cancel = this.charge;
   readonly refund = this.charge;
 
-  inquire(_inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
+  inquire(_call: SentCall, _unknownSince: Date, signal: AbortSignal): Promise<Finding> {
     return typeof this.finding === 'function' ? this.finding(signal) : Promise.resolve(this.finding);
   }
+
+  readonly lookUp = (call: SentCall, _lost: unknown, signal: AbortSignal): Promise<Finding> =>
+    this.inquire(call, UNKNOWN_SINCE, signal);
 }
 
 /** Never answers, or answers `outcome` when its signal aborts. */
@@ -218,7 +219,7 @@ describe('the circuit breaker', () => {
   it('sends no inquiry to a gateway that is down, and answers unknown', async () => {
     const guarded = guard([UNAVAILABLE], { maxTries: 1 });
     await open(guarded);
-    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
+    expect(await guarded.gateway.inquire(CALL, UNKNOWN_SINCE, guarded.deadline.signal)).toEqual(UNKNOWN);
   });
 });
 
@@ -265,17 +266,36 @@ describe('an inquiry', () => {
     [UNKNOWN, UNKNOWN],
     // An inquiry without effect does not mean that the call had none.
     [UNAVAILABLE, UNKNOWN],
+    [KEY_TAKEN, KEY_TAKEN],
   ])('passes %j on as %j', async (inner, outer) => {
     const guarded = guard([APPROVED]);
     guarded.inner.finding = inner;
-    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(outer);
+    expect(await guarded.gateway.inquire(CALL, UNKNOWN_SINCE, guarded.deadline.signal)).toEqual(outer);
   });
 
   it('is unknown when it takes too long', async () => {
     const guarded = guard([APPROVED], { tryTimeoutMs: 50 });
     guarded.inner.finding = () => new Promise(() => undefined);
-    expect(await guarded.gateway.inquire(QUERY, guarded.deadline.signal)).toEqual(UNKNOWN);
+    expect(await guarded.gateway.inquire(CALL, UNKNOWN_SINCE, guarded.deadline.signal)).toEqual(UNKNOWN);
   });
+});
+
+describe('a lookup before the first call', () => {
+  test.each<Finding>([APPROVED, DECLINED, { kind: 'absent' }, UNKNOWN, UNAVAILABLE, KEY_TAKEN])(
+    'passes %j on',
+    async (finding) => {
+      const guarded = guard([APPROVED]);
+      guarded.inner.finding = finding;
+      expect(await guarded.gateway.lookUp(CALL, LOST, guarded.deadline.signal)).toEqual(finding);
+      expect(guarded.inner.calls).toBe(0);
+    },
+  );
+});
+
+it('does not try again after the gateway said that it has another call under the key', async () => {
+  const guarded = guard([KEY_TAKEN, APPROVED]);
+  expect(await guarded.charge()).toEqual(KEY_TAKEN);
+  expect(guarded.inner.calls).toBe(1);
 });
 
 it('counts calls with their duration, and retries', async () => {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { type Gateway, GatewayKeyReusedError } from '../../src/gateways/gateway.js';
+import type { CancelRequest, Gateway } from '../../src/gateways/gateway.js';
 import { createSandboxGatewayServer } from '../../src/gateways/sandbox/sandbox-gateway.server.js';
 import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
 import { SandboxGateway } from '../../src/gateways/sandbox/sandbox.gateway.js';
@@ -7,7 +7,7 @@ import {
   captureRequest,
   chargeRequest,
   createSandbox,
-  inquiryOf,
+  sent,
   patience,
   refundRequest,
   script,
@@ -18,6 +18,8 @@ const PATIENCE_MS = 150;
 const UNKNOWN = { kind: 'unknown' };
 const UNAVAILABLE = { kind: 'unavailable' };
 const ABSENT = { kind: 'absent' };
+const KEY_TAKEN = { kind: 'unknown', keyTaken: true };
+const LOST = { since: new Date(0), until: new Date() };
 
 /** The port behaves the same, whether the provider is in this process or behind HTTP. */
 describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
@@ -40,23 +42,27 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     await sandbox.remove();
   });
 
-  const effectsOf = (transactionId: string): string[] =>
+  const effectsOf = (chargeKey: string): string[] =>
     sandbox.engine.books
       .effects()
-      .filter((effect) => effect.transactionId === transactionId)
+      .filter((effect) => effect.chargeKey === chargeKey)
       .map((effect) => effect.kind);
 
   it('approves, and records the requested effect in its books', async () => {
     const request = chargeRequest();
     const outcome = await gateway.charge(request, patience(1_000));
     expect(outcome).toEqual({ kind: 'approved', reference: expect.stringMatching(/^sbx_[0-9a-f]{8}_\d+$/) });
-    const { captureMethod: _, ...effect } = request;
+    const { gatewayKey, amountMinor, currency, paymentMethod } = request;
     expect(sandbox.engine.books.effects().at(-1)).toMatchObject({
-      ...effect,
+      gatewayKey,
+      amountMinor,
+      currency,
+      paymentMethod,
+      transactionId: null,
       ...(outcome.kind === 'approved' && { reference: outcome.reference }),
       kind: 'charge',
     });
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(outcome);
   });
 
   it('authorizes, captures, voids and refunds, each under its own reference', async () => {
@@ -65,12 +71,12 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     const captured = await approved(gateway.capture(captureRequest(request, authorized), patience(1_000)));
     const refunded = await approved(gateway.refund(refundRequest(request, authorized), patience(1_000)));
     expect(new Set([authorized, captured, refunded]).size).toBe(3);
-    expect(effectsOf(request.transactionId)).toEqual(['authorization', 'capture', 'refund']);
+    expect(effectsOf(request.gatewayKey)).toEqual(['authorization', 'capture', 'refund']);
 
     const other = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
     const reference = await approved(gateway.charge(other, patience(1_000)));
     await approved(gateway.cancel(captureRequest(other, reference), patience(1_000)));
-    expect(effectsOf(other.transactionId)).toEqual(['authorization', 'void']);
+    expect(effectsOf(other.gatewayKey)).toEqual(['authorization', 'void']);
     expect(sandbox.engine.books.effects().at(-1)).toMatchObject({
       kind: 'void',
       amountMinor: other.amountMinor,
@@ -87,8 +93,8 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     const outcome = await gateway.charge(request, patience(1_000));
     expect(outcome).toMatchObject({ kind: 'declined', failure: { code } });
     expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
-    expect(effectsOf(request.transactionId)).toEqual([]);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(outcome);
+    expect(effectsOf(request.gatewayKey)).toEqual([]);
   });
 
   it('declines a refund to a card without refunds, and any call on a charge that it does not know', async () => {
@@ -103,7 +109,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
         kind: 'declined',
       });
     }
-    expect(effectsOf(request.transactionId)).toEqual(['charge']);
+    expect(effectsOf(request.gatewayKey)).toEqual(['charge']);
   });
 
   it('answers pm_gateway_slow after three seconds, and unknown to a client that waits less', async () => {
@@ -117,7 +123,7 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(slow.kind).toBe('approved');
     expect(performance.now() - startedAt).toBeGreaterThan(2_900);
     expect(lost).toEqual(UNKNOWN);
-    expect(effectsOf(hasty.transactionId)).toEqual(['charge']);
+    expect(effectsOf(hasty.gatewayKey)).toEqual(['charge']);
   });
 
   it('always refuses pm_gateway_unavailable, and pm_gateway_flaky once, before any effect', async () => {
@@ -126,10 +132,10 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     expect(await gateway.charge(unavailable, patience(1_000))).toEqual(UNAVAILABLE);
     expect(await gateway.charge(unavailable, patience(1_000))).toEqual(UNAVAILABLE);
     expect(await gateway.charge(flaky, patience(1_000))).toEqual(UNAVAILABLE);
-    expect(effectsOf(flaky.transactionId)).toEqual([]);
+    expect(effectsOf(flaky.gatewayKey)).toEqual([]);
     expect((await gateway.charge(flaky, patience(1_000))).kind).toBe('approved');
-    expect(effectsOf(flaky.transactionId)).toEqual(['charge']);
-    expect(effectsOf(unavailable.transactionId)).toEqual([]);
+    expect(effectsOf(flaky.gatewayKey)).toEqual(['charge']);
+    expect(effectsOf(unavailable.gatewayKey)).toEqual([]);
   });
 
   it.each(['pm_gateway_timeout_after_charge', 'pm_gateway_error_after_charge'])(
@@ -138,16 +144,16 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
       const request = chargeRequest(method);
       expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
       expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
-      expect(effectsOf(request.transactionId)).toEqual(['charge']);
-      expect((await gateway.inquire(inquiryOf(request), patience(1_000))).kind).toBe('approved');
+      expect(effectsOf(request.gatewayKey)).toEqual(['charge']);
+      expect((await gateway.inquire(sent(request), new Date(), patience(1_000))).kind).toBe('approved');
     },
   );
 
   it('takes nothing for pm_gateway_timeout_before_charge and never answers, and an inquiry says absent', async () => {
     const request = chargeRequest('pm_gateway_timeout_before_charge');
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
-    expect(effectsOf(request.transactionId)).toEqual([]);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(ABSENT);
+    expect(effectsOf(request.gatewayKey)).toEqual([]);
   });
 
   it('acts once for any number of calls under one key, concurrent or later', async () => {
@@ -157,43 +163,82 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     );
     outcomes.push(await gateway.charge(request, patience(1_000)));
     expect(new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size).toBe(1);
-    expect(effectsOf(request.transactionId)).toEqual(['charge']);
+    expect(effectsOf(request.gatewayKey)).toEqual(['charge']);
   });
 
   it.each([
     ['amount', { amountMinor: 2_000n }],
     ['currency', { currency: 'USD' }],
-    ['payment', { transactionId: 'another' }],
     ['method', { paymentMethod: 'pm_card_refund_declined' }],
     ['capture', { captureMethod: 'manual' }],
-  ] as const)(
-    'throws if a key comes again with another %s, because that is a mistake of its caller',
-    async (_, change) => {
-      const request = chargeRequest();
-      const outcome = await gateway.charge(request, patience(1_000));
-      await expect(gateway.charge({ ...request, ...change }, patience(1_000))).rejects.toThrow(
-        GatewayKeyReusedError,
-      );
-      expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
-      expect(effectsOf('another')).toEqual([]);
-    },
-  );
+  ] as const)('never believes a key that it has with another %s to be absent', async (_, change) => {
+    const request = chargeRequest();
+    const outcome = await gateway.charge(request, patience(1_000));
+    const other = { ...request, ...change };
+    expect(await gateway.charge(other, patience(1_000))).toEqual(KEY_TAKEN);
+    expect(await gateway.inquire(sent(other), new Date(), patience(1_000))).toEqual(KEY_TAKEN);
+    expect(await gateway.lookUp(sent(other), LOST, patience(1_000))).toEqual(KEY_TAKEN);
+    expect(await gateway.charge(request, patience(1_000))).toEqual(outcome);
+    expect(effectsOf(request.gatewayKey)).toEqual(['charge']);
+  });
+
+  it('adopts what it has under a key for the same money, whatever ids were sent with it', async () => {
+    const first = (transactionId: string, refundId: string | null = null) => ({
+      ids: { transactionId, refundId },
+    });
+    const request = chargeRequest('pm_card_visa', { captureMethod: 'manual', ...first('t1') });
+    const outcome = await gateway.charge(request, patience(1_000));
+    expect(await gateway.charge({ ...request, ...first('t2') }, patience(1_000))).toEqual(outcome);
+    expect(await gateway.charge({ ...request, ids: null }, patience(1_000))).toEqual(outcome);
+    const reference = outcome.kind === 'approved' ? outcome.reference : '';
+    const calls = {
+      capture: captureRequest(request, reference),
+      cancel: captureRequest(request, reference),
+      refund: { ...refundRequest(request, reference), ...first('t1', 'r1') },
+    };
+    for (const kind of ['capture', 'cancel', 'refund'] as const) {
+      const done = await gateway[kind](calls[kind], patience(1_000));
+      expect(done.kind).toBe('approved');
+      expect(await gateway[kind]({ ...calls[kind], ids: null }, patience(1_000))).toEqual(done);
+    }
+    expect(effectsOf(request.gatewayKey)).toEqual(['authorization', 'capture', 'void', 'refund']);
+  });
+
+  it('does not adopt a later call on another charge, or of another kind', async () => {
+    const request = chargeRequest('pm_card_visa', { captureMethod: 'manual' });
+    const reference = await approved(gateway.charge(request, patience(1_000)));
+    const other = await approved(gateway.charge(chargeRequest(), patience(1_000)));
+    const capture = captureRequest(request, reference);
+    await approved(gateway.capture(capture, patience(1_000)));
+    const elsewhere: CancelRequest = { ...capture, reference: other };
+    expect(await gateway.capture({ ...capture, reference: other }, patience(1_000))).toEqual(KEY_TAKEN);
+    expect(await gateway.refund(capture, patience(1_000))).toEqual(KEY_TAKEN);
+    expect(await gateway.cancel(elsewhere, patience(1_000))).toEqual(KEY_TAKEN);
+  });
+
+  it('looks up a call without closing its key', async () => {
+    const request = chargeRequest();
+    expect(await gateway.lookUp(sent(request), LOST, patience(1_000))).toEqual(ABSENT);
+    const outcome = await gateway.charge(request, patience(1_000));
+    expect(outcome.kind).toBe('approved');
+    expect(await gateway.lookUp(sent(request), LOST, patience(1_000))).toEqual(outcome);
+  });
 
   it('refuses the first call with a key that it reported absent', async () => {
     const request = chargeRequest();
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(ABSENT);
     expect(await gateway.charge(request, patience(1_000))).toEqual(UNAVAILABLE);
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
-    expect(effectsOf(request.transactionId)).toEqual([]);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(ABSENT);
+    expect(effectsOf(request.gatewayKey)).toEqual([]);
   });
 
   it('refuses a delayed call that arrives after it was reported absent', async () => {
     sandbox.engine.play(script({ arrival_ms: 300 }));
     const request = chargeRequest();
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(ABSENT);
+    expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(ABSENT);
     await new Promise((resolve) => setTimeout(resolve, 400));
-    expect(effectsOf(request.transactionId)).toEqual([]);
+    expect(effectsOf(request.gatewayKey)).toEqual([]);
   });
 
   it('still acts on a call that its client has given up', async () => {
@@ -201,8 +246,8 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     const request = chargeRequest();
     expect(await gateway.charge(request, patience(PATIENCE_MS))).toEqual(UNKNOWN);
     await new Promise((resolve) => setTimeout(resolve, 400));
-    expect(effectsOf(request.transactionId)).toEqual(['charge']);
-    expect((await gateway.inquire(inquiryOf(request), patience(1_000))).kind).toBe('approved');
+    expect(effectsOf(request.gatewayKey)).toEqual(['charge']);
+    expect((await gateway.inquire(sent(request), new Date(), patience(1_000))).kind).toBe('approved');
   });
 
   it.each([
@@ -224,25 +269,26 @@ describe.each(['in process', 'by HTTP'])('the sandbox gateway %s', (way) => {
     ]);
     expect(outcomes).toEqual([expected, expected, expected]);
     const effects = ['authorization', ...(hasEffect ? ['capture', 'void', 'refund'] : [])];
-    expect(effectsOf(request.transactionId).toSorted()).toEqual(effects.toSorted());
+    expect(effectsOf(request.gatewayKey).toSorted()).toEqual(effects.toSorted());
   });
 
   it.each(['refuse', 'error', 'silence', 'reset'])(
-    'says unknown, never absent, when an inquiry meets %s',
+    'says unknown, never absent, when an inquiry or a lookup meets %s',
     async (fault) => {
       const request = chargeRequest();
       const outcome = await gateway.charge(request, patience(1_000));
       sandbox.engine.play(script({ lookups: { faults: { [fault]: 1 } } }));
-      expect(await gateway.inquire(inquiryOf(request), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      expect(await gateway.lookUp(sent(request), LOST, patience(PATIENCE_MS))).toEqual(UNKNOWN);
+      expect(await gateway.inquire(sent(request), new Date(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
       sandbox.engine.play(null);
-      expect(await gateway.inquire(inquiryOf(request), patience(1_000))).toEqual(outcome);
+      expect(await gateway.inquire(sent(request), new Date(), patience(1_000))).toEqual(outcome);
     },
   );
 
   it('does not act for a caller that gave up before it asked', async () => {
     const request = chargeRequest();
     expect(await gateway.charge(request, AbortSignal.abort())).toEqual(UNAVAILABLE);
-    expect(effectsOf(request.transactionId)).toEqual([]);
+    expect(effectsOf(request.gatewayKey)).toEqual([]);
   });
 });
 
@@ -250,8 +296,9 @@ describe('the books of the sandbox gateway', () => {
   it('let only one of two processes act for a key', async () => {
     const sandbox = await createSandbox();
     const other = sandbox.reopen();
-    const { captureMethod: _, ...rest } = chargeRequest();
-    const effect = { ...rest, kind: 'charge', refundId: null, chargeReference: null } as const;
+    const { captureMethod: _, ids: _ids, sentSince: _since, ...rest } = chargeRequest();
+    const ids = { transactionId: null, refundId: null };
+    const effect = { ...rest, ...ids, kind: 'charge', chargeReference: null } as const;
     const first = sandbox.engine.books.record(effect, null, null);
     expect(other.record(effect, null, null)).toEqual({ ...first, isNew: false });
     expect(other.record({ ...effect, amountMinor: 1n }, null, null)).toEqual({ kind: 'reused' });

@@ -1,12 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { parseSandboxScript, type SandboxScript } from '../../src/config/sandbox-script.js';
-import type {
-  CaptureRequest,
-  ChargeRequest,
-  GatewayInquiry,
-  RefundRequest,
-} from '../../src/gateways/gateway.js';
+import type { CaptureRequest, ChargeRequest, RefundRequest, SentCall } from '../../src/gateways/gateway.js';
 import { SandboxBooks } from '../../src/gateways/sandbox/sandbox-books.js';
 import { SandboxEngine } from '../../src/gateways/sandbox/sandbox-engine.js';
 import { createTemporaryFolder } from '../support/postgres.js';
@@ -38,7 +33,8 @@ export function chargeRequest(
 ): ChargeRequest {
   return {
     gatewayKey: randomUUID(),
-    transactionId: randomUUID(),
+    ids: null,
+    sentSince: new Date(),
     amountMinor: 1_999n,
     currency: 'EUR',
     paymentMethod,
@@ -48,23 +44,16 @@ export function chargeRequest(
 }
 
 export function captureRequest(charge: ChargeRequest, reference: string): CaptureRequest {
-  const { transactionId, amountMinor, currency } = charge;
-  return { gatewayKey: randomUUID(), transactionId, reference, amountMinor, currency };
+  const { ids, sentSince, amountMinor, currency } = charge;
+  return { gatewayKey: randomUUID(), ids, sentSince, reference, amountMinor, currency };
 }
 
 export function refundRequest(charge: ChargeRequest, reference: string): RefundRequest {
-  return { ...captureRequest(charge, reference), refundId: randomUUID() };
+  return captureRequest(charge, reference);
 }
 
-export function inquiryOf(charge: ChargeRequest): GatewayInquiry {
-  return {
-    kind: 'charge',
-    gatewayKey: charge.gatewayKey,
-    transactionId: charge.transactionId,
-    refundId: null,
-    reference: null,
-    unknownSince: new Date(),
-  };
+export function sent(request: ChargeRequest): SentCall {
+  return { kind: 'charge', request };
 }
 
 /** A client that waits this long. */

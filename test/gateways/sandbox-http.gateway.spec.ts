@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
-import { chargeRequest, inquiryOf, patience } from './sandbox-fixture.js';
+import { chargeRequest, sent, patience } from './sandbox-fixture.js';
 
 const PATIENCE_MS = 150;
+const LOST = { since: new Date(0), until: new Date() };
 const UNKNOWN = { kind: 'unknown' };
 const UNAVAILABLE = { kind: 'unavailable' };
 
@@ -42,7 +43,7 @@ describe('the HTTP client of the sandbox gateway', () => {
     await once(free, 'close');
     const nobody = new SandboxHttpGateway(`http://127.0.0.1:${port}`);
     expect(await nobody.charge(chargeRequest(), patience(1_000))).toEqual(UNAVAILABLE);
-    expect(await nobody.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+    expect(await nobody.inquire(sent(chargeRequest()), new Date(), patience(1_000))).toEqual(UNKNOWN);
   });
 
   it('says unknown if the connection is reset after the request was sent', async () => {
@@ -58,7 +59,7 @@ describe('the HTTP client of the sandbox gateway', () => {
   it('says unknown if no answer comes in time', async () => {
     respond = () => undefined;
     expect(await gateway.charge(chargeRequest(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
-    expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(PATIENCE_MS))).toEqual(UNKNOWN);
+    expect(await gateway.inquire(sent(chargeRequest()), new Date(), patience(PATIENCE_MS))).toEqual(UNKNOWN);
   });
 
   it.each([
@@ -72,7 +73,8 @@ describe('the HTTP client of the sandbox gateway', () => {
   ])('says unknown to %s %s, because that promises nothing', async (status, body) => {
     answers(status, body);
     expect(await gateway.charge(chargeRequest(), patience(1_000))).toEqual(UNKNOWN);
-    expect(await gateway.inquire(inquiryOf(chargeRequest()), patience(1_000))).toEqual(UNKNOWN);
+    expect(await gateway.inquire(sent(chargeRequest()), new Date(), patience(1_000))).toEqual(UNKNOWN);
+    expect(await gateway.lookUp(sent(chargeRequest()), LOST, patience(1_000))).toEqual(UNKNOWN);
   });
 
   it('says unavailable if the gateway itself promises that there was no effect', async () => {

@@ -99,8 +99,8 @@ describe("the sandbox gateway's notifications", () => {
       data: {
         reference,
         charge_reference: reference,
-        transaction_id: request.transactionId,
         idempotency_key: request.gatewayKey,
+        charge_idempotency_key: request.gatewayKey,
         amount: 1_999,
         currency: 'EUR',
         status: 'approved',
@@ -111,8 +111,8 @@ describe("the sandbox gateway's notifications", () => {
       type: 'refund.completed',
       data: {
         charge_reference: reference,
-        refund_id: refund.refundId,
         idempotency_key: refund.gatewayKey,
+        charge_idempotency_key: request.gatewayKey,
       },
     });
     expect(failed).toMatchObject({ type: 'charge.failed', data: { failure: { code: 'card_declined' } } });

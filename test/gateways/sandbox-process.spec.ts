@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { SandboxHttpGateway } from '../../src/gateways/sandbox/sandbox-http.gateway.js';
 import { childEnvironment } from '../support/child-environment.js';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/postgres.js';
-import { chargeRequest, patience, inquiryOf } from './sandbox-fixture.js';
+import { chargeRequest, patience, sent } from './sandbox-fixture.js';
 
 const ENTRY = fileURLToPath(new URL('../../src/cli/sandbox-gateway.js', import.meta.url));
 const CONCURRENT = 50;
@@ -81,7 +81,7 @@ describe('the process of the sandbox gateway', () => {
     const [charged, declined, absent] = [chargeRequest(), chargeRequest('pm_card_declined'), chargeRequest()];
     const outcome = await first.charge(charged, patience(2_000));
     const no = await first.charge(declined, patience(2_000));
-    await first.inquire(inquiryOf(absent), patience(2_000));
+    await first.inquire(sent(absent), new Date(), patience(2_000));
     await kill();
 
     const url = await start();

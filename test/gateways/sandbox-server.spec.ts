@@ -51,12 +51,14 @@ describe("the sandbox gateway's own wire", () => {
       { 'idempotency-key': 'k5' },
     );
     await post('/calls/k6/resolve', {});
+    await charge('k7', { transaction_id: undefined });
     const { data } = (await server.inject('/books')).json<{ data: Record<string, unknown>[] }>();
     expect(data).toEqual([
       {
         kind: 'authorization',
         reference: first.reference,
         charge_reference: null,
+        charge_idempotency_key: 'k1',
         idempotency_key: 'k1',
         amount: 1_999,
         currency: 'EUR',
@@ -68,11 +70,18 @@ describe("the sandbox gateway's own wire", () => {
       expect.objectContaining({
         kind: 'capture',
         charge_reference: first.reference,
+        charge_idempotency_key: 'k1',
         idempotency_key: 'k4',
         amount: 1_500,
         transaction_id: 'tx-k1',
       }),
       expect.objectContaining({ kind: 'refund', refund_id: 're-1', idempotency_key: 'k5', amount: 500 }),
+      expect.objectContaining({
+        kind: 'charge',
+        idempotency_key: 'k7',
+        transaction_id: null,
+        refund_id: null,
+      }),
     ]);
   });
 
@@ -126,9 +135,16 @@ describe("the sandbox gateway's own wire", () => {
         idempotency_key: 'k1',
       });
     }
-    expect((await server.inject('/calls?transaction_id=tx-k1')).json()).toMatchObject({
-      data: [{ reference }],
-    });
+    for (const query of [
+      'transaction_id=tx-k1',
+      'charge_idempotency_key=k1',
+      `charge_reference=${reference}`,
+    ]) {
+      expect((await server.inject(`/calls?${query}`)).json()).toMatchObject({ data: [{ reference }] });
+    }
+    expect(
+      (await server.inject('/calls?charge_idempotency_key=k1&charge_idempotency_key=k2')).statusCode,
+    ).toBe(400);
     expect((await server.inject('/calls/k2')).statusCode).toBe(404);
     expect((await charge('k2')).statusCode).toBe(200);
   });

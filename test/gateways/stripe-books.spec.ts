@@ -6,6 +6,7 @@ import { StripeGateway } from '../../src/gateways/stripe/stripe.gateway.js';
 import { captureRequest, chargeRequest, patience, refundRequest } from './sandbox-fixture.js';
 import { SECRET_KEY, StripeServer } from './stripe-server.js';
 
+const NAMELESS = { chargeKey: null, transactionId: null };
 const ALL: TimeRange = { from: null, to: null };
 
 /** Stripe's records as effects, through its lists and through lookups. */
@@ -34,9 +35,11 @@ describe('the books of Stripe', () => {
   }
 
   /** The effects of one payment. Lists and lookups have to agree on them. */
-  async function effectsOf(transactionId: string, reference: string): Promise<GatewayEffect[]> {
-    const effects = (await listed()).filter((effect) => effect.transactionId === transactionId);
-    expect(await books.effectsOf([{ transactionId, chargeReferences: [reference] }])).toEqual(effects);
+  async function effectsOf(chargeKey: string, reference: string): Promise<GatewayEffect[]> {
+    const effects = (await listed()).filter((effect) => effect.chargeKey === chargeKey);
+    expect(await books.effectsOf([{ ...NAMELESS, chargeKey, chargeReferences: [reference] }])).toEqual(
+      effects,
+    );
     return effects;
   }
 
@@ -48,14 +51,15 @@ describe('the books of Stripe', () => {
 
   const authorized = () => charged(chargeRequest('pm_card_visa', { captureMethod: 'manual' }));
 
-  it('report a charge with our ids and key', async () => {
+  it('report a charge with our key', async () => {
     const { request, reference } = await charged();
-    expect(await effectsOf(request.transactionId, reference)).toEqual([
+    expect(await effectsOf(request.gatewayKey, reference)).toEqual([
       {
         kind: 'charge',
         reference,
         chargeReference: reference,
-        transactionId: request.transactionId,
+        chargeKey: request.gatewayKey,
+        transactionId: null,
         refundId: null,
         gatewayKey: request.gatewayKey,
         amountMinor: 1_999n,
@@ -71,23 +75,23 @@ describe('the books of Stripe', () => {
     await gateway.capture(capture, within());
     const refund = { ...refundRequest(request, reference), amountMinor: 500n };
     await gateway.refund(refund, within());
-    expect(await effectsOf(request.transactionId, reference)).toMatchObject([
+    expect(await effectsOf(request.gatewayKey, reference)).toMatchObject([
       { kind: 'authorization', amountMinor: 1_999n, gatewayKey: request.gatewayKey },
       { kind: 'capture', amountMinor: 1_500n, gatewayKey: capture.gatewayKey },
-      { kind: 'refund', amountMinor: 500n, refundId: refund.refundId, chargeReference: reference },
+      { kind: 'refund', amountMinor: 500n, gatewayKey: refund.gatewayKey, chargeReference: reference },
     ]);
   });
 
   it('report a void, but not for an intent that never reserved money', async () => {
     const { request, reference } = await authorized();
     await gateway.cancel(captureRequest(request, reference), within());
-    expect(await effectsOf(request.transactionId, reference)).toMatchObject([
+    expect(await effectsOf(request.gatewayKey, reference)).toMatchObject([
       { kind: 'authorization' },
       { kind: 'void', amountMinor: 1_999n },
     ]);
     const waiting = chargeRequest('pm_requires_action');
     expect(await gateway.charge(waiting, within())).toMatchObject({ kind: 'declined' });
-    expect((await listed()).map(({ transactionId }) => transactionId)).not.toContain(waiting.transactionId);
+    expect((await listed()).map(({ chargeKey }) => chargeKey)).not.toContain(waiting.gatewayKey);
   });
 
   it('report nothing that was declined, is under way, or belongs to somebody else', async () => {
@@ -97,23 +101,34 @@ describe('the books of Stripe', () => {
     await gateway.refund(refundRequest(pending.request, pending.reference), within());
     const foreign = await charged();
     server.api.intents.get(foreign.reference)!.metadata = {};
-    expect(await listed()).toMatchObject([{ kind: 'charge', transactionId: pending.request.transactionId }]);
+    expect(await listed()).toMatchObject([{ kind: 'charge', chargeKey: pending.request.gatewayKey }]);
   });
 
   it('report a refund that was made by hand, but not the freeing of an uncaptured amount', async () => {
     const { request, reference } = await charged();
     server.api.handle('POST', '/v1/refunds', { payment_intent: reference, amount: '300' });
-    expect(await effectsOf(request.transactionId, reference)).toMatchObject([
+    expect(await effectsOf(request.gatewayKey, reference)).toMatchObject([
       { kind: 'charge' },
-      { kind: 'refund', refundId: null, amountMinor: 300n },
+      { kind: 'refund', refundId: null, gatewayKey: null, amountMinor: 300n },
     ]);
     const part = await authorized();
     const capture = { ...captureRequest(part.request, part.reference), amountMinor: 1_500n };
     await gateway.capture(capture, within());
     server.api.handle('POST', '/v1/refunds', { payment_intent: part.reference, amount: '499' });
-    expect(await effectsOf(part.request.transactionId, part.reference)).toMatchObject([
+    expect(await effectsOf(part.request.gatewayKey, part.reference)).toMatchObject([
       { kind: 'authorization' },
       { kind: 'capture' },
+    ]);
+  });
+
+  it('report what earlier versions made, by our ids', async () => {
+    const ids = { transactionId: randomUUID(), refundId: randomUUID() };
+    const { request, reference } = await charged(chargeRequest('pm_card_visa', { ids }));
+    await gateway.refund({ ...refundRequest(request, reference), amountMinor: 500n }, within());
+    const payment = { chargeKey: request.gatewayKey, transactionId: ids.transactionId };
+    expect(await effectsOf(request.gatewayKey, reference)).toMatchObject([
+      { kind: 'charge', ...payment, gatewayKey: request.gatewayKey, refundId: null },
+      { kind: 'refund', ...payment, gatewayKey: null, refundId: ids.refundId },
     ]);
   });
 
@@ -143,11 +158,11 @@ describe('the books of Stripe', () => {
     server.next(/refunds/, { kind: 'error_before' });
     expect(await listed()).toHaveLength(1);
     const closed = new StripeBooks({ secretKey: 'sk_test_wrong12345678', apiBase: server.url });
-    await expect(closed.effectsOf([{ transactionId: 'x', chargeReferences: ['pi_x'] }])).rejects.toThrow(
+    await expect(closed.effectsOf([{ ...NAMELESS, chargeReferences: ['pi_x'] }])).rejects.toThrow(
       /^Stripe cannot be asked \(StripeAuthenticationError, 401\)\.$/,
     );
     closed.close();
-    expect(await books.effectsOf([{ transactionId: 'x', chargeReferences: ['pi_x'] }])).toEqual([]);
+    expect(await books.effectsOf([{ ...NAMELESS, chargeReferences: ['pi_x'] }])).toEqual([]);
   });
 
   it.each(['EUR', 'JPY', 'ISK', 'UGX', 'MGA', 'KWD'])('count %s as we do', (currency) => {

@@ -37,7 +37,7 @@ const EXAMPLES: Readonly<Record<string, { verdict: StripeVerdict; failures: Part
     failures: [{ type: 'idempotency_error', status: 409, code: 'idempotency_key_in_use' }],
   },
   'our key was used with other parameters': {
-    verdict: 'unknown',
+    verdict: 'key taken',
     failures: [{ type: 'idempotency_error', status: 400 }],
   },
   'the object is locked by another request': {

@@ -1,72 +1,48 @@
+import { randomBytes } from 'node:crypto';
 import { Logger } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
-import type { Outcome } from '../../src/domain/outcome.js';
-import type { CaptureRequest, ChargeRequest, RefundRequest } from '../../src/gateways/gateway.js';
+import type { Finding, Outcome } from '../../src/domain/outcome.js';
+import type { CaptureRequest, ChargeRequest, RefundRequest, SentCall } from '../../src/gateways/gateway.js';
 import { StripeHttpClient } from '../../src/gateways/stripe/stripe-http-client.js';
 import { StripeGateway } from '../../src/gateways/stripe/stripe.gateway.js';
-import { SECRET_KEY, StripeServer } from './stripe-server.js';
+import { uuidv8 } from '../../src/ids/uuidv8.js';
 import type { Intent } from './stripe-wire.js';
+import { SECRET_KEY, StripeServer } from './stripe-server.js';
 
+export const HOUR_MS = 3_600_000;
 export const UNKNOWN = { kind: 'unknown' };
 export const UNAVAILABLE = { kind: 'unavailable' };
+export const ABSENT = { kind: 'absent' };
+export const KEY_TAKEN = { kind: 'unknown', keyTaken: true };
 export const CREATE = /^POST \/v1\/payment_intents$/;
 
-/** A local Stripe, a gateway that calls it, and what the gateway logs. */
-export class StripeFixture {
-  readonly logged: string[] = [];
+export let server: StripeServer;
+export let logged: string[];
 
-  private constructor(readonly server: StripeServer) {
-    const log = (...parts: unknown[]): void => void this.logged.push(parts.join(' '));
+/** Starts a local Stripe for each test of a file. `server` and `logged` are the ones of the test that runs. */
+export function withStripe(): void {
+  beforeEach(async () => {
+    server = await StripeServer.start();
+    logged = [];
+    const log = (...parts: unknown[]): void => void logged.push(parts.join(' '));
     Logger.overrideLogger({ log, error: log, warn: log });
-  }
+  });
+  afterEach(() => server.close());
+}
 
-  static async start(): Promise<StripeFixture> {
-    return new StripeFixture(await StripeServer.start());
-  }
-
-  close(): Promise<void> {
-    return this.server.close();
-  }
-
-  gateway({
-    secretKey = SECRET_KEY,
-    apiBase = this.server.url,
-    now = Date.now,
-    ca = '',
-  } = {}): StripeGateway {
-    return new StripeGateway({ secretKey, apiBase }, new StripeHttpClient(ca === '' ? {} : { ca }), now);
-  }
-
-  charge(request = chargeRequest(), on = this.gateway(), ms?: number): Promise<Outcome> {
-    return on.charge(request, within(ms));
-  }
-
-  /** An authorized or completed payment, and the requests of later calls on it. */
-  async paid(captureMethod: ChargeRequest['captureMethod'], changes: Partial<ChargeRequest> = {}) {
-    const request = chargeRequest({ captureMethod, ...changes });
-    const reference = referenceOf(await this.charge(request));
-    const later: CaptureRequest = {
-      gatewayKey: uuidv7(),
-      transactionId: request.transactionId,
-      reference,
-      amountMinor: request.amountMinor,
-      currency: request.currency,
-    };
-    const refund: RefundRequest = { ...later, gatewayKey: uuidv7(), refundId: uuidv7() };
-    return { request, reference, later, refund };
-  }
-
-  intentOf(reference: string): Intent {
-    const intent = this.server.api.intents.get(reference);
-    if (intent === undefined) throw new Error(`no intent ${reference}`);
-    return intent;
-  }
+export function gateway({
+  secretKey = SECRET_KEY,
+  apiBase = server.url,
+  now = Date.now,
+  ca = '',
+} = {}): StripeGateway {
+  return new StripeGateway({ secretKey, apiBase }, new StripeHttpClient(ca === '' ? {} : { ca }), now);
 }
 
 export function chargeRequest(changes: Partial<ChargeRequest> = {}): ChargeRequest {
   return {
-    gatewayKey: uuidv7(),
-    transactionId: uuidv7(),
+    gatewayKey: newKey(),
+    ids: null,
+    sentSince: new Date(),
     amountMinor: 1_999n,
     currency: 'EUR',
     paymentMethod: 'pm_card_visa',
@@ -79,7 +55,53 @@ export function within(ms = 5_000): AbortSignal {
   return AbortSignal.timeout(ms);
 }
 
+export function charge(request = chargeRequest(), on = gateway(), ms?: number): Promise<Outcome> {
+  return on.charge(request, within(ms));
+}
+
+export function sent(request: ChargeRequest): SentCall {
+  return { kind: 'charge', request };
+}
+
+/** Asks about a call that was last sent two hours ago. */
+export function inquire(call: SentCall, unknownSince = hoursAgo(2), on = gateway()): Promise<Finding> {
+  return on.inquire(call, unknownSince, within());
+}
+
 export function referenceOf(outcome: Outcome): string {
   if (outcome.kind !== 'approved') throw new Error(`not approved but ${JSON.stringify(outcome)}`);
   return outcome.reference;
+}
+
+export function intentOf(reference: string): Intent {
+  const intent = server.api.intents.get(reference);
+  if (intent === undefined) throw new Error(`no intent ${reference}`);
+  return intent;
+}
+
+/** An authorized or completed payment, and the request of a later call on it. */
+export async function paid(
+  captureMethod: ChargeRequest['captureMethod'],
+  changes: Partial<ChargeRequest> = {},
+) {
+  const request = chargeRequest({ captureMethod, ...changes });
+  const reference = referenceOf(await charge(request));
+  const later: CaptureRequest = {
+    gatewayKey: newKey(),
+    ids: request.ids,
+    sentSince: new Date(),
+    reference,
+    amountMinor: request.amountMinor,
+    currency: request.currency,
+  };
+  const refund: RefundRequest = { ...later, gatewayKey: newKey() };
+  return { request, reference, later, refund };
+}
+
+export function hoursAgo(hours: number): Date {
+  return new Date(Date.now() - hours * HOUR_MS);
+}
+
+export function newKey(): string {
+  return uuidv8(randomBytes(32));
 }

@@ -1,3 +1,4 @@
+import { Client } from 'pg';
 import { reconcile } from '../../src/cli/reconcile.js';
 import { found } from '../reconciliation/two-books.js';
 import { API_KEY, charge, newKey, type Reply } from '../support/client.js';
@@ -60,6 +61,16 @@ describe('a service on Stripe', () => {
     return { status: response.status, headers: response.headers, body: text, json };
   }
 
+  async function rows(sql: string, values: unknown[]): Promise<Record<string, unknown>[]> {
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(sql, values)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
   function body(changes: object = {}) {
     return { amount: 1_999, currency: 'EUR', payment_method: 'pm_card_visa', ...changes };
   }
@@ -72,7 +83,13 @@ describe('a service on Stripe', () => {
     expect([second.status, second.body]).toEqual([201, first.body]);
     const sent = stripe.seen(CREATE);
     expect(sent).toHaveLength(1);
-    expect(sent[0]?.form['metadata']).toMatchObject({ transaction_id: first.json['transaction_id'] });
+    const [payment] = await rows('SELECT claim_id FROM payments WHERE transaction_id = $1', [
+      first.json['transaction_id'],
+    ]);
+    expect(sent[0]?.headers['idempotency-key']).toBe(payment?.['claim_id']);
+    expect(sent[0]?.form['metadata']).toMatchObject({ idempotency_key: payment?.['claim_id'] });
+    // Nothing that was drawn: after a loss, the same call must carry the same.
+    expect(JSON.stringify(sent[0]?.form)).not.toContain(first.json['transaction_id']);
   });
 
   it('answers a decline with 402 for good', async () => {
@@ -104,7 +121,8 @@ describe('a service on Stripe', () => {
     const refund = await post(`${path}/refunds`, { amount: 500 });
     expect([refund.status, refund.json['status']]).toEqual([201, 'completed']);
     const [made] = [...stripe.api.refunds.values()].slice(-1);
-    expect(made).toMatchObject({ amount: 500, metadata: { refund_id: refund.json['refund_id'] } });
+    const [row] = await rows('SELECT claim_id FROM refunds WHERE refund_id = $1', [refund.json['refund_id']]);
+    expect(made).toMatchObject({ amount: 500, metadata: { idempotency_key: row?.['claim_id'] } });
     expect(stripe.api.intents.get(made?.payment_intent ?? '')).toMatchObject({ amount_received: 1_500 });
   });
 

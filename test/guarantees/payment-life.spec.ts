@@ -69,7 +69,7 @@ describe('requests with different keys that race for one payment, over two servi
       expect(statuses(replies)).toEqual({ 200: 1, 409: 1 });
       const winner = replies.find(({ status }) => status === 200)!;
       expect((await get(services[1], `/v1/payments/${id}`)).json['status']).toBe(winner.json['status']);
-      const effects = fleet.evidence.allEffects().filter((effect) => effect.transactionId === id);
+      const effects = await fleet.evidence.effectsOf(id);
       expect(effects.map(({ kind }) => kind).toSorted()).toEqual(
         ['authorization', winner.json['status'] === 'completed' ? 'capture' : 'void'].toSorted(),
       );
@@ -88,7 +88,7 @@ describe('requests with different keys that race for one payment, over two servi
     const replies = await Promise.all(Array.from({ length: 30 }, (_, index) => send(index)));
     expect(statuses(replies)).toEqual({ 201: 30 });
     expect(new Set(replies.map(({ body }) => body)).size).toBe(1);
-    expect(fleet.evidence.allEffects().filter((effect) => effect.transactionId === id)).toHaveLength(2);
+    expect(await fleet.evidence.effectsOf(id)).toHaveLength(2);
     const events = await fleet.evidence.query(
       'SELECT type, sequence FROM events WHERE transaction_id = $1 ORDER BY sequence',
       [id],

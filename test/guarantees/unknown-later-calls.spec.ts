@@ -104,13 +104,11 @@ describe('a gateway that does not say what it did with', () => {
   const read = async (id: string) => (await get(target, `/v1/payments/${id}`)).json;
 
   /** What happened to the payment at the provider after it was made. */
-  const laterEffects = (id: string) =>
-    service.evidence
-      .allEffects()
-      .filter(({ transactionId, chargeReference }) => transactionId === id && chargeReference !== null);
+  const laterEffects = async (id: string) =>
+    (await service.evidence.effectsOf(id)).filter(({ chargeReference }) => chargeReference !== null);
 
   async function expectOnce(id: string, { call, amount, event }: Case): Promise<void> {
-    expect(laterEffects(id)).toMatchObject([{ kind: call, amountMinor: amount }]);
+    expect(await laterEffects(id)).toMatchObject([{ kind: call, amountMinor: amount }]);
     const events = await service.evidence.query(
       'SELECT type, sequence FROM events WHERE transaction_id = $1 ORDER BY sequence',
       [id],
@@ -151,7 +149,7 @@ describe('a gateway that does not say what it did with', () => {
     '$what and did it ($fault): the retry finds out, and it happened once',
     async ({ fault, ...each }) => {
       const { id, send } = await sendLost(each, fault);
-      expect(laterEffects(id)).toHaveLength(1);
+      expect(await laterEffects(id)).toHaveLength(1);
       const final = await send();
       expect(final).toMatchObject(each.done);
       expect(final.headers.get('idempotent-replayed')).toBe('false');
@@ -173,7 +171,7 @@ describe('a gateway that does not say what it did with', () => {
         json: { code: 'not_processed', effect: 'none', retry: 'new_key', transaction_id: id },
       });
       expect(await send()).toMatchObject({ status: 402, body: final.body });
-      expect(laterEffects(id)).toEqual([]);
+      expect(await laterEffects(id)).toEqual([]);
       expect(await read(id)).toMatchObject({
         status: each.payment === MANUAL ? 'authorized' : 'completed',
         amount_refunded: 0,
@@ -185,7 +183,7 @@ describe('a gateway that does not say what it did with', () => {
       ).toMatchObject({
         status: each.done.status,
       });
-      expect(laterEffects(id)).toHaveLength(1);
+      expect(await laterEffects(id)).toHaveLength(1);
     },
   );
 
@@ -240,13 +238,13 @@ describe('a gateway that does not say what it did with', () => {
       const final = await send();
       expect(final).toMatchObject({ status: 402, json: { code: 'not_processed' } });
       await sleep(ARRIVAL_MS + 200 - (performance.now() - sentAt));
-      expect(laterEffects(id)).toEqual([]);
+      expect(await laterEffects(id)).toEqual([]);
       expect(await send()).toMatchObject({ status: 402, body: final.body });
       // Under a key of its own it is another call.
       expect(await post(target, each.path(id), { body: each.body })).toMatchObject({
         status: each.done.status,
       });
-      expect(laterEffects(id)).toHaveLength(1);
+      expect(await laterEffects(id)).toHaveLength(1);
     },
   );
 
@@ -269,7 +267,7 @@ describe('a gateway that does not say what it did with', () => {
     expect(await refund(400, keys[0])).toMatchObject({ status: 201 });
     expect(await read(id)).toMatchObject({ amount_refunded: 700 });
     expect(await refund(300)).toMatchObject({ status: 201 });
-    expect(laterEffects(id).reduce((sum, { amountMinor }) => sum + amountMinor, 0n)).toBe(1000n);
+    expect((await laterEffects(id)).reduce((sum, { amountMinor }) => sum + amountMinor, 0n)).toBe(1000n);
     await expectBalanced(id, 8);
   });
 
@@ -289,7 +287,7 @@ describe('a gateway that does not say what it did with', () => {
     for (const [index, each] of CASES.entries()) {
       expect(await read(lost[index]!)).toMatchObject(each.paymentAfter);
       await expectOnce(lost[index]!, each);
-      expect(laterEffects(nothing[index]!)).toEqual([]);
+      expect(await laterEffects(nothing[index]!)).toEqual([]);
       expect(await read(nothing[index]!)).toMatchObject({
         status: each.payment === MANUAL ? 'authorized' : 'completed',
         amount_refunded: 0,

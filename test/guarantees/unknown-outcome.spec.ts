@@ -92,7 +92,7 @@ describe('a gateway that does not say what it did', () => {
   it('gets the same gateway key while the outcome is open, and another for the client’s next key', async () => {
     const [key, other] = [newKey(), newKey()];
     await charge(passive, key, { body: AFTER });
-    const asked = (await fleet.evidence.claim(key))?.claim_id;
+    const asked = (await fleet.evidence.claim(key))?.gateway_key;
     expect(await charge(passive, key, { body: AFTER })).toMatchObject({ status: 201 });
     await chargeUntilFinal(passive, other, { body: AFTER });
     const [ofKey, ofOther] = await Promise.all(

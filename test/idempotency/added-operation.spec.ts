@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Module, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -10,6 +11,7 @@ import { createFastifyAdapter } from '../../src/http/fastify.js';
 import { NestLogger } from '../../src/http/nest-logger.js';
 import { ClaimsStore } from '../../src/idempotency/claims.store.js';
 import { fingerprint } from '../../src/idempotency/fingerprint.js';
+import { uuidv8 } from '../../src/ids/uuidv8.js';
 import { OperationRegistry } from '../../src/idempotency/operation.registry.js';
 import { SettlementSinks } from '../../src/idempotency/settlement-sinks.js';
 import { AUTOMATIC, get, newPayment, post } from '../support/api.js';
@@ -202,6 +204,7 @@ describe('an operation in a room of its own, added as CONTRIBUTING.md says', () 
       merchantId: payment!.merchant_id,
       idempotencyKey: key,
       claimId: uuidv7(),
+      gatewayKey: uuidv8(randomBytes(32)),
       operation: operation.name,
       fingerprint: fingerprint(contents),
       contents,
@@ -212,11 +215,11 @@ describe('an operation in a room of its own, added as CONTRIBUTING.md says', () 
       receivedAt: new Date(),
     };
     // Before recovery can take the claim, so that only the provider's own books know of the call.
-    if (hasCalled) provider.flagged.push(request.claimId);
+    if (hasCalled) provider.flagged.push(request.gatewayKey);
     await service.app
       .get(PipelinedTransactions)
       .run((tx) => [claims.take(tx, [request], NO_LEASE_MS), operation.reserve(tx, [request])]);
-    return request.claimId;
+    return request.gatewayKey;
   }
 
   const settled = (key: string) =>
@@ -235,7 +238,7 @@ describe('an operation in a room of its own, added as CONTRIBUTING.md says', () 
     expect(provider.flagged).toHaveLength(1);
     const [gatewayKey] = provider.flagged;
     expect(await flagRow(key)).toMatchObject([
-      { status: 'flagged', claim_id: gatewayKey, reference: `flag_${gatewayKey}`, times_settled: 1 },
+      { status: 'flagged', gateway_key: gatewayKey, reference: `flag_${gatewayKey}`, times_settled: 1 },
     ]);
     expect(await eventsOfPayment()).toEqual([
       { type: 'payment.completed', sequence: 1 },

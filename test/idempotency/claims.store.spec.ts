@@ -151,7 +151,7 @@ describe('claims', () => {
 
     async function postpone(claim: Parameters<WritePath['settle']>[0], guards: Guards = asItIs) {
       const [due] = await db.transactions.run((tx) => [
-        db.openClaims.postpone(guards(tx), claim, true, LONG_LEASE_MS),
+        db.openClaims.postpone(guards(tx), claim, 'unknown', LONG_LEASE_MS),
       ]);
       return due;
     }

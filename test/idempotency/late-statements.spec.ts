@@ -157,7 +157,7 @@ describe('a transaction that arrives after its request was answered', () => {
       const postponing =
         (claim: Claim): Statements =>
         (tx) => [
-          db.openClaims.postpone(tx, claim, true, LONG_LEASE_MS),
+          db.openClaims.postpone(tx, claim, 'unknown', LONG_LEASE_MS),
           db.payments.countPending(tx, claim, claim.resourceId),
         ];
       const settled = await db.reserve(LONG_LEASE_MS);

@@ -103,11 +103,13 @@ describe('a claim of an operation that this process does not know', () => {
   });
 
   function openClaims(guards: Guards): OpenClaimsStore {
+    const send = async (statement: never) => {
+      const [{ rows: taken }] = await db.transactions.run((tx) => [guards(tx).query(statement)]);
+      return taken;
+    };
     return new OpenClaimsStore({
-      read: async (statement: never) => {
-        const [{ rows: taken }] = await db.transactions.run((tx) => [guards(tx).query(statement)]);
-        return taken;
-      },
+      read: send,
+      writeBeside: (_subject: string, statement: never) => send(statement),
     } as never);
   }
 });

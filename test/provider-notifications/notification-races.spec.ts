@@ -59,7 +59,7 @@ describe('a notification and the claim that it is about', () => {
       const tx = guards(plain);
       return [
         db.openClaims.lockResources(tx, [claim.resourceId]),
-        db.openClaims.postpone(tx, claim, true, LONG_LEASE_MS),
+        db.openClaims.postpone(tx, claim, 'unknown', LONG_LEASE_MS),
       ];
     });
     return due;
@@ -181,7 +181,7 @@ describe('a notification and the claim that it is about', () => {
     };
     const claim = await newClaim();
     await Promise.all(issueReceive(explain, about(claim)));
-    await db.openClaims.postpone(explain, claim, true, LONG_LEASE_MS);
+    await db.openClaims.postpone(explain, claim, 'unknown', LONG_LEASE_MS);
     const scans = plans.join('\n').match(/(Seq Scan|using \w+|on idempotency_keys_\w+)/g);
     expect(new Set(scans)).toEqual(
       new Set([

@@ -52,9 +52,9 @@ describe("the payment provider's notifications", () => {
     return payment!;
   }
 
-  /** A notification that names a call as the provider does: by our ids and the gateway key. */
-  const about = ({ transaction_id, claim_id }: PaymentRow): Notification =>
-    notification({ transaction_id, idempotency_key: claim_id });
+  /** A notification that names a call like the provider: by its gateway key. */
+  const about = ({ claim_id }: PaymentRow): Notification =>
+    notification({ idempotency_key: claim_id, charge_idempotency_key: claim_id });
 
   const ended = (key: string) =>
     eventually('the payment has ended', async () => (await paymentOf(key)).status !== 'pending');

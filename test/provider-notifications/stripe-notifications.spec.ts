@@ -59,8 +59,18 @@ describe("Stripe's notifications", () => {
   const charge = (changes: object = {}) =>
     call('/v1/payments', { amount: 1_999, currency: 'EUR', payment_method: 'pm_card_visa', ...changes });
 
-  const intentOf = (transactionId: unknown) =>
-    [...stripe.api.intents.values()].find(({ metadata }) => metadata['transaction_id'] === transactionId)!;
+  const keyOf = async (transactionId: string): Promise<string> => {
+    const [payment] = await service.evidence.query<{ claim_id: string }>(
+      'SELECT claim_id FROM payments WHERE transaction_id = $1',
+      [transactionId],
+    );
+    return payment!.claim_id;
+  };
+
+  const intentOf = async (transactionId: string) => {
+    const key = await keyOf(transactionId);
+    return [...stripe.api.intents.values()].find(({ metadata }) => metadata['idempotency_key'] === key)!;
+  };
 
   const becomes = (path: string, status: string) =>
     eventually(`${path} is ${status}`, async () => {
@@ -73,7 +83,7 @@ describe("Stripe's notifications", () => {
     const pending = await charge();
     expect(pending).toMatchObject({ status: 202, json: { status: 'pending' } });
     const id = String(pending.json['transaction_id']);
-    const told = event('payment_intent.succeeded', intentOf(id));
+    const told = event('payment_intent.succeeded', await intentOf(id));
     const answers = await Promise.all(Array.from({ length: 5 }, () => send(told)));
     expect(answers.map(({ status }) => status)).toEqual([204, 204, 204, 204, 204]);
     expect(await becomes(`/v1/payments/${id}`, 'completed')).toMatchObject({ amount_captured: 1_999 });
@@ -88,13 +98,13 @@ describe("Stripe's notifications", () => {
     const captured = String(toCapture.json['transaction_id']);
     stripe.next(/\/capture$/, LOST);
     expect(await call(`/v1/payments/${captured}/capture`, {})).toMatchObject({ status: 202 });
-    await send(event('payment_intent.succeeded', intentOf(captured)));
+    await send(event('payment_intent.succeeded', await intentOf(captured)));
     await becomes(`/v1/payments/${captured}`, 'completed');
 
     const canceled = String(toCancel.json['transaction_id']);
     stripe.next(/\/cancel$/, LOST);
     expect(await call(`/v1/payments/${canceled}/cancel`, {})).toMatchObject({ status: 202 });
-    await send(event('payment_intent.canceled', intentOf(canceled)));
+    await send(event('payment_intent.canceled', await intentOf(canceled)));
     await becomes(`/v1/payments/${canceled}`, 'canceled');
 
     stripe.next(/^POST \/v1\/refunds$/, LOST);
@@ -113,7 +123,7 @@ describe("Stripe's notifications", () => {
       object: 'payment_intent',
       id: 'pi_lie',
       status: 'succeeded',
-      metadata: { transaction_id: id },
+      metadata: { idempotency_key: await keyOf(id) },
     };
     const told = event('payment_intent.succeeded', lie);
     expect(await send(told)).toMatchObject({ status: 204 });
@@ -143,7 +153,7 @@ describe("Stripe's notifications", () => {
     [
       'a payment of another service',
       'payment_intent.succeeded',
-      { object: 'payment_intent', metadata: { transaction_id: '17' } },
+      { object: 'payment_intent', metadata: { transaction_id: '17', idempotency_key: 'theirs' } },
     ],
   ])('about %s are accepted and not kept', async (_what, type, object) => {
     const told = event(type, object);

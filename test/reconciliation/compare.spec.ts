@@ -4,14 +4,14 @@ import { comparePayment, expectedEffects } from '../../src/reconciliation/compar
 import type { BookedPayment, BookedRefund } from '../../src/reconciliation/our-books.store.js';
 
 const TRANSACTION = randomUUID();
-const CLAIM = randomUUID();
+const KEY = randomUUID();
 const CHARGE = 'ref_charge';
 
 function payment(changes: Partial<BookedPayment> = {}): BookedPayment {
   return {
     merchantId: randomUUID(),
     transactionId: TRANSACTION,
-    claimId: CLAIM,
+    gatewayKey: KEY,
     status: 'completed',
     captureMethod: 'automatic',
     amount: 1_000n,
@@ -19,6 +19,7 @@ function payment(changes: Partial<BookedPayment> = {}): BookedPayment {
     currency: 'EUR',
     gatewayReference: CHARGE,
     hold: null,
+    endedByGatewayKey: null,
     createdAt: new Date(),
     updatedAt: new Date(),
     refunds: [],
@@ -34,7 +35,7 @@ const AUTHORIZED = { ...MANUAL, status: 'authorized', amountCaptured: 0n } as co
 function refund(changes: Partial<BookedRefund> = {}): BookedRefund {
   return {
     refundId: randomUUID(),
-    claimId: randomUUID(),
+    gatewayKey: randomUUID(),
     status: 'completed',
     amount: 300n,
     currency: 'EUR',
@@ -50,9 +51,10 @@ function effect(kind: EffectKind, changes: Partial<GatewayEffect> = {}): Gateway
     kind,
     reference: first ? CHARGE : `ref_${kind}`,
     chargeReference: CHARGE,
-    transactionId: TRANSACTION,
+    chargeKey: KEY,
+    transactionId: null,
     refundId: null,
-    gatewayKey: first ? CLAIM : randomUUID(),
+    gatewayKey: first ? KEY : randomUUID(),
     amountMinor: 1_000n,
     currency: 'EUR',
     at: new Date(),
@@ -81,7 +83,7 @@ describe('what a payment implies at the gateway', () => {
     ['canceled', payment({ ...AUTHORIZED, status: 'canceled' }), ['authorization 1000', 'void 1000']],
     [
       'being captured',
-      payment({ ...AUTHORIZED, hold: { claimId: randomUUID(), amount: 600n } }),
+      payment({ ...AUTHORIZED, hold: { gatewayKey: randomUUID(), amount: 600n } }),
       ['authorization 1000', 'capture 600 open'],
     ],
     [
@@ -98,9 +100,9 @@ describe('what a payment implies at the gateway', () => {
   });
 
   it('being canceled, according to the operation of the claim that holds it', () => {
-    const hold = { claimId: randomUUID(), amount: 1_000n };
+    const hold = { gatewayKey: randomUUID(), amount: 1_000n };
     const claim = { merchantId: randomUUID(), idempotencyKey: 'k', operation: 'cancel', leaseExpired: true };
-    const claims = new Map([[hold.claimId, { ...claim, claimId: hold.claimId, createdAt: new Date(0) }]]);
+    const claims = new Map([[hold.gatewayKey, { ...claim, createdAt: new Date(0) }]]);
     expect(expectedEffects(payment({ ...AUTHORIZED, hold, claims }))[1]).toMatchObject({
       kind: 'void',
       open: { since: new Date(0), claim: { idempotencyKey: 'k' } },
@@ -113,7 +115,9 @@ describe('a payment in both books', () => {
   const capture = effect('capture', { amountMinor: 700n });
   const given = refund();
   const refunded = payment({ refunds: [given] });
-  const back = effect('refund', { refundId: given.refundId, reference: 'ref_refund', amountMinor: 300n });
+  const money = { reference: 'ref_refund', amountMinor: 300n };
+  const back = effect('refund', { gatewayKey: given.gatewayKey, ...money });
+  const backById = effect('refund', { refundId: given.refundId, gatewayKey: null, ...money });
 
   it.each<[string, BookedPayment, GatewayEffect[]]>([
     ['a charge', payment(), [effect('charge')]],
@@ -126,6 +130,7 @@ describe('a payment in both books', () => {
       [effect('authorization'), effect('void', { gatewayKey: null })],
     ],
     ['a refund', refunded, [effect('charge'), back]],
+    ['a refund of an earlier version, by our id', refunded, [effect('charge'), backById]],
     ['any order', refunded, [back, effect('charge')]],
   ])('agrees: %s', (_name, ours, theirs) => {
     expect(compared(ours, theirs)).toEqual([]);
@@ -174,6 +179,18 @@ describe('a payment in both books', () => {
       refunded,
       [effect('charge'), { ...back, reference: 'other' }, back],
       ['missing_here refund one_too_many'],
+    ],
+    [
+      'a refund of an earlier version twice',
+      refunded,
+      [effect('charge'), { ...backById, reference: 'other' }, backById],
+      ['missing_here refund one_too_many'],
+    ],
+    [
+      'a refund by hand, beside ours',
+      refunded,
+      [effect('charge'), effect('refund', { ...money, gatewayKey: null, reference: 'other' }), back],
+      ['missing_here refund not_settled'],
     ],
   ])('is missing here: %s', (_name, ours, theirs, expected) => {
     expect(compared(ours, theirs)).toEqual(expected);

@@ -26,8 +26,8 @@ export class RacingBooks extends GatewayBooks {
 
   override async effectsOf(payments: Parameters<GatewayBooks['effectsOf']>[0]): Promise<GatewayEffect[]> {
     if (this.looksTwice) return this.inner.effectsOf(payments);
-    const ids = new Set(payments.map(({ transactionId }) => transactionId));
-    return this.stale.filter(({ transactionId }) => ids.has(transactionId));
+    const keys = new Set(payments.map(({ chargeKey }) => chargeKey));
+    return this.stale.filter(({ chargeKey }) => keys.has(chargeKey));
   }
 
   override close(): void {

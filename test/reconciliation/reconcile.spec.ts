@@ -77,8 +77,8 @@ describe('a reconciliation', () => {
 
   it('finds a charge for no payment of ours', async () => {
     await books.engine.charge({
-      gatewayKey: randomUUID(),
-      transactionId: 'not even a UUID',
+      gatewayKey: 'not even a UUID',
+      ids: { transactionId: 'nor this', refundId: null },
       amountMinor: 500n,
       currency: 'EUR',
       paymentMethod: 'pm_card_visa',
@@ -87,14 +87,14 @@ describe('a reconciliation', () => {
     const { report } = await books.reconcile({ from });
     expect(report.missingHere).toMatchObject({
       count: 1,
-      data: [{ reason: 'no_payment', transaction_id: 'not even a UUID', amount: 500, merchant_id: null }],
+      data: [{ reason: 'no_payment', transaction_id: 'nor this', amount: 500, merchant_id: null }],
     });
     expect(report.agrees).toBe(false);
   });
 
   it('finds money that was taken for a payment that we list as failed', async () => {
     const id = await newPayment(books.service, DECLINED);
-    books.tamper(`UPDATE calls SET outcome = 'approved', failure_code = NULL WHERE transaction_id = ?`, id);
+    await books.tamper(`UPDATE calls SET outcome = 'approved', failure_code = NULL`, id);
     const reconciled = await books.reconcile({ from, repair: true });
     expect(found(reconciled)).toEqual(['missing here: charge not_settled']);
     expect(reconciled.report.missingHere.data[0]).toMatchObject({
@@ -110,9 +110,9 @@ describe('a reconciliation', () => {
     const captured = await newPayment(books.service, MANUAL);
     await books.capture(captured);
     const lost = await newPayment(books.service, AUTOMATIC);
-    books.tamper(`DELETE FROM calls WHERE transaction_id = ? AND kind = 'refund'`, charged);
-    books.tamper(`DELETE FROM calls WHERE transaction_id = ? AND kind = 'capture'`, captured);
-    books.tamper('DELETE FROM calls WHERE transaction_id = ?', lost);
+    await books.tamper('DELETE FROM calls', charged, 'refund');
+    await books.tamper('DELETE FROM calls', captured, 'capture');
+    await books.tamper('DELETE FROM calls', lost);
     const reconciled = await books.reconcile({ from });
     expect(found(reconciled)).toEqual([
       'missing there: capture',
@@ -131,10 +131,10 @@ describe('a reconciliation', () => {
     ]);
     const theirs = await newPayment(books.service, AUTOMATIC);
     await books.refund(theirs, 300);
-    books.tamper(`UPDATE calls SET amount = 301 WHERE transaction_id = ? AND kind = 'refund'`, theirs);
+    await books.tamper('UPDATE calls SET amount = 301', theirs, 'refund');
     const captured = await newPayment(books.service, MANUAL);
     await books.capture(captured, 600);
-    books.tamper(`UPDATE calls SET amount = 700 WHERE transaction_id = ? AND kind = 'capture'`, captured);
+    await books.tamper('UPDATE calls SET amount = 700', captured, 'capture');
     const reconciled = await books.reconcile({ from, repair: true });
     expect(found(reconciled)).toEqual([
       'differs: capture 600 700',
@@ -147,7 +147,7 @@ describe('a reconciliation', () => {
 
   it('finds a difference only for the merchant to whom the payment belongs', async () => {
     const id = await newPayment(books.service, AUTOMATIC);
-    books.tamper('UPDATE calls SET amount = 1 WHERE transaction_id = ?', id);
+    await books.tamper('UPDATE calls SET amount = 1', id);
     const [row] = await books.evidence.query<{ merchant_id: string }>(
       'SELECT merchant_id FROM payments WHERE transaction_id = $1',
       [id],
@@ -164,12 +164,12 @@ describe('a reconciliation', () => {
     for (const range of Object.values(bounds)) {
       expect((await books.reconcile(range)).report.agrees).toBe(true);
     }
-    books.tamper(`UPDATE calls SET amount = 700 WHERE transaction_id = ? AND kind = 'capture'`, id);
+    await books.tamper('UPDATE calls SET amount = 700', id, 'capture');
     // Both the payment's day and the capture's day show it.
     for (const range of Object.values(bounds)) {
       expect(found(await books.reconcile(range))).toEqual(['differs: capture 600 700']);
     }
-    books.tamper(`DELETE FROM calls WHERE transaction_id = ? AND kind = 'capture'`, id);
+    await books.tamper('DELETE FROM calls', id, 'capture');
     expect(found(await books.reconcile(bounds.before))).toEqual(['missing there: capture']);
     expect((await books.reconcile(bounds.after)).report.agrees).toBe(true);
   });
@@ -193,7 +193,7 @@ describe('a reconciliation', () => {
   it('counts all differences, and shows as many as requested', async () => {
     for (let n = 0; n < 3; n += 1) {
       const id = await newPayment(books.service, AUTOMATIC);
-      books.tamper('DELETE FROM calls WHERE transaction_id = ?', id);
+      await books.tamper('DELETE FROM calls', id);
     }
     const { report } = await books.reconcile({ from, shown: 2 });
     expect([report.missingThere.count, report.missingThere.data.length]).toEqual([3, 2]);

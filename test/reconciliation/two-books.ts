@@ -101,9 +101,17 @@ export class TwoBooks {
     this.engine.play(parseSandboxScript({ calls: [call], next: 1, faults: { silence_after: 1 } }));
   }
 
-  /** Changes the gateway's books directly. */
-  tamper(sql: string, ...values: (string | number)[]): void {
-    this.theirs.prepare(sql).run(...values);
+  /** Changes what the gateway's books have of a payment. */
+  async tamper(change: string, transactionId: string, kind?: 'capture' | 'refund'): Promise<void> {
+    const [payment] = await this.evidence.query<{ claim_id: string; gateway_reference: string | null }>(
+      'SELECT claim_id, gateway_reference FROM payments WHERE transaction_id = $1',
+      [transactionId],
+    );
+    const { claim_id = '', gateway_reference = '' } = payment ?? {};
+    const { changes } = this.theirs
+      .prepare(`${change} WHERE (idempotency_key = ? OR charge_reference = ?) AND kind = coalesce(?, kind)`)
+      .run(claim_id, gateway_reference, kind ?? null);
+    if (Number(changes) === 0) throw new Error(`the gateway has nothing of ${transactionId}`);
   }
 
   /** Both books in full. Equal before and after if nothing changed, not even the version of a row. */

@@ -59,8 +59,8 @@ async function strikeWhenAllArrive(at: StrikePoint, key: string | undefined): Pr
   allArrived.resolve();
 }
 
-/** The gateway and the events do not know the client's key, only the ids that were made for it. */
-const keyOfClaim = new Map<string, string>();
+/** The gateway and the events do not know the client's key, only what was made for it. */
+const keyOfCall = new Map<string, string>();
 const keyOfPayment = new Map<string, string>();
 
 const claims = app.get(ClaimsStore);
@@ -72,7 +72,7 @@ claims.take = async (tx, requests, leaseMs) => {
   strikeIf('in the middle of the claim’s transaction', keys);
   const taken = await taking;
   for (const claim of taken) {
-    keyOfClaim.set(claim.claimId, claim.idempotencyKey);
+    keyOfCall.set(claim.gatewayKey, claim.idempotencyKey);
     keyOfPayment.set(claim.resourceId, claim.idempotencyKey);
   }
   return taken;
@@ -89,7 +89,7 @@ operation.proceed = async (claim, request, reserved) => {
 const gateway = app.get(Gateway);
 const charge = gateway.charge.bind(gateway);
 gateway.charge = async (request, signal) => {
-  const key = keyOfClaim.get(request.gatewayKey);
+  const key = keyOfCall.get(request.gatewayKey);
   if (process.env['STRIKE_GATEWAY'] === 'unreachable') return { kind: 'unavailable' };
   await strikeWhenAllArrive('in the gateway call, before its effect', key);
   const outcome = await charge(request, signal);

@@ -6,6 +6,7 @@ import { AMOUNT } from './client.js';
 
 export interface PaymentRow {
   transaction_id: string;
+  /** Its gateway key. */
   claim_id: string;
   status: string;
   amount: string;
@@ -15,6 +16,7 @@ export interface PaymentRow {
 
 interface ClaimRow {
   claim_id: string;
+  gateway_key: string | null;
   status: string;
   attempt: number;
   lease_expired: boolean;
@@ -38,7 +40,7 @@ export class Evidence {
 
   async claim(key: string): Promise<ClaimRow | undefined> {
     const rows = await this.query<ClaimRow>(
-      `SELECT claim_id, status, attempt, lease_expires_at <= clock_timestamp() AS lease_expired
+      `SELECT claim_id, gateway_key, status, attempt, lease_expires_at <= clock_timestamp() AS lease_expired
          FROM idempotency_keys WHERE idempotency_key = $1`,
       [key],
     );
@@ -51,8 +53,16 @@ export class Evidence {
 
   /** The gateway's effects of every payment made under a key. */
   async effects(key: string): Promise<RecordedCall[]> {
-    const ids = new Set((await this.payments(key)).map((payment) => payment.transaction_id));
-    return this.books.effects().filter((effect) => ids.has(effect.transactionId));
+    const keys = new Set((await this.payments(key)).map((payment) => payment.claim_id));
+    return this.books.effects().filter(({ chargeKey }) => chargeKey !== null && keys.has(chargeKey));
+  }
+
+  /** The gateway's effects of one payment. */
+  async effectsOf(transactionId: string): Promise<RecordedCall[]> {
+    const [payment] = await this.query<PaymentRow>('SELECT * FROM payments WHERE transaction_id = $1', [
+      transactionId,
+    ]);
+    return this.books.effects().filter(({ chargeKey }) => chargeKey === payment?.claim_id);
   }
 
   /** What `npm run cli -- verify` finds. */
@@ -81,15 +91,14 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
   expect(payments).toMatchObject([
     { status: 'completed', amount: `${AMOUNT}`, amount_captured: `${AMOUNT}` },
   ]);
-  const [{ transaction_id: transactionId, claim_id: claimId, gateway_reference: reference }] = payments as [
-    PaymentRow,
-  ];
+  const [{ transaction_id: transactionId, claim_id: gatewayKey, gateway_reference: reference }] =
+    payments as [PaymentRow];
   expect(await evidence.effects(key)).toMatchObject([
     {
-      gatewayKey: claimId,
+      gatewayKey,
       kind: 'charge',
       reference,
-      transactionId,
+      transactionId: null,
       amountMinor: BigInt(AMOUNT),
       currency: 'EUR',
     },
@@ -122,18 +131,18 @@ export async function expectChargedOnce(evidence: Evidence, key: string): Promis
 export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
   const open = new Set(
     (await evidence.query<PaymentRow>(`SELECT * FROM payments WHERE status = 'pending'`)).map(
-      (payment) => payment.transaction_id,
+      (payment) => payment.claim_id,
     ),
   );
   const taken = await evidence.query<PaymentRow>(
     `SELECT * FROM payments WHERE status IN ('completed', 'authorized') ORDER BY transaction_id`,
   );
-  const effects = evidence.allEffects().filter((effect) => !open.has(effect.transactionId));
+  const effects = evidence.allEffects().filter(({ chargeKey }) => !open.has(chargeKey ?? ''));
   const byId = (a: [string, ...unknown[]], b: [string, ...unknown[]]): number => (a[0] < b[0] ? -1 : 1);
   expect(
     effects
-      .map(({ transactionId, gatewayKey, reference, amountMinor }): [string, ...unknown[]] => [
-        transactionId,
+      .map(({ chargeKey, gatewayKey, reference, amountMinor }): [string, ...unknown[]] => [
+        chargeKey ?? '',
         gatewayKey,
         reference,
         String(amountMinor),
@@ -141,7 +150,7 @@ export async function expectBooksToAgree(evidence: Evidence): Promise<void> {
       .toSorted(byId),
   ).toEqual(
     taken
-      .map((row) => [row.transaction_id, row.claim_id, row.gateway_reference, row.amount])
+      .map((row) => [row.claim_id, row.claim_id, row.gateway_reference, row.amount])
       .toSorted(byId as never),
   );
   expect(

@@ -34,6 +34,11 @@ export function createTestDatabase(): Promise<TestDatabase> {
   return createDatabaseFrom(TEMPLATE);
 }
 
+/** A copy of a database that nobody is connected to, as a standby or a backup would have it. */
+export function copyTestDatabase({ url }: TestDatabase): Promise<TestDatabase> {
+  return createDatabaseFrom(new URL(url).pathname.slice(1));
+}
+
 /** A database without any migration, for tests of the migrations themselves. */
 export function createUnmigratedTestDatabase(): Promise<TestDatabase> {
   return createDatabaseFrom('template0');

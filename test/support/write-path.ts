@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/database/data-source.js';
@@ -14,6 +14,7 @@ import {
   type ClaimRequest,
   type StoredAnswer,
 } from '../../src/idempotency/claims.store.js';
+import { uuidv8 } from '../../src/ids/uuidv8.js';
 import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
 import { SealedKeysStore } from '../../src/idempotency/sealed-keys.store.js';
 import { LedgerStore, type LedgerTransfer } from '../../src/ledger/ledger.store.js';
@@ -125,7 +126,7 @@ export class WritePath {
     await this.transactions.run((plain) => {
       const tx = guards(plain);
       return [
-        this.openClaims.postpone(tx, claim, true, LONG_LEASE_MS),
+        this.openClaims.postpone(tx, claim, 'unknown', LONG_LEASE_MS),
         this.payments.countPending(tx, claim, claim.resourceId),
         this.events.append(tx, [event(claim, 'payment.pending')]),
       ];
@@ -141,7 +142,7 @@ export class WritePath {
     return rows.map((row) => row.event);
   }
 
-  async rowsOf({ idempotencyKey, resourceId }: Claim) {
+  async rowsOf({ idempotencyKey, resourceId }: Pick<Claim, 'idempotencyKey' | 'resourceId'>) {
     const count = async (table: string): Promise<number> => {
       const rows = await this.query<{ n: number }>(
         `SELECT count(*)::int AS n FROM ${table} WHERE transaction_id = $1`,
@@ -198,6 +199,7 @@ export function claimRequest(changes: Partial<ClaimRequest> = {}): ClaimRequest 
     merchantId: MERCHANT,
     idempotencyKey: newKey(),
     claimId: uuidv7(),
+    gatewayKey: uuidv8(randomBytes(32)),
     operation: 'charge',
     fingerprint: 'v1:one',
     resourceId: uuidv7(),

@@ -15,7 +15,8 @@ export type SandboxEffectKind = 'charge' | 'authorization' | 'capture' | 'void' 
 export interface SandboxEffect {
   gatewayKey: string;
   kind: SandboxEffectKind;
-  transactionId: string;
+  /** The caller's ids of the payment and the refund, if it sent any. */
+  transactionId: string | null;
   refundId: string | null;
   /** The charge that a capture, void or refund belongs to. */
   chargeReference: string | null;
@@ -30,8 +31,17 @@ export interface RecordedCall extends SandboxEffect {
   reference: string;
   /** Its place in the books: later calls have higher ones. */
   sequence: number;
+  /** The key of the charge that it belongs to, which may be its own. Null if that is not in these books. */
+  chargeKey: string | null;
   failure: PaymentFailure | null;
   at: Date;
+}
+
+/** A payment by the key and the references of its charges, and by the id that its caller may have sent. */
+interface PaymentInBooks {
+  chargeKey: string | null;
+  chargeReferences: readonly string[];
+  transactionId: string | null;
 }
 
 /** When an answered call is notified, and how often. */
@@ -50,6 +60,9 @@ type Recorded =
   | { kind: 'recorded'; isNew: boolean; reference: string; failure: PaymentFailure | null }
   | { kind: 'reused' }
   | { kind: 'closed' };
+
+/** In the column of a payment's id, which may not be null in older files. */
+const NO_ID = '';
 
 type Row = Record<string, string | number | bigint | null | Uint8Array>;
 
@@ -84,7 +97,9 @@ export class SandboxBooks {
         amount INTEGER NOT NULL, currency TEXT NOT NULL, payment_method TEXT NOT NULL, at_ms INTEGER NOT NULL,
         notify_at_ms INTEGER, notify_copies INTEGER NOT NULL DEFAULT 0, notify_tries INTEGER NOT NULL DEFAULT 0);
       CREATE INDEX IF NOT EXISTS calls_to_notify ON calls (notify_at_ms) WHERE notify_at_ms IS NOT NULL;
-      CREATE INDEX IF NOT EXISTS calls_of_transaction ON calls (transaction_id);
+      DROP INDEX IF EXISTS calls_of_transaction;
+      CREATE INDEX IF NOT EXISTS calls_of_known_transaction ON calls (transaction_id) WHERE transaction_id <> '';
+      CREATE INDEX IF NOT EXISTS calls_of_charge ON calls (charge_reference) WHERE charge_reference IS NOT NULL;
       CREATE TABLE IF NOT EXISTS tries (
         idempotency_key TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID`);
     this.referencePrefix = `sbx_${String(this.db.prepare('SELECT id FROM books').get()?.['id'])}_`;
@@ -94,7 +109,7 @@ export class SandboxBooks {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idempotency_key) DO NOTHING`);
     this.closeKey = this.db.prepare(`
       INSERT INTO calls (idempotency_key, kind, outcome, transaction_id, amount, currency, payment_method, at_ms)
-      VALUES (?, '', 'closed', '', 0, '', '', ?) ON CONFLICT (idempotency_key) DO NOTHING`);
+      VALUES (?, '', 'closed', '${NO_ID}', 0, '', '', ?) ON CONFLICT (idempotency_key) DO NOTHING`);
     this.selectByKey = this.db.prepare('SELECT * FROM calls WHERE idempotency_key = ?');
     this.selectBySequence = this.db.prepare(`SELECT * FROM calls WHERE sequence = ? AND outcome <> 'closed'`);
     this.countTry = this.db.prepare(`
@@ -113,7 +128,7 @@ export class SandboxBooks {
       failure === null ? 'approved' : 'declined',
       failure?.code ?? null,
       failure?.message ?? null,
-      call.transactionId,
+      call.transactionId ?? NO_ID,
       call.refundId,
       call.chargeReference,
       call.amountMinor,
@@ -152,10 +167,19 @@ export class SandboxBooks {
   }
 
   /** Every answered call about one payment, oldest first. */
-  findByTransaction(transactionId: string): RecordedCall[] {
+  findByPayment({ chargeKey, chargeReferences, transactionId }: PaymentInBooks): RecordedCall[] {
+    const charge = chargeKey === null ? null : this.findByKey(chargeKey);
+    const references = [...new Set([...chargeReferences, charge?.reference ?? []].flat())];
+    const sequences = references.flatMap((reference) => this.sequenceOf(reference) ?? []);
     return this.db
-      .prepare(`SELECT * FROM calls WHERE transaction_id = ? AND outcome <> 'closed' ORDER BY sequence`)
-      .all(transactionId)
+      .prepare(
+        `SELECT * FROM calls
+         WHERE outcome <> 'closed' AND (
+           sequence IN (SELECT value FROM json_each(?)) OR charge_reference IN (SELECT value FROM json_each(?))
+           OR transaction_id = ? AND transaction_id <> '')
+         ORDER BY sequence`,
+      )
+      .all(JSON.stringify(sequences), JSON.stringify(references), transactionId)
       .map((row) => this.toCall(row));
   }
 
@@ -257,6 +281,12 @@ export class SandboxBooks {
     if (this.db.isOpen) this.db.close();
   }
 
+  private keyOf(reference: string): string | null {
+    const sequence = this.sequenceOf(reference);
+    const row = sequence === null ? undefined : this.selectBySequence.get(sequence);
+    return row === undefined ? null : String(row['idempotency_key']);
+  }
+
   private sequenceOf(reference: string): number | null {
     if (!reference.startsWith(this.referencePrefix)) return null;
     const digits = reference.slice(this.referencePrefix.length);
@@ -264,14 +294,16 @@ export class SandboxBooks {
   }
 
   private toCall(row: Row): RecordedCall {
+    const chargeReference = row['charge_reference'] as string | null;
     return {
       gatewayKey: String(row['idempotency_key']),
       kind: row['kind'] as SandboxEffectKind,
       reference: this.referencePrefix + String(row['sequence']),
       sequence: Number(row['sequence']),
-      transactionId: String(row['transaction_id']),
+      transactionId: row['transaction_id'] === NO_ID ? null : String(row['transaction_id']),
       refundId: row['refund_id'] as string | null,
-      chargeReference: row['charge_reference'] as string | null,
+      chargeReference,
+      chargeKey: chargeReference === null ? String(row['idempotency_key']) : this.keyOf(chargeReference),
       amountMinor: BigInt(row['amount'] as number),
       currency: String(row['currency']),
       paymentMethod: String(row['payment_method']),

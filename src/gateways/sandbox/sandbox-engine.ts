@@ -7,6 +7,7 @@ import type {
 } from '../../config/sandbox-script.js';
 import type { DeclineCode } from '../../domain/errors.js';
 import type { CaptureMethod, PaymentFailure } from '../../domain/payment.js';
+import type { SentIds } from '../gateway.js';
 import type { RecordedCall, SandboxBooks, SandboxEffect } from './sandbox-books.js';
 import type { SandboxNotifier } from './sandbox-notifier.js';
 import { SandboxScriptRun, type CallPlan } from './sandbox-script-run.js';
@@ -26,7 +27,7 @@ const REFUND_DECLINED = { code: 'refund_declined', message: 'The card does not t
 
 interface SandboxChargeCall {
   gatewayKey: string;
-  transactionId: string;
+  ids: SentIds | null;
   amountMinor: bigint;
   currency: string;
   paymentMethod: string;
@@ -36,17 +37,14 @@ interface SandboxChargeCall {
 /** A call about a charge, which it names by the provider's own id. */
 interface SandboxVoidCall {
   gatewayKey: string;
-  transactionId: string;
+  ids: SentIds | null;
   reference: string;
 }
 
-interface SandboxCaptureCall extends SandboxVoidCall {
+/** A capture or a refund. */
+interface SandboxMoneyCall extends SandboxVoidCall {
   amountMinor: bigint;
   currency: string;
-}
-
-interface SandboxRefundCall extends SandboxCaptureCall {
-  refundId: string;
 }
 
 /** What the provider decided, and how long its answer takes. */
@@ -64,7 +62,7 @@ export type SandboxVerdict =
   | { kind: 'declined'; reference: string; failure: PaymentFailure }
   | { kind: 'unavailable' | 'error' | 'silence' | 'reset' | 'reused' | 'closed' };
 
-interface SandboxLookupReply {
+export interface SandboxLookupReply {
   verdict: { kind: 'found'; call: RecordedCall } | { kind: 'absent' } | { kind: LookupFault };
   delayMs: number;
 }
@@ -114,8 +112,7 @@ export class SandboxEngine {
     const effect: SandboxEffect = {
       gatewayKey: call.gatewayKey,
       kind: call.captureMethod === 'manual' ? 'authorization' : 'charge',
-      transactionId: call.transactionId,
-      refundId: null,
+      ...idsOf(call),
       chargeReference: null,
       amountMinor: call.amountMinor,
       currency: call.currency,
@@ -124,9 +121,9 @@ export class SandboxEngine {
     return this.perform('charge', own, (run) => this.decideCharge(effect, run));
   }
 
-  capture(call: SandboxCaptureCall, own?: SandboxScript): Replying {
+  capture(call: SandboxMoneyCall, own?: SandboxScript): Replying {
     return this.perform('capture', own, (run) => {
-      const effect = this.later({ ...call, kind: 'capture', refundId: null });
+      const effect = this.later({ ...call, kind: 'capture' });
       return this.answer(effect, unknownCharge(effect), run);
     });
   }
@@ -134,12 +131,12 @@ export class SandboxEngine {
   /** Gives up the whole authorization. */
   void(call: SandboxVoidCall, own?: SandboxScript): Replying {
     return this.perform('void', own, (run) => {
-      const effect = this.later({ ...call, kind: 'void', refundId: null });
+      const effect = this.later({ ...call, kind: 'void' });
       return this.answer(effect, unknownCharge(effect), run);
     });
   }
 
-  refund(call: SandboxRefundCall, own?: SandboxScript): Replying {
+  refund(call: SandboxMoneyCall, own?: SandboxScript): Replying {
     return this.perform('refund', own, (run) => {
       const effect = this.later({ ...call, kind: 'refund' });
       const declined = effect.paymentMethod === 'pm_card_refund_declined' ? REFUND_DECLINED : null;
@@ -152,12 +149,12 @@ export class SandboxEngine {
    * Otherwise "absent" would only mean "not yet".
    */
   resolve(gatewayKey: string, own?: SandboxScript): SandboxLookupReply {
-    const run = own === undefined ? this.run : new SandboxScriptRun(own);
-    const plan = run?.nextLookup();
-    const delayMs = plan?.latencyMs ?? 0;
-    if (plan?.fault) return { verdict: { kind: plan.fault }, delayMs };
-    const call = this.books.findOrClose(gatewayKey);
-    return { verdict: call === null ? { kind: 'absent' } : { kind: 'found', call }, delayMs };
+    return this.look(own, () => this.books.findOrClose(gatewayKey));
+  }
+
+  /** What is known of a key so far. It closes nothing: `absent` only means "not yet". */
+  lookUp(gatewayKey: string, own?: SandboxScript): SandboxLookupReply {
+    return this.look(own, () => this.books.findByKey(gatewayKey));
   }
 
   /**
@@ -171,6 +168,15 @@ export class SandboxEngine {
   async close(): Promise<void> {
     await this.notifier?.stop();
     this.books.close();
+  }
+
+  private look(own: SandboxScript | undefined, find: () => RecordedCall | null): SandboxLookupReply {
+    const run = own === undefined ? this.run : new SandboxScriptRun(own);
+    const plan = run?.nextLookup();
+    const delayMs = plan?.latencyMs ?? 0;
+    if (plan?.fault) return { verdict: { kind: plan.fault }, delayMs };
+    const call = find();
+    return { verdict: call === null ? { kind: 'absent' } : { kind: 'found', call }, delayMs };
   }
 
   private perform(
@@ -233,25 +239,24 @@ export class SandboxEngine {
    * An effect on a charge. If the charge is not in these books, there is no payment method and the call is declined.
    */
   private later(
-    call: Pick<SandboxEffect, 'gatewayKey' | 'kind' | 'transactionId' | 'refundId'> & {
-      reference: string;
-      amountMinor?: bigint;
-      currency?: string;
-    },
+    call: SandboxVoidCall & Partial<SandboxMoneyCall> & Pick<SandboxEffect, 'kind'>,
   ): SandboxEffect {
     const found = this.books.find(call.reference);
     const charge = found?.failure === null && found.chargeReference === null ? found : null;
     return {
       gatewayKey: call.gatewayKey,
       kind: call.kind,
-      transactionId: call.transactionId,
-      refundId: call.refundId,
+      ...idsOf(call),
       chargeReference: call.reference,
       amountMinor: call.amountMinor ?? charge?.amountMinor ?? 0n,
       currency: call.currency ?? charge?.currency ?? '',
       paymentMethod: charge?.paymentMethod ?? '',
     };
   }
+}
+
+function idsOf({ ids }: { ids: SentIds | null }): Pick<SandboxEffect, 'transactionId' | 'refundId'> {
+  return { transactionId: ids?.transactionId ?? null, refundId: ids?.refundId ?? null };
 }
 
 function unknownCharge({ paymentMethod }: SandboxEffect): PaymentFailure | null {

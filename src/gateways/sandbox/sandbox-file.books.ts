@@ -32,9 +32,9 @@ export class SandboxFileBooks extends GatewayBooks {
   }
 
   async effectsOf(payments: readonly PaymentInBooks[]): Promise<GatewayEffect[]> {
-    return payments.flatMap(({ transactionId }) =>
+    return payments.flatMap((payment) =>
       this.books
-        .findByTransaction(transactionId)
+        .findByPayment(payment)
         .filter(({ failure }) => failure === null)
         .map(toEffect),
     );
@@ -46,16 +46,6 @@ export class SandboxFileBooks extends GatewayBooks {
 }
 
 function toEffect(call: RecordedCall): GatewayEffect {
-  const { kind, reference, chargeReference, transactionId, refundId, gatewayKey, amountMinor } = call;
-  return {
-    kind,
-    reference,
-    chargeReference: chargeReference ?? reference,
-    transactionId,
-    refundId,
-    gatewayKey,
-    amountMinor,
-    currency: call.currency,
-    at: call.at,
-  };
+  const { chargeReference, sequence: _sequence, paymentMethod: _method, failure: _failure, ...effect } = call;
+  return { ...effect, chargeReference: chargeReference ?? call.reference };
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { SandboxScriptError } from '../../config/sandbox-script.js';
-import type { SandboxReply, SandboxVerdict } from './sandbox-engine.js';
-import type { WireError } from './sandbox-wire.js';
+import type { SandboxLookupReply, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
+import { callToWire, type WireError } from './sandbox-wire.js';
 
 /** The server itself refuses the call, before the provider sees it. */
 export class BadCallError extends Error {
@@ -19,7 +19,28 @@ export async function sendReply(
   return sendVerdict(reply, verdict);
 }
 
-export function sendVerdict(reply: FastifyReply, verdict: SandboxVerdict): FastifyReply {
+/** Answers a lookup, with `absent` in the words of its route. */
+export async function sendLookup(
+  reply: FastifyReply,
+  { verdict, delayMs }: SandboxLookupReply,
+  absent: () => FastifyReply,
+): Promise<FastifyReply> {
+  if (delayMs > 0) await sleep(delayMs);
+  switch (verdict.kind) {
+    case 'found':
+      return reply.send(callToWire(verdict.call));
+    case 'absent':
+      return absent();
+    case 'refuse':
+      return sendVerdict(reply, { kind: 'unavailable' });
+    case 'error':
+    case 'silence':
+    case 'reset':
+      return sendVerdict(reply, { kind: verdict.kind });
+  }
+}
+
+function sendVerdict(reply: FastifyReply, verdict: SandboxVerdict): FastifyReply {
   switch (verdict.kind) {
     case 'approved':
       return reply.send({ reference: verdict.reference, status: 'approved' });

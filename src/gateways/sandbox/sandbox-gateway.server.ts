@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fastify, type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
 import {
   parseSandboxScript,
@@ -10,19 +9,19 @@ import type { SandboxEngine } from './sandbox-engine.js';
 import {
   BadCallError,
   sendError,
+  sendLookup,
   sendProblem,
   sendReply,
   sendUnknown,
-  sendVerdict,
 } from './sandbox-gateway.replies.js';
 import {
   callToWire,
   effectToWire,
+  idsFromWire,
   KEY_HEADER,
   SCRIPT_HEADER,
-  type WireCapture,
   type WireCharge,
-  type WireRefund,
+  type WireMoney,
   type WireVoid,
 } from './sandbox-wire.js';
 
@@ -38,20 +37,19 @@ const id = { type: 'string', minLength: 1, maxLength: 255 } as const;
 const amount = { type: 'integer', minimum: 1, maximum: 999_999_999_999 } as const;
 const currency = { type: 'string', pattern: '^[A-Z]{3}$' } as const;
 
-function body(properties: Record<string, object>): object {
-  return { type: 'object', additionalProperties: false, required: Object.keys(properties), properties };
+function body(required: Record<string, object>): object {
+  const properties = { ...required, transaction_id: id, refund_id: id };
+  return { type: 'object', additionalProperties: false, required: Object.keys(required), properties };
 }
 
 const chargeBody = body({
-  transaction_id: id,
   amount,
   currency,
   payment_method: id,
   capture_method: { enum: ['automatic', 'manual'] },
 });
-const captureBody = body({ transaction_id: id, amount, currency });
-const voidBody = body({ transaction_id: id });
-const refundBody = body({ transaction_id: id, refund_id: id, amount, currency });
+const moneyBody = body({ amount, currency });
+const voidBody = body({});
 
 /** The sandbox provider's HTTP server: the engine of the service's process, behind a network. */
 export function createSandboxGatewayServer(engine: SandboxEngine): FastifyInstance {
@@ -74,10 +72,10 @@ export function createSandboxGatewayServer(engine: SandboxEngine): FastifyInstan
 
 function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
   server.post<{ Body: WireCharge }>('/charges', { schema: { body: chargeBody } }, (request, reply) => {
-    const { transaction_id: transactionId, payment_method: paymentMethod, ...rest } = request.body;
+    const { payment_method: paymentMethod, ...rest } = request.body;
     const call = {
       gatewayKey: keyOf(request),
-      transactionId,
+      ids: idsFromWire(rest),
       paymentMethod,
       captureMethod: rest.capture_method,
       amountMinor: BigInt(rest.amount),
@@ -85,9 +83,9 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
     };
     return sendReply(reply, engine.charge(call, scriptOf(request)));
   });
-  server.post<{ Body: WireCapture; Params: { reference: string } }>(
+  server.post<{ Body: WireMoney; Params: { reference: string } }>(
     '/charges/:reference/capture',
-    { schema: { body: captureBody } },
+    { schema: { body: moneyBody } },
     (request, reply) => sendReply(reply, engine.capture(moneyOf(request), scriptOf(request))),
   );
   server.post<{ Body: WireVoid; Params: { reference: string } }>(
@@ -96,19 +94,16 @@ function addCalls(server: FastifyInstance, engine: SandboxEngine): void {
     (request, reply) => {
       const call = {
         gatewayKey: keyOf(request),
-        transactionId: request.body.transaction_id,
+        ids: idsFromWire(request.body),
         reference: request.params.reference,
       };
       return sendReply(reply, engine.void(call, scriptOf(request)));
     },
   );
-  server.post<{ Body: WireRefund; Params: { reference: string } }>(
+  server.post<{ Body: WireMoney; Params: { reference: string } }>(
     '/charges/:reference/refunds',
-    { schema: { body: refundBody } },
-    (request, reply) => {
-      const call = { ...moneyOf(request), refundId: request.body.refund_id };
-      return sendReply(reply, engine.refund(call, scriptOf(request)));
-    },
+    { schema: { body: moneyBody } },
+    (request, reply) => sendReply(reply, engine.refund(moneyOf(request), scriptOf(request))),
   );
 }
 
@@ -119,32 +114,24 @@ function addLookups(server: FastifyInstance, engine: SandboxEngine): void {
     const call = books.find(request.params.reference);
     return call === null ? sendUnknown(reply) : reply.send(callToWire(call));
   });
-  server.get<{ Querystring: { transaction_id?: string } }>('/calls', (request, reply) => {
-    const { transaction_id: transactionId } = request.query;
-    if (typeof transactionId !== 'string') throw new BadCallError('transaction_id is missing');
-    return reply.send({ data: books.findByTransaction(transactionId).map(callToWire) });
+  server.get<{ Querystring: Record<string, unknown> }>('/calls', (request, reply) => {
+    const { query } = request;
+    const payment = {
+      chargeKey: oneOf(query, 'charge_idempotency_key'),
+      chargeReferences: [query['charge_reference'] ?? []].flat().map(String),
+      transactionId: oneOf(query, 'transaction_id'),
+    };
+    return reply.send({ data: books.findByPayment(payment).map(callToWire) });
   });
   // This lookup closes no key, so its 404 only says "not yet".
-  server.get<{ Params: { key: string } }>('/calls/:key', (request, reply) => {
-    const call = books.findByKey(request.params.key);
-    return call === null ? sendUnknown(reply) : reply.send(callToWire(call));
-  });
-  server.post<{ Params: { key: string } }>('/calls/:key/resolve', async (request, reply) => {
-    const { verdict, delayMs } = engine.resolve(request.params.key, scriptOf(request));
-    if (delayMs > 0) await sleep(delayMs);
-    switch (verdict.kind) {
-      case 'found':
-        return reply.send(callToWire(verdict.call));
-      case 'absent':
-        return reply.send({ status: 'absent' });
-      case 'refuse':
-        return sendVerdict(reply, { kind: 'unavailable' });
-      case 'error':
-      case 'silence':
-      case 'reset':
-        return sendVerdict(reply, { kind: verdict.kind });
-    }
-  });
+  server.get<{ Params: { key: string } }>('/calls/:key', (request, reply) =>
+    sendLookup(reply, engine.lookUp(request.params.key, scriptOf(request)), () => sendUnknown(reply)),
+  );
+  server.post<{ Params: { key: string } }>('/calls/:key/resolve', (request, reply) =>
+    sendLookup(reply, engine.resolve(request.params.key, scriptOf(request)), () =>
+      reply.send({ status: 'absent' }),
+    ),
+  );
   server.get<{ Querystring: Record<string, unknown> }>('/books', (request, reply) => {
     const after = wholeNumber(request.query, 'after', 0, Number.MAX_SAFE_INTEGER) ?? 0;
     const limit = wholeNumber(request.query, 'limit', 1, MAX_PAGE_SIZE);
@@ -209,20 +196,20 @@ function scriptOf(request: FastifyRequest): SandboxScript | undefined {
   return typeof text === 'string' ? parseSandboxScriptText(text) : undefined;
 }
 
-function moneyOf(request: FastifyRequest<{ Body: WireCapture; Params: { reference: string } }>): {
-  gatewayKey: string;
-  transactionId: string;
-  reference: string;
-  amountMinor: bigint;
-  currency: string;
-} {
+function moneyOf(request: FastifyRequest<{ Body: WireMoney; Params: { reference: string } }>) {
   return {
     gatewayKey: keyOf(request),
-    transactionId: request.body.transaction_id,
+    ids: idsFromWire(request.body),
     reference: request.params.reference,
     amountMinor: BigInt(request.body.amount),
     currency: request.body.currency,
   };
+}
+
+function oneOf(query: Record<string, unknown>, name: string): string | null {
+  const value = query[name] ?? null;
+  if (value === null || typeof value === 'string') return value;
+  throw new BadCallError(`${name} may be given once`);
 }
 
 function wholeNumber(query: Record<string, unknown>, name: string, min: number, max: number): number | null {

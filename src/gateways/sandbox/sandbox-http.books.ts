@@ -37,7 +37,7 @@ export class SandboxHttpBooks extends GatewayBooks {
     const found: GatewayEffect[] = [];
     for (let start = 0; start < payments.length; start += MAX_CONCURRENT) {
       const calls = await Promise.all(
-        payments.slice(start, start + MAX_CONCURRENT).map(({ transactionId }) => this.callsOf(transactionId)),
+        payments.slice(start, start + MAX_CONCURRENT).map((payment) => this.callsOf(payment)),
       );
       found.push(...calls.flat());
     }
@@ -48,8 +48,12 @@ export class SandboxHttpBooks extends GatewayBooks {
     // There is nothing to close.
   }
 
-  private async callsOf(transactionId: string): Promise<GatewayEffect[]> {
-    const query = new URLSearchParams({ transaction_id: transactionId });
+  private async callsOf(payment: PaymentInBooks): Promise<GatewayEffect[]> {
+    const { chargeKey, chargeReferences, transactionId } = payment;
+    const query = new URLSearchParams();
+    for (const reference of chargeReferences) query.append('charge_reference', reference);
+    if (chargeKey !== null) query.set('charge_idempotency_key', chargeKey);
+    if (transactionId !== null) query.set('transaction_id', transactionId);
     const { data } = await this.get<{ data: WireCall[] }>(`/calls?${String(query)}`);
     return data.filter(({ status }) => status === 'approved').map(toEffect);
   }
@@ -75,9 +79,10 @@ function toEffect(wire: WireEffect): GatewayEffect {
     kind: wire.kind as EffectKind,
     reference: wire.reference,
     chargeReference: wire.charge_reference ?? wire.reference,
+    chargeKey: wire.charge_idempotency_key,
+    gatewayKey: wire.idempotency_key,
     transactionId: wire.transaction_id,
     refundId: wire.refund_id,
-    gatewayKey: wire.idempotency_key,
     amountMinor: BigInt(wire.amount),
     currency: wire.currency,
     at: new Date(wire.at),

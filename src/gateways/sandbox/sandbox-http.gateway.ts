@@ -1,22 +1,23 @@
-import type { Finding, Outcome } from '../../domain/outcome.js';
+import type { Finding, LostTail, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
-  GatewayKeyReusedError,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
-  type GatewayInquiry,
   type RefundRequest,
+  type SentCall,
 } from '../gateway.js';
+import type { SandboxEffectKind } from './sandbox-books.js';
+import { outcomeOfRecorded, outcomeOfTakenKey } from './sandbox-recorded.js';
 import {
   failureFromWire,
+  idsToWire,
   KEY_HEADER,
-  type WireCapture,
+  type WireCall,
   type WireCharge,
   type WireError,
-  type WireRefund,
+  type WireMoney,
   type WireResolution,
-  type WireVoid,
 } from './sandbox-wire.js';
 
 /**
@@ -48,70 +49,79 @@ export class SandboxHttpGateway extends Gateway {
 
   charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
     const body: WireCharge = {
-      transaction_id: request.transactionId,
+      ...idsToWire(request.ids),
       amount: Number(request.amountMinor),
       currency: request.currency,
       payment_method: request.paymentMethod,
       capture_method: request.captureMethod,
     };
-    return this.call('/charges', request.gatewayKey, body, signal);
+    return this.call({ kind: 'charge', request }, '/charges', body, signal);
   }
 
   capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
-    const body: WireCapture = moneyToWire(request);
-    return this.call(chargePath(request, 'capture'), request.gatewayKey, body, signal);
+    const path = chargePath(request, 'capture');
+    return this.call({ kind: 'capture', request }, path, moneyToWire(request), signal);
   }
 
   cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
-    const body: WireVoid = { transaction_id: request.transactionId };
-    return this.call(chargePath(request, 'void'), request.gatewayKey, body, signal);
+    const path = chargePath(request, 'void');
+    return this.call({ kind: 'cancel', request }, path, idsToWire(request.ids), signal);
   }
 
   refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
-    const body: WireRefund = { ...moneyToWire(request), refund_id: request.refundId };
-    return this.call(chargePath(request, 'refunds'), request.gatewayKey, body, signal);
+    const path = chargePath(request, 'refunds');
+    return this.call({ kind: 'refund', request }, path, moneyToWire(request), signal);
   }
 
-  async inquire({ gatewayKey }: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
-    const response = await this.post(`/calls/${encodeURIComponent(gatewayKey)}/resolve`, {}, {}, signal);
+  async inquire(call: SentCall, _unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    const response = await this.send('POST', `${keyPath(call)}/resolve`, {}, signal, {});
     if (response.kind !== 'answer' || response.status !== 200) return { kind: 'unknown' };
-    const found = response.body as WireResolution | null;
-    switch (found?.status) {
-      case 'approved':
-        return { kind: 'approved', reference: found.reference };
-      case 'declined':
-        return { kind: 'declined', failure: failureFromWire(found.failure) };
-      case 'absent':
-        return { kind: 'absent' };
-      case undefined:
-        return { kind: 'unknown' };
-    }
+    return findingOf(call, response.body);
   }
 
-  private async call(path: string, gatewayKey: string, body: object, signal: AbortSignal): Promise<Outcome> {
-    const response = await this.post(path, { [KEY_HEADER]: gatewayKey }, body, signal);
+  async lookUp(call: SentCall, _lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    const response = await this.send('GET', keyPath(call), {}, signal);
+    if (response.kind !== 'answer') return { kind: 'unknown' };
+    // Only the gateway itself can say that it has nothing. A proxy's 404 cannot know.
+    const { status, body } = response;
+    if (status === 404 && (body as Partial<WireError> | null)?.error?.code === 'not_found') {
+      return { kind: 'absent' };
+    }
+    return status === 200 ? findingOf(call, body) : { kind: 'unknown' };
+  }
+
+  private async call(call: SentCall, path: string, body: object, signal: AbortSignal): Promise<Outcome> {
+    const response = await this.send('POST', path, { [KEY_HEADER]: call.request.gatewayKey }, signal, body);
     switch (response.kind) {
       case 'never_sent':
         return { kind: 'unavailable' };
       case 'lost':
         return { kind: 'unknown' };
-      case 'answer':
-        return outcomeOf(response);
+      case 'answer': {
+        const outcome = outcomeOf(response);
+        return outcome === 'key reused' ? this.underTakenKey(call, signal) : outcome;
+      }
     }
   }
 
-  private async post(
+  private async underTakenKey(call: SentCall, signal: AbortSignal): Promise<Outcome> {
+    const now = new Date();
+    return outcomeOfTakenKey(await this.lookUp(call, { since: now, until: now }, signal));
+  }
+
+  private async send(
+    method: 'GET' | 'POST',
     path: string,
     headers: Record<string, string>,
-    body: object,
     signal: AbortSignal,
+    body?: object,
   ): Promise<Response> {
     if (signal.aborted) return { kind: 'never_sent' };
     try {
       const response = await fetch(this.base + path, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', ...headers },
-        body: JSON.stringify(body),
+        method,
+        headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
         redirect: 'error',
         signal,
       });
@@ -122,8 +132,30 @@ export class SandboxHttpGateway extends Gateway {
   }
 }
 
+/** What the gateway has under the key of a call. */
+function findingOf(call: SentCall, body: unknown): Finding {
+  const found = body as WireCall | Extract<WireResolution, { status: 'absent' }> | null;
+  switch (found?.status) {
+    case 'approved':
+    case 'declined':
+      return outcomeOfRecorded(call, {
+        kind: found.kind as SandboxEffectKind,
+        reference: found.reference,
+        chargeReference: found.charge_reference,
+        amountMinor: BigInt(found.amount),
+        currency: found.currency,
+        paymentMethod: found.payment_method,
+        failure: found.failure && failureFromWire(found.failure),
+      });
+    case 'absent':
+      return { kind: 'absent' };
+    case undefined:
+      return { kind: 'unknown' };
+  }
+}
+
 /** What a status and body mean. Anything that they do not say plainly is unknown. */
-function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome {
+function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome | 'key reused' {
   const answer = body as (Partial<Extract<WireResolution, { failure: unknown }>> & Partial<WireError>) | null;
   if (status === 200 && typeof answer?.reference === 'string') {
     return { kind: 'approved', reference: answer.reference };
@@ -132,7 +164,7 @@ function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome
     return { kind: 'declined', failure: failureFromWire(answer.failure) };
   // Only the gateway itself can promise that there was no effect. A proxy's 503 cannot know.
   if ((status === 503 || status === 410) && answer?.error?.effect === 'none') return { kind: 'unavailable' };
-  if (status === 422 && answer?.error?.code === 'key_reused') throw new GatewayKeyReusedError();
+  if (status === 422 && answer?.error?.code === 'key_reused') return 'key reused';
   if (status >= 400 && status < 500) {
     throw new Error(
       `the sandbox gateway refused a call with ${status}: ${answer?.error?.message ?? 'no reason'}`,
@@ -141,8 +173,12 @@ function outcomeOf({ status, body }: { status: number; body: unknown }): Outcome
   return { kind: 'unknown' };
 }
 
-function moneyToWire({ transactionId, amountMinor, currency }: CaptureRequest): WireCapture {
-  return { transaction_id: transactionId, amount: Number(amountMinor), currency };
+function moneyToWire({ ids, amountMinor, currency }: CaptureRequest): WireMoney {
+  return { ...idsToWire(ids), amount: Number(amountMinor), currency };
+}
+
+function keyPath({ request }: SentCall): string {
+  return `/calls/${encodeURIComponent(request.gatewayKey)}`;
 }
 
 function chargePath({ reference }: CancelRequest, action: string): string {

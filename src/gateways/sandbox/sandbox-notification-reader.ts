@@ -6,9 +6,10 @@ import {
   type GatewayNotification,
   notANotification,
   NotificationReader,
+  type NotificationSubject,
   notSigned,
-  ourId,
   plainWord,
+  subjectOf,
 } from '../notification-reader.js';
 
 /** The headers of Standard Webhooks. The signature covers the id, too. */
@@ -29,11 +30,11 @@ export class SandboxNotificationReader extends NotificationReader {
     this.verify(body, headers);
     const notification = parse(body);
     const data = field(notification, 'data');
+    const type = plainWord(field(notification, 'type'), 'type');
     return {
       eventId: plainWord(headers['webhook-id'], 'webhook-id'),
-      type: plainWord(field(notification, 'type'), 'type'),
-      // A refund's notification also names its payment.
-      resourceId: ourId(field(data, 'refund_id') ?? field(data, 'transaction_id')),
+      type,
+      subject: subject(type, data),
     };
   }
 
@@ -48,6 +49,14 @@ export class SandboxNotificationReader extends NotificationReader {
       throw error;
     }
   }
+}
+
+/** A refund's notification names its payment as well, and its own key. Any other belongs to its charge. */
+function subject(type: string, data: unknown): NotificationSubject | null {
+  if (type.startsWith('refund.')) {
+    return subjectOf('refund', field(data, 'refund_id'), field(data, 'idempotency_key'));
+  }
+  return subjectOf('payment', field(data, 'transaction_id'), field(data, 'charge_idempotency_key'));
 }
 
 function parse(body: Buffer): unknown {

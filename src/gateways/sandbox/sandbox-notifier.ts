@@ -31,9 +31,12 @@ export interface SandboxNotification {
     reference: string;
     /** The provider's id of the effect's charge. For a charge, its own. */
     charge_reference: string;
-    transaction_id: string;
+    /** The caller's ids of its payment and refund, if it sent any. */
+    transaction_id?: string;
     refund_id?: string;
     idempotency_key: string;
+    /** The key of the effect's charge. For a charge, its own. Null if the provider has no such charge. */
+    charge_idempotency_key: string | null;
     amount: number;
     currency: string;
     payment_method: string;
@@ -214,9 +217,10 @@ function toNotification(call: RecordedCall): SandboxNotification {
     data: {
       reference: call.reference,
       charge_reference: call.chargeReference ?? call.reference,
-      transaction_id: call.transactionId,
+      ...(call.transactionId !== null && { transaction_id: call.transactionId }),
       ...(call.refundId !== null && { refund_id: call.refundId }),
       idempotency_key: call.gatewayKey,
+      charge_idempotency_key: call.chargeKey,
       amount: Number(call.amountMinor),
       currency: call.currency,
       payment_method: call.paymentMethod,

@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Finding, Outcome } from '../../domain/outcome.js';
+import type { Finding, LostTail, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
-  GatewayKeyReusedError,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
-  type GatewayInquiry,
   type RefundRequest,
+  type SentCall,
 } from '../gateway.js';
-import type { Replying, SandboxEngine, SandboxReply, SandboxVerdict } from './sandbox-engine.js';
+import type { Replying, SandboxEngine, SandboxLookupReply, SandboxReply } from './sandbox-engine.js';
+import { outcomeOfRecorded, outcomeOfTakenKey } from './sandbox-recorded.js';
 
 /** The sandbox provider in the service's own process: the same engine, without HTTP in between. */
 export class SandboxGateway extends Gateway {
@@ -20,68 +20,76 @@ export class SandboxGateway extends Gateway {
   }
 
   charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
-    return outcomeOf(() => this.engine.charge(request), signal);
+    return this.outcome({ kind: 'charge', request }, () => this.engine.charge(request), signal);
   }
 
   capture(request: CaptureRequest, signal: AbortSignal): Promise<Outcome> {
-    return outcomeOf(() => this.engine.capture(request), signal);
+    return this.outcome({ kind: 'capture', request }, () => this.engine.capture(request), signal);
   }
 
   cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
-    return outcomeOf(() => this.engine.void(request), signal);
+    return this.outcome({ kind: 'cancel', request }, () => this.engine.void(request), signal);
   }
 
   refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
-    return outcomeOf(() => this.engine.refund(request), signal);
+    return this.outcome({ kind: 'refund', request }, () => this.engine.refund(request), signal);
   }
 
-  async inquire({ gatewayKey }: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
-    const { verdict, delayMs } = this.engine.resolve(gatewayKey);
+  inquire(call: SentCall, _unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return findingOf(call, this.engine.resolve(call.request.gatewayKey), signal);
+  }
+
+  lookUp(call: SentCall, _lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    return findingOf(call, this.engine.lookUp(call.request.gatewayKey), signal);
+  }
+
+  private async outcome(call: SentCall, send: () => Replying, signal: AbortSignal): Promise<Outcome> {
+    if (signal.aborted) return { kind: 'unavailable' };
+    const replying = send();
+    const reply = 'verdict' in replying ? replying : await orAborted(replying, signal);
+    if (reply === null) return { kind: 'unknown' };
+    const { verdict, delayMs } = reply;
     if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
     switch (verdict.kind) {
-      case 'found': {
-        const { reference, failure } = verdict.call;
-        return failure === null ? { kind: 'approved', reference } : { kind: 'declined', failure };
-      }
-      case 'absent':
-        return { kind: 'absent' };
+      case 'approved':
+        return { kind: 'approved', reference: verdict.reference };
+      case 'declined':
+        return { kind: 'declined', failure: verdict.failure };
+      case 'unavailable':
+      case 'closed':
+        return { kind: 'unavailable' };
       case 'silence':
         await aborted(signal);
         return { kind: 'unknown' };
-      case 'refuse':
       case 'error':
       case 'reset':
         return { kind: 'unknown' };
+      case 'reused': {
+        const recorded = this.engine.lookUp(call.request.gatewayKey);
+        return outcomeOfTakenKey(await findingOf(call, recorded, signal));
+      }
     }
   }
 }
 
-async function outcomeOf(call: () => Replying, signal: AbortSignal): Promise<Outcome> {
-  if (signal.aborted) return { kind: 'unavailable' };
-  const replying = call();
-  const reply = 'verdict' in replying ? replying : await orAborted(replying, signal);
-  if (reply === null) return { kind: 'unknown' };
-  const { verdict, delayMs } = reply;
+async function findingOf(
+  call: SentCall,
+  { verdict, delayMs }: SandboxLookupReply,
+  signal: AbortSignal,
+): Promise<Finding> {
   if (delayMs > 0 && !(await passed(delayMs, signal))) return { kind: 'unknown' };
-  if (verdict.kind === 'silence') await aborted(signal);
-  return toOutcome(verdict);
-}
-
-function toOutcome(verdict: SandboxVerdict): Outcome {
   switch (verdict.kind) {
-    case 'approved':
-      return { kind: 'approved', reference: verdict.reference };
-    case 'declined':
-      return { kind: 'declined', failure: verdict.failure };
-    case 'unavailable':
-    case 'closed':
-      return { kind: 'unavailable' };
+    case 'found':
+      return outcomeOfRecorded(call, verdict.call);
+    case 'absent':
+      return { kind: 'absent' };
     case 'silence':
+      await aborted(signal);
+      return { kind: 'unknown' };
+    case 'refuse':
     case 'error':
     case 'reset':
       return { kind: 'unknown' };
-    case 'reused':
-      throw new GatewayKeyReusedError();
   }
 }
 

@@ -1,14 +1,15 @@
 import type { Stripe } from 'stripe';
-import type { Finding } from '../../domain/outcome.js';
-import type { GatewayInquiry } from '../gateway.js';
+import type { Finding, LostTail } from '../../domain/outcome.js';
+import type { CaptureRequest, ChargeRequest, SentCall } from '../gateway.js';
 import {
   ABSENT,
   approved,
+  CALL_KEY,
   capturedOutcome,
-  chargeOutcome,
-  REFUND_ID,
-  refundOutcome,
-  TRANSACTION_ID,
+  forgottenCharge,
+  isRefundOf,
+  recordedCharge,
+  recordedRefund,
   UNKNOWN,
 } from './stripe-outcomes.js';
 
@@ -20,9 +21,6 @@ const PAGE_SIZE = 100;
 /** How many pages of the latest payments we read to be sure that one is missing. */
 const MAX_PAGES = 10;
 
-/** An inquiry about what Stripe has on record now. */
-export type StripeInquiry = Omit<GatewayInquiry, 'unknownSince'>;
-
 /** What Stripe has on record. */
 export class StripeLookups {
   constructor(
@@ -30,50 +28,52 @@ export class StripeLookups {
     private readonly now: () => number,
   ) {}
 
-  /**
-   * Like {@link onRecord}, but `absent` is final: we return it only if a call that was sent can no longer be executed.
-   */
-  async inquire(inquiry: GatewayInquiry): Promise<Finding> {
-    const finding = await this.onRecord(inquiry);
-    const isYoung = this.now() - inquiry.unknownSince.getTime() <= SEARCH_LAG_MS;
-    return finding.kind === 'absent' && isYoung ? UNKNOWN : finding;
+  /** Like {@link onRecord}, but `absent` is final: only if a call that was sent cannot be executed any more. */
+  async inquire(call: SentCall, unknownSince: Date): Promise<Finding> {
+    const finding = await this.onRecord(call);
+    return finding.kind === 'absent' && this.ageMs(unknownSince) <= SEARCH_LAG_MS ? UNKNOWN : finding;
   }
 
-  /** Asks by the charge's reference if we know it, otherwise by our id. Throws the SDK's errors. */
-  async onRecord(inquiry: StripeInquiry): Promise<Finding> {
-    const { kind, reference } = inquiry;
-    switch (kind) {
+  /**
+   * Asks by the charge's reference if we know it, otherwise by our key. Throws the SDK's errors.
+   * @param forgotten when the call was sent, if we have forgotten whether it was, and what came after it
+   */
+  async onRecord(call: SentCall, forgotten?: LostTail): Promise<Finding> {
+    switch (call.kind) {
       case 'charge':
-        if (reference !== null) return chargeOutcome(await this.stripe.paymentIntents.retrieve(reference));
-        return this.findCharge(inquiry.transactionId);
+        return this.findCharge(call.request, forgotten);
       case 'capture':
-        if (reference === null) return UNKNOWN;
-        return capturedOutcome(await this.stripe.paymentIntents.retrieve(reference), inquiry.gatewayKey);
+        return capturedOutcome(await this.intent(call.request.reference), call.request);
       case 'cancel': {
-        if (reference === null) return UNKNOWN;
-        const intent = await this.stripe.paymentIntents.retrieve(reference);
+        const intent = await this.intent(call.request.reference);
         return intent.status === 'canceled' ? approved(intent.id) : ABSENT;
       }
       case 'refund':
-        if (reference === null || inquiry.refundId === null) return UNKNOWN;
-        return this.findRefund(reference, inquiry.refundId);
+        return this.findRefund(call.request);
     }
   }
 
-  /** By our id in the metadata. The search finds what is old. The list does not lag, and finds what is new. */
-  private async findCharge(transactionId: string): Promise<Finding> {
+  /** By our key in the metadata. The search finds what is old. The list does not lag, and finds what is new. */
+  private async findCharge(request: ChargeRequest, forgotten?: LostTail): Promise<Finding> {
+    const { gatewayKey } = request;
     const { data } = await this.stripe.paymentIntents.search({
-      query: `metadata['${TRANSACTION_ID}']:'${transactionId}'`,
+      query: `metadata['${CALL_KEY}']:'${gatewayKey}'`,
       limit: PAGE_SIZE,
     });
-    const found = data.find(({ metadata }) => metadata[TRANSACTION_ID] === transactionId);
+    const found = data.find(({ metadata }) => metadata[CALL_KEY] === gatewayKey);
     // The search shows an older state of the intent, the retrieval its present one.
-    if (found !== undefined) return chargeOutcome(await this.stripe.paymentIntents.retrieve(found.id));
-    return this.findLatestCharge(transactionId);
+    if (found !== undefined) {
+      return forgotten === undefined
+        ? recordedCharge(await this.intent(found.id), request)
+        : forgottenCharge(await this.intent(found.id, ['latest_charge']), request);
+    }
+    const isIndexed = forgotten !== undefined && this.ageMs(forgotten.until) > SEARCH_LAG_MS;
+    return isIndexed ? ABSENT : this.findLatestCharge(request);
   }
 
-  private async findLatestCharge(transactionId: string): Promise<Finding> {
-    const sinceMs = this.now() - Math.min(this.ageMs(transactionId), SEARCH_LAG_MS) - CLOCK_SKEW_MS;
+  private async findLatestCharge(request: ChargeRequest): Promise<Finding> {
+    const { gatewayKey, sentSince } = request;
+    const sinceMs = this.now() - Math.min(this.ageMs(sentSince), SEARCH_LAG_MS) - CLOCK_SKEW_MS;
     let after: string | undefined;
     for (let page = 1; page <= MAX_PAGES; page += 1) {
       const { data, has_more } = await this.stripe.paymentIntents.list({
@@ -81,33 +81,36 @@ export class StripeLookups {
         limit: PAGE_SIZE,
         ...(after !== undefined && { starting_after: after }),
       });
-      const found = data.find(({ metadata }) => metadata[TRANSACTION_ID] === transactionId);
-      if (found !== undefined) return chargeOutcome(found);
+      const found = data.find(({ metadata }) => metadata[CALL_KEY] === gatewayKey);
+      if (found !== undefined) return recordedCharge(found, request);
       // A recent request may still be on its way, so a young payment is never absent.
-      if (!has_more) return this.ageMs(transactionId) > SEARCH_LAG_MS ? ABSENT : UNKNOWN;
+      if (!has_more) return this.ageMs(sentSince) > SEARCH_LAG_MS ? ABSENT : UNKNOWN;
       after = data.at(-1)?.id;
     }
     return UNKNOWN;
   }
 
-  private async findRefund(reference: string, refundId: string): Promise<Finding> {
+  private async findRefund(request: CaptureRequest): Promise<Finding> {
     let after: string | undefined;
     for (let page = 1; page <= MAX_PAGES; page += 1) {
       const { data, has_more } = await this.stripe.refunds.list({
-        payment_intent: reference,
+        payment_intent: request.reference,
         limit: PAGE_SIZE,
         ...(after !== undefined && { starting_after: after }),
       });
-      const found = data.find(({ metadata }) => metadata?.[REFUND_ID] === refundId);
-      if (found !== undefined) return refundOutcome(found);
+      const found = data.find((refund) => isRefundOf(refund, request));
+      if (found !== undefined) return recordedRefund(found, request);
       if (!has_more) return ABSENT;
       after = data.at(-1)?.id;
     }
     return UNKNOWN;
   }
 
-  /** Milliseconds since one of our ids was made: a UUIDv7 begins with its time (RFC 9562 section 5.7). */
-  ageMs(id: string): number {
-    return this.now() - Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+  ageMs(time: Date): number {
+    return this.now() - time.getTime();
+  }
+
+  private intent(reference: string, expand: string[] = []): Promise<Stripe.PaymentIntent> {
+    return this.stripe.paymentIntents.retrieve(reference, expand.length > 0 ? { expand } : {});
   }
 }

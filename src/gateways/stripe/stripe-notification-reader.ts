@@ -6,11 +6,12 @@ import {
   type GatewayNotification,
   notANotification,
   NotificationReader,
+  type NotificationSubject,
   notSigned,
-  ourId,
   plainWord,
+  subjectOf,
 } from '../notification-reader.js';
-import { REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
+import { CALL_KEY, REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
 
 /** Reads Stripe's notifications. Stripe's own package verifies them. */
 export class StripeNotificationReader extends NotificationReader {
@@ -26,7 +27,7 @@ export class StripeNotificationReader extends NotificationReader {
     return {
       eventId: plainWord(field(event, 'id'), 'id'),
       type: plainWord(field(event, 'type'), 'type'),
-      resourceId: resourceOf(field(field(event, 'data'), 'object')),
+      subject: subject(field(field(event, 'data'), 'object')),
     };
   }
 
@@ -47,13 +48,13 @@ export class StripeNotificationReader extends NotificationReader {
  * Our metadata says what an object belongs to. An intent stands for whatever call on its payment is open: the charge,
  * the capture or the cancel. Other objects, and objects of other services on the same account, are none of ours.
  */
-function resourceOf(object: unknown): string | null {
+function subject(object: unknown): NotificationSubject | null {
   const metadata = field(object, 'metadata');
   switch (field(object, 'object')) {
     case 'payment_intent':
-      return ourId(field(metadata, TRANSACTION_ID));
+      return subjectOf('payment', field(metadata, TRANSACTION_ID), field(metadata, CALL_KEY));
     case 'refund':
-      return ourId(field(metadata, REFUND_ID));
+      return subjectOf('refund', field(metadata, REFUND_ID), field(metadata, CALL_KEY));
     default:
       return null;
   }

@@ -1,4 +1,5 @@
 import { Stripe } from 'stripe';
+import { validate as isUuid } from 'uuid';
 import { StartupError } from '../../config/startup-error.js';
 import {
   GatewayBooks,
@@ -10,7 +11,7 @@ import {
 import { fromStripeAmount } from './stripe-amounts.js';
 import { createStripe, type StripeAccess } from './stripe-client.js';
 import { StripeHttpClient } from './stripe-http-client.js';
-import { CAPTURE_KEY, CHARGE_KEY, REFUND_ID, TRANSACTION_ID } from './stripe-outcomes.js';
+import { CALL_KEY, CAPTURE_KEY, REFUND_ID, TRANSACTION_ID, wasAuthorized } from './stripe-outcomes.js';
 
 /** Stripe's maximum. */
 const PAGE_SIZE = 100;
@@ -24,11 +25,13 @@ const MAX_CONCURRENT = 4;
 /** Our charges and captures carry their key, so one without a key was made by somebody else. */
 const NOT_OURS = '';
 
+type PaymentOfIntent = Pick<GatewayEffect, 'chargeKey' | 'transactionId'>;
+
 /** A refund's payment intent, expanded to an object. */
 type IntentOf = Stripe.PaymentIntent | null;
 
 /**
- * Stripe's payment intents and refunds as effects. An intent without our id in its metadata was made by somebody else
+ * Stripe's payment intents and refunds as effects. An intent without our key in its metadata was made by somebody else
  * on the same account. It is left out, and so are its refunds. A refund of our intent counts even if made by hand.
  */
 export class StripeBooks extends GatewayBooks {
@@ -140,14 +143,14 @@ function createdWithin({ from, to }: TimeRange): { created?: Stripe.RangeQueryPa
 
 /** An automatic payment is one effect. A manual one is its authorization and what ended it. */
 function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
-  const transactionId = intent.metadata[TRANSACTION_ID];
-  if (transactionId === undefined) return [];
-  const key = intent.metadata[CHARGE_KEY] ?? NOT_OURS;
+  const payment = paymentOf(intent);
+  if (payment === null) return [];
+  const key = payment.chargeKey ?? NOT_OURS;
   const effect = (kind: EffectKind, amount: number, gatewayKey: string | null): GatewayEffect => ({
     kind,
     reference: intent.id,
     chargeReference: intent.id,
-    transactionId,
+    ...payment,
     refundId: null,
     gatewayKey,
     ...money(amount, intent.currency),
@@ -175,24 +178,31 @@ function effectsOfIntent(intent: Stripe.PaymentIntent): GatewayEffect[] {
   }
 }
 
-/** An intent can also be canceled without ever having reserved money. */
-function wasAuthorized({ latest_charge: charge }: Stripe.PaymentIntent): boolean {
-  return charge !== null && typeof charge === 'object' && charge.paid && !charge.captured;
+/**
+ * Which payment of ours an intent belongs to; null for somebody else's. Another service may use the same name in its
+ * metadata, but hardly for a UUID.
+ */
+function paymentOf({ metadata }: Stripe.PaymentIntent): PaymentOfIntent | null {
+  const transactionId = metadata[TRANSACTION_ID] ?? null;
+  const key = metadata[CALL_KEY];
+  const chargeKey = key !== undefined && isUuid(key) ? key : null;
+  return transactionId === null && chargeKey === null ? null : { chargeKey, transactionId };
 }
 
 function effectsOfRefund(refund: Stripe.Refund, intent: IntentOf): GatewayEffect[] {
-  const transactionId = refund.metadata?.[TRANSACTION_ID] ?? intent?.metadata[TRANSACTION_ID];
-  if (transactionId === undefined || intent === null || refund.status !== 'succeeded') return [];
+  const payment = intent && paymentOf(intent);
+  if (intent === null || payment === null || refund.status !== 'succeeded') return [];
   const refundId = refund.metadata?.[REFUND_ID] ?? null;
-  if (refundId === null && isFreedAuthorization(refund, intent)) return [];
+  const gatewayKey = refund.metadata?.[CALL_KEY] ?? null;
+  if (refundId === null && gatewayKey === null && isFreedAuthorization(refund, intent)) return [];
   return [
     {
       kind: 'refund',
       reference: refund.id,
       chargeReference: intent.id,
-      transactionId,
+      ...payment,
       refundId,
-      gatewayKey: null,
+      gatewayKey,
       ...money(refund.amount, refund.currency),
       at: new Date(refund.created * 1_000),
     },

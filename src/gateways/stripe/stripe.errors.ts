@@ -20,9 +20,10 @@ export interface StripeFailure {
 
 /**
  * What follows from an error. `look`: the object is not in the state that the call needs, perhaps because an earlier
- * try of the same call changed it. What Stripe has on record decides between approved and declined.
+ * try of the same call changed it. What Stripe has on record decides between approved and declined. `key taken`: Stripe
+ * knows our key with other parameters. If what it has under the key is for the same money, that is the outcome.
  */
-export type StripeVerdict = 'declined' | 'unavailable' | 'unknown' | 'look';
+export type StripeVerdict = 'declined' | 'unavailable' | 'unknown' | 'look' | 'key taken';
 
 interface StripeErrorRow {
   name: string;
@@ -109,11 +110,11 @@ export const STRIPE_ERRORS: readonly StripeErrorRow[] = [
     verdict: 'unknown',
   },
   {
-    // The key was used with other parameters: there was a first request, and we do not know what became of it. Our keys
-    // are never used twice, so it is also our fault, or somebody else's use of the account.
+    // There was a first request under the key, by an earlier version of this service or by another deployment with the
+    // same namespace. It may have had an effect, so the call is never absent.
     name: 'our key was used with other parameters',
     when: ({ type }) => type === 'idempotency_error',
-    verdict: 'unknown',
+    verdict: 'key taken',
     log: 'error',
   },
   {

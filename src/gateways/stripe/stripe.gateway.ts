@@ -1,26 +1,29 @@
 import { Logger } from '@nestjs/common';
 import { Stripe } from 'stripe';
-import type { Finding, Outcome } from '../../domain/outcome.js';
+import type { Finding, LostTail, Outcome } from '../../domain/outcome.js';
 import {
   Gateway,
   type CancelRequest,
   type CaptureRequest,
   type ChargeRequest,
   type GatewayCallKind,
-  type GatewayInquiry,
   type RefundRequest,
+  type SentCall,
 } from '../gateway.js';
 import { toStripeAmount } from './stripe-amounts.js';
 import { createStripe, type StripeAccess } from './stripe-client.js';
 import { StripeHttpClient } from './stripe-http-client.js';
-import { StripeLookups, type StripeInquiry } from './stripe-lookups.js';
+import { StripeLookups } from './stripe-lookups.js';
 import {
+  ABSENT,
   approved,
+  CALL_KEY,
   CAPTURE_KEY,
   capturedOutcome,
-  CHARGE_KEY,
   chargeOutcome,
   declined,
+  KEY_TAKEN,
+  PAYMENT_METHOD,
   REFUND_ID,
   refundOutcome,
   TRANSACTION_ID,
@@ -59,17 +62,10 @@ export class StripeGateway extends Gateway {
   }
 
   charge(request: ChargeRequest, signal: AbortSignal): Promise<Outcome> {
-    const { gatewayKey, transactionId, paymentMethod, captureMethod, currency } = request;
+    const { gatewayKey, paymentMethod, captureMethod, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
-    const inquiry: StripeInquiry = {
-      kind: 'charge',
-      gatewayKey,
-      transactionId,
-      refundId: null,
-      reference: null,
-    };
-    return this.sendOnce(inquiry, transactionId, signal, async () => {
+    return this.sendOnce({ kind: 'charge', request }, signal, async () => {
       const intent = await this.stripe.paymentIntents.create(
         {
           amount,
@@ -79,7 +75,7 @@ export class StripeGateway extends Gateway {
           capture_method: captureMethod,
           confirm: true,
           error_on_requires_action: true,
-          metadata: { [TRANSACTION_ID]: transactionId, [CHARGE_KEY]: gatewayKey },
+          metadata: chargeMetadata(request),
         },
         { idempotencyKey: gatewayKey },
       );
@@ -91,38 +87,32 @@ export class StripeGateway extends Gateway {
     const { gatewayKey, reference, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
-    const inquiry: StripeInquiry = { ...request, kind: 'capture', refundId: null };
-    return this.ask(inquiry, signal, async () => {
+    return this.ask({ kind: 'capture', request }, signal, async () => {
       const intent = await this.stripe.paymentIntents.capture(
         reference,
         { amount_to_capture: amount, metadata: { [CAPTURE_KEY]: gatewayKey } },
         { idempotencyKey: gatewayKey },
       );
-      const outcome = capturedOutcome(intent, gatewayKey);
+      const outcome = capturedOutcome(intent, request);
       return outcome.kind === 'approved' ? outcome : UNKNOWN;
     });
   }
 
   cancel(request: CancelRequest, signal: AbortSignal): Promise<Outcome> {
     const { gatewayKey, reference } = request;
-    const inquiry: StripeInquiry = { ...request, kind: 'cancel', refundId: null };
-    return this.ask(inquiry, signal, async () => {
+    return this.ask({ kind: 'cancel', request }, signal, async () => {
       const intent = await this.stripe.paymentIntents.cancel(reference, {}, { idempotencyKey: gatewayKey });
       return intent.status === 'canceled' ? approved(intent.id) : UNKNOWN;
     });
   }
 
   refund(request: RefundRequest, signal: AbortSignal): Promise<Outcome> {
-    const { gatewayKey, transactionId, refundId, reference, currency } = request;
+    const { gatewayKey, reference, currency } = request;
     const amount = toStripeAmount(request.amountMinor, currency);
     if (amount === null) return Promise.resolve(declined('amount_not_accepted'));
-    return this.sendOnce({ ...request, kind: 'refund' }, refundId, signal, async () => {
+    return this.sendOnce({ kind: 'refund', request }, signal, async () => {
       const refund = await this.stripe.refunds.create(
-        {
-          payment_intent: reference,
-          amount,
-          metadata: { [TRANSACTION_ID]: transactionId, [REFUND_ID]: refundId },
-        },
+        { payment_intent: reference, amount, metadata: refundMetadata(request) },
         { idempotencyKey: gatewayKey },
       );
       const outcome = refundOutcome(refund);
@@ -135,18 +125,27 @@ export class StripeGateway extends Gateway {
 
   /**
    * `absent` only if Stripe's record is complete and the call was last sent more than an hour ago, so that it cannot be
-   * executed any more. A charge without a reference is absent if neither the search nor the last hour's list has it.
+   * executed any more. A charge is absent if neither the search nor the last hour's list has it.
    */
-  inquire(inquiry: GatewayInquiry, signal: AbortSignal): Promise<Finding> {
-    return this.lookUp(signal, () => this.lookups.inquire(inquiry));
+  inquire(call: SentCall, unknownSince: Date, signal: AbortSignal): Promise<Finding> {
+    return this.finding(signal, () => this.lookups.inquire(call, unknownSince));
   }
 
-  /** What Stripe has on record now, for our own decisions about a call. */
-  private onRecord(inquiry: StripeInquiry, signal: AbortSignal): Promise<Finding> {
-    return this.lookUp(signal, () => this.lookups.onRecord(inquiry));
+  /**
+   * While Stripe surely knows the key, nothing has to be looked up: sending the call gives the first answer again, and
+   * that does not lag, as Stripe's search does.
+   */
+  lookUp(call: SentCall, lost: LostTail, signal: AbortSignal): Promise<Finding> {
+    if (this.lookups.ageMs(lost.since) < KEY_LIFETIME_MS) return Promise.resolve(ABSENT);
+    return this.finding(signal, () => this.lookups.onRecord(call, lost));
   }
 
-  private lookUp(signal: AbortSignal, ask: () => Promise<Finding>): Promise<Finding> {
+  /** For our own decisions about a call, under a key that Stripe would recognise. */
+  private onRecord(call: SentCall, signal: AbortSignal): Promise<Finding> {
+    return this.finding(signal, () => this.lookups.onRecord(call));
+  }
+
+  private finding(signal: AbortSignal, ask: () => Promise<Finding>): Promise<Finding> {
     return this.client.within(signal, async () => {
       try {
         return await ask();
@@ -158,28 +157,27 @@ export class StripeGateway extends Gateway {
 
   /**
    * Sends a call that creates something. If Stripe may have forgotten its key, Stripe would act a second time, so the
-   * call is looked up first. The age is that of our id, which is older than any try.
+   * call is looked up first.
    */
   private async sendOnce(
-    inquiry: StripeInquiry,
-    id: string,
+    call: SentCall,
     signal: AbortSignal,
     send: () => Promise<Outcome>,
   ): Promise<Outcome> {
-    if (this.lookups.ageMs(id) < KEY_LIFETIME_MS) return this.ask(inquiry, signal, send);
-    const finding = await this.onRecord(inquiry, signal);
-    if (finding.kind === 'absent') return this.ask(inquiry, signal, send);
+    if (this.lookups.ageMs(call.request.sentSince) < KEY_LIFETIME_MS) return this.ask(call, signal, send);
+    const finding = await this.onRecord(call, signal);
+    if (finding.kind === 'absent') return this.ask(call, signal, send);
     // A failed lookup does not mean that the call had no effect.
     return finding.kind === 'unavailable' ? UNKNOWN : finding;
   }
 
   /** Sends a call, and turns an error into an outcome by the table. */
-  private ask(inquiry: StripeInquiry, signal: AbortSignal, send: () => Promise<Outcome>): Promise<Outcome> {
+  private ask(call: SentCall, signal: AbortSignal, send: () => Promise<Outcome>): Promise<Outcome> {
     return this.client.within(signal, async () => {
       try {
         return await send();
       } catch (error) {
-        return this.outcomeOfError(inquiry, error, signal);
+        return this.outcomeOfError(call, error, signal);
       }
     });
   }
@@ -194,34 +192,38 @@ export class StripeGateway extends Gateway {
     }
   }
 
-  private async outcomeOfError(
-    inquiry: StripeInquiry,
-    error: unknown,
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  private async outcomeOfError(call: SentCall, error: unknown, signal: AbortSignal): Promise<Outcome> {
     const failed = toStripeFailure(error);
     if (failed === null) throw error;
     const row = stripeErrorRow(failed);
-    this.log(row.log, `${inquiry.kind}: ${row.name}`, error);
+    this.log(row.log, `${call.kind}: ${row.name}`, error);
     switch (row.verdict) {
       case 'declined':
-        return { kind: 'declined', failure: declineOf(failed, inquiry.kind, row.code) };
+        return { kind: 'declined', failure: declineOf(failed, call.kind, row.code) };
       case 'unavailable':
       case 'unknown':
         return { kind: row.verdict };
       case 'look':
-        return this.standing(inquiry, signal);
+        return this.standing(call, signal);
+      case 'key taken':
+        return this.underTakenKey(call, signal);
     }
   }
 
+  /** Stripe has a call under our key. If it is for the same money, it is ours. Whatever we find, it is not absent. */
+  private async underTakenKey(call: SentCall, signal: AbortSignal): Promise<Outcome> {
+    const finding = await this.onRecord(call, signal);
+    return finding.kind === 'approved' || finding.kind === 'declined' ? finding : KEY_TAKEN;
+  }
+
   /** What Stripe has on record, after it refused a call because of its object's state. */
-  private async standing(inquiry: StripeInquiry, signal: AbortSignal): Promise<Outcome> {
-    const finding = await this.onRecord(inquiry, signal);
+  private async standing(call: SentCall, signal: AbortSignal): Promise<Outcome> {
+    const finding = await this.onRecord(call, signal);
     switch (finding.kind) {
       case 'absent':
         return declined(
-          inquiry.kind === 'refund' ? 'refund_declined' : 'card_declined',
-          STATE_MESSAGES[inquiry.kind],
+          call.kind === 'refund' ? 'refund_declined' : 'card_declined',
+          STATE_MESSAGES[call.kind],
         );
       case 'unavailable':
         return UNKNOWN;
@@ -267,6 +269,17 @@ export class StripeGateway extends Gateway {
     const details = { type, code, param, status: statusCode, request: requestId };
     this.logger[level](`${what} ${JSON.stringify(details)}`);
   }
+}
+
+/** The payment method is named because Stripe gives its own test tokens other names. */
+function chargeMetadata({ gatewayKey, ids, paymentMethod }: ChargeRequest): Record<string, string> {
+  if (ids !== null) return { [TRANSACTION_ID]: ids.transactionId, [CALL_KEY]: gatewayKey };
+  return { [CALL_KEY]: gatewayKey, [PAYMENT_METHOD]: paymentMethod };
+}
+
+function refundMetadata({ gatewayKey, ids }: RefundRequest): Record<string, string> {
+  if (ids !== null) return { [TRANSACTION_ID]: ids.transactionId, [REFUND_ID]: ids.refundId ?? '' };
+  return { [CALL_KEY]: gatewayKey };
 }
 
 const STATE_MESSAGES: Readonly<Record<GatewayCallKind, string>> = {

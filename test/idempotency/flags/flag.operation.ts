@@ -85,6 +85,10 @@ export class FlagOperation implements GatewayOperation<FlagCommand, FlagWork> {
     return this.provider.inquire(flag.gatewayKey);
   }
 
+  lookUp({ flag }: FlagWork): Promise<Finding> {
+    return this.provider.lookUp(flag.gatewayKey);
+  }
+
   conclude(claim: Claim, { flag, payment }: FlagWork, outcome: FinalOutcome, requestId: string): Settlement {
     const updatedAt = this.clock.now();
     const { merchantId, transactionId, status, failure } = payment;

@@ -6,7 +6,7 @@ import {
   type Transaction,
 } from '../../../src/database/pipelined-transactions.js';
 import type { PaymentFailure } from '../../../src/domain/payment.js';
-import { SCOPED_KEYS, type Claim } from '../../../src/idempotency/claims.store.js';
+import { GATEWAY_KEY, SCOPED_KEYS, type Claim } from '../../../src/idempotency/claims.store.js';
 import type { ScopedKey } from '../../../src/idempotency/scoped-key.js';
 import { SinkAddress, type ClaimedChange, type SettlementSink } from '../../../src/idempotency/settlement.js';
 
@@ -15,7 +15,7 @@ export const FLAGS_TABLE = `
   CREATE TABLE payment_flags (
     merchant_id uuid NOT NULL,
     idempotency_key text NOT NULL,
-    claim_id uuid NOT NULL,
+    gateway_key uuid NOT NULL,
     fingerprint text NOT NULL,
     transaction_id uuid NOT NULL,
     reason text NOT NULL,
@@ -30,7 +30,7 @@ export interface NewFlag extends ScopedKey {
   reason: string;
 }
 
-/** A flag as the database holds it. The gateway key is the id of the claim that made it. */
+/** A flag as the database holds it. The gateway key is that of the claim that made it. */
 export interface Flag extends ScopedKey {
   gatewayKey: string;
   fingerprint: string;
@@ -76,8 +76,8 @@ export class FlagsStore implements SettlementSink<FlagChange> {
       name: 'flags.insert_pending',
       text: `
         INSERT INTO payment_flags AS f
-          (merchant_id, idempotency_key, claim_id, fingerprint, transaction_id, reason)
-        SELECT k.merchant_id, k.idempotency_key, k.claim_id, k.fingerprint, k.resource_id, i.reason
+          (merchant_id, idempotency_key, gateway_key, fingerprint, transaction_id, reason)
+        SELECT k.merchant_id, k.idempotency_key, ${GATEWAY_KEY('k')}, k.fingerprint, k.resource_id, i.reason
         FROM ${NEW_FLAGS.rows('i')}
         JOIN idempotency_keys k USING (merchant_id, idempotency_key)
         WHERE ${writtenBy('k', NEW_FLAGS.next)}
@@ -121,7 +121,7 @@ export class FlagsStore implements SettlementSink<FlagChange> {
     const [flag] = await this.transactions.read<Flag>({
       name: 'flags.find_by_key',
       text: `
-        SELECT merchant_id AS "merchantId", idempotency_key AS "idempotencyKey", claim_id AS "gatewayKey",
+        SELECT merchant_id AS "merchantId", idempotency_key AS "idempotencyKey", gateway_key AS "gatewayKey",
           fingerprint, transaction_id AS "transactionId", reason, status, failure
         FROM payment_flags
         WHERE merchant_id = $1 AND idempotency_key = $2`,
