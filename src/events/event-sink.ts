@@ -8,6 +8,11 @@ import type { OutboxEvent } from './event.js';
 export interface EventSink {
   /** Stored with each outbox row. Never rename one. */
   readonly name: string;
+  /**
+   * SQL that is true if the sink wants the event `e`, which has `merchant_id` and `type`. Without it, the sink gets all
+   * events. It is part of the statement that writes the event, so nothing is remembered that could be out of date.
+   */
+  readonly wants?: string;
   /** Resolves when the sink has stored all of them; then the relay forgets them. Throws to get them again. */
   handOn(events: readonly OutboxEvent[]): Promise<void>;
 }
@@ -27,5 +32,13 @@ export class EventSinks {
 
   names(): readonly string[] {
     return this.sinks.map(({ name }) => name);
+  }
+
+  /** SQL that is true if the sink whose name is `name` wants the event `e`. */
+  wants(name: string): string {
+    const cases = this.sinks.flatMap((sink) =>
+      sink.wants === undefined ? [] : [`WHEN '${sink.name}' THEN ${sink.wants}`],
+    );
+    return cases.length === 0 ? 'true' : `CASE ${name} ${cases.join(' ')} ELSE true END`;
   }
 }

@@ -9,20 +9,26 @@ import { EventsStore } from './events.store.js';
 @Injectable()
 export class EventsSettlementSink implements SettlementSink<NewEvent> {
   readonly address = EVENTS;
+  /** Whether rows were written since the last wake. A wake without rows costs a lease that finds nothing. */
+  private written = false;
 
   constructor(
     private readonly events: EventsStore,
     private readonly relay: EventRelay,
   ) {}
 
-  write(tx: Transaction, changes: readonly ClaimedChange<NewEvent>[]): Promise<void> {
-    return this.events.append(
+  async write(tx: Transaction, changes: readonly ClaimedChange<NewEvent>[]): Promise<void> {
+    const rows = await this.events.append(
       tx,
       changes.map(({ change }) => change),
     );
+    if (rows > 0) this.written = true;
   }
 
+  /** Should another transaction's commit end the wait a moment too early, the relay finds these rows at its next look. */
   committed(): void {
+    if (!this.written) return;
+    this.written = false;
     this.relay.wake();
   }
 }

@@ -42,10 +42,12 @@ export class EventsStore {
 
   /**
    * Appends one event for each payment that this transaction changed, numbered by the payment's own counter, and one
-   * outbox row per sink. It is one statement, because a second one would have to find the rows of the first.
+   * outbox row for each sink that wants it. It is one statement, because a second one would have to find the rows of
+   * the first.
+   * @returns how many outbox rows there are for the relay
    */
-  async append(tx: Transaction, events: readonly NewEvent[]): Promise<void> {
-    await tx.query({
+  async append(tx: Transaction, events: readonly NewEvent[]): Promise<number> {
+    const { rowCount } = await tx.query({
       name: 'events.append',
       text: `
         WITH appended AS (
@@ -54,13 +56,15 @@ export class EventsStore {
           FROM ${NEW_EVENTS.rows('i')}
           JOIN payments p USING (merchant_id, transaction_id)
           WHERE ${writtenBy('p', SINKS.next)}
-          RETURNING merchant_id, event_id, transaction_id, sequence
+          RETURNING merchant_id, event_id, type, transaction_id, sequence
         )
         INSERT INTO event_outbox (sink, merchant_id, event_id, transaction_id, sequence)
-        SELECT s.sink, a.merchant_id, a.event_id, a.transaction_id, a.sequence
-        FROM ${SINKS.rows('s')} CROSS JOIN appended a`,
+        SELECT s.sink, e.merchant_id, e.event_id, e.transaction_id, e.sequence
+        FROM ${SINKS.rows('s')} CROSS JOIN appended e
+        WHERE ${this.sinks.wants('s.sink')}`,
       values: [...NEW_EVENTS.values(events), ...SINKS.values(this.sinks.names()), tx.token],
     });
+    return rowCount ?? 0;
   }
 
   find(merchantId: string, eventId: string): Promise<EventEntity | null> {

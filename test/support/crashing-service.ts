@@ -129,7 +129,7 @@ events.append = async (tx, newEvents) => {
     'in the middle of the settle’s transaction',
     newEvents.map((event) => keyOfPayment.get(event.transactionId) ?? ''),
   );
-  await appending;
+  return appending;
 };
 
 /** Strikes the relay when the sink has the events but the outbox has not recorded it yet. */

@@ -25,6 +25,14 @@ export interface DisabledEndpoint extends EndpointKey {
   reason: 'gone' | 'failing' | null;
 }
 
+/**
+ * SQL that is true if an endpoint subscribes to the event `e` at this moment. An endpoint whose creation or enabling
+ * was answered before is always seen, in every process.
+ */
+export const SUBSCRIBED = `EXISTS (
+  SELECT FROM webhook_endpoints w
+  WHERE w.merchant_id = e.merchant_id AND w.enabled AND (w.event_types IS NULL OR e.type = ANY(w.event_types)))`;
+
 const MERCHANTS = batchOf<string>({ merchant_id: ['uuid', (merchantId) => merchantId] });
 
 const NEWS = batchOf<EndpointNews>({

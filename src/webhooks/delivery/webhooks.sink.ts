@@ -5,18 +5,20 @@ import { WebhookDeliveriesStore, type NewDelivery } from './webhook-deliveries.s
 import { WebhookDispatcher } from './webhook-dispatcher.js';
 import { jobsFor, newDelivery } from './webhook-jobs.js';
 import { WebhookQueue } from './webhook-queue.js';
-import { WebhookSubscriptionsStore, type Subscription } from './webhook-subscriptions.store.js';
+import { SUBSCRIBED, WebhookSubscriptionsStore, type Subscription } from './webhook-subscriptions.store.js';
 
 /** Rows per statement. */
 const CHUNK_SIZE = 1_000;
 
 /**
- * Schedules events for the endpoints that subscribe to them. An event without subscribers costs one small read. That
- * read is not cached, because an endpoint must get every event that happens after it was created.
+ * Schedules events for the endpoints that subscribe to them. An event without subscribers never gets here. Who
+ * subscribes is read when the event is written and again here, and never cached, because an endpoint must get every
+ * event that happens after it was created or enabled.
  */
 @Injectable()
 export class WebhooksSink implements EventSink {
   readonly name = 'webhooks';
+  readonly wants = SUBSCRIBED;
 
   constructor(
     private readonly subscriptions: WebhookSubscriptionsStore,
