@@ -9,6 +9,7 @@ import { recordCharge } from './charge-statements.js';
 import { CHARGE_BODY } from './charge-request.js';
 import { benchLocked } from './locked.js';
 import type { LoadJob, LoadKind } from './load.js';
+import { benchExpiry } from './expiry.js';
 import { describeMachine, startBenchDatabase, type BenchDatabase } from './machine.js';
 import { findPgbench, pgbenchScript, runPgbench, type PgbenchScript } from './pgbench.js';
 import { CHECK, FULL, QUICK, type Plan } from './plan.js';
@@ -172,6 +173,7 @@ async function main(): Promise<number> {
       profile: { type: 'boolean' },
       balances: { type: 'boolean' },
       locked: { type: 'boolean' },
+      expiry: { type: 'boolean' },
       against: { type: 'string' },
       entries: { type: 'string', default: String(DEFAULT_ENTRIES) },
     },
@@ -193,6 +195,7 @@ async function main(): Promise<number> {
       return await Promise.race([benchBalances(database, entries), interrupted()]);
     if (values.locked === true)
       return await Promise.race([benchLocked(database, values.against), interrupted()]);
+    if (values.expiry === true) return await Promise.race([benchExpiry(database), interrupted()]);
     if (values.against !== undefined)
       return await Promise.race([benchAgainst(database, plan, values.against), interrupted()]);
     if (values.profile === true) return await Promise.race([profile(database), interrupted()]);

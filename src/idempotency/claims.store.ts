@@ -288,24 +288,6 @@ export class ClaimsStore {
       })
       .then((rows) => rows.map(toClaimState));
   }
-
-  /** Deletes expired stored answers, and returns how many. What was made under a key still carries it. */
-  async reap(limit: number): Promise<number> {
-    const rows = await this.transactions.read({
-      name: 'claims.reap',
-      text: `
-        DELETE FROM idempotency_keys k
-        USING (
-          SELECT merchant_id, idempotency_key FROM idempotency_keys
-          WHERE status = 'completed' AND expires_at <= clock_timestamp()
-          ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        ) reaped
-        WHERE k.merchant_id = reaped.merchant_id AND k.idempotency_key = reaped.idempotency_key
-        RETURNING 1`,
-      values: [limit],
-    });
-    return rows.length;
-  }
 }
 
 function hasSeen(request: ClaimRequest): request is ClaimRequest & { seen: SeenClaim } {

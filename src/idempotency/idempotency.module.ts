@@ -4,6 +4,7 @@ import { DerivedKeysStore } from './derived-keys.store.js';
 import { DueClaims } from './due-claims.js';
 import { LockWaitsReport } from './lock-waits.js';
 import { GatewayKeys } from './gateway-key.js';
+import { ExpiredAnswersStore } from './expired-answers.store.js';
 import { OpenClaimsStore } from './open-claims.store.js';
 import { OperationExecutor } from './operation.executor.js';
 import { OperationRegistry } from './operation.registry.js';
@@ -25,6 +26,7 @@ import { UnknownOutcomesReport } from './unknown-outcomes.js';
     SealedKeysStore,
     DerivedKeysStore,
     GatewayKeys,
+    ExpiredAnswersStore,
     DueClaims,
     ReplayCache,
     OperationRegistry,

@@ -1,9 +1,12 @@
 import { Injectable, type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@nestjs/common';
+import { workAtLeisure, type DutyCycle } from '../time/duty-cycle.js';
 import { Worker } from '../time/worker.js';
 import { ProviderNotificationsStore } from './provider-notifications.store.js';
 
 /** A batch is one short transaction: charges never wait for a large delete. */
-const BATCH_SIZE = 1_000;
+const BATCH_SIZE = 200;
+/** A charge has few notifications, and nobody waits until old ones are gone. */
+const DUTY_CYCLE: DutyCycle = { share: 0.2, longestRestMs: 1_000 };
 const INTERVAL_MS = 60_000;
 /**
  * Longer than a provider resends an event: Stripe tries for three days, and for thirty when asked to. A later copy
@@ -14,7 +17,9 @@ const RETENTION_MS = 31 * 24 * 3_600_000;
 /** Deletes notifications that their provider does not resend any more. */
 @Injectable()
 export class NotificationRetentionWorker implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly worker = Worker.every(NotificationRetentionWorker.name, INTERVAL_MS, () => this.runOnce());
+  private readonly worker = Worker.every(NotificationRetentionWorker.name, INTERVAL_MS, (stopping) =>
+    this.runOnce(stopping),
+  );
 
   constructor(private readonly notifications: ProviderNotificationsStore) {}
 
@@ -26,8 +31,12 @@ export class NotificationRetentionWorker implements OnApplicationBootstrap, Befo
     return this.worker.stop();
   }
 
-  /** Deletes in batches until nothing is due. */
-  async runOnce(): Promise<void> {
-    while ((await this.notifications.reap(RETENTION_MS, BATCH_SIZE)) === BATCH_SIZE);
+  /** Deletes in batches until nothing is due, and rests in between. */
+  runOnce(stopping?: AbortSignal): Promise<void> {
+    return workAtLeisure(
+      DUTY_CYCLE,
+      async () => (await this.notifications.reap(RETENTION_MS, BATCH_SIZE)) === BATCH_SIZE,
+      stopping,
+    );
   }
 }

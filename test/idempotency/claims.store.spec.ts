@@ -209,26 +209,6 @@ describe('claims', () => {
     });
   });
 
-  it('are reaped when their answer’s lifetime is over, and no other row is touched', async () => {
-    const [old, fresh, running, abandoned] = await Promise.all([
-      db.take([claimRequest()], LONG_LEASE_MS),
-      db.take([claimRequest()], LONG_LEASE_MS),
-      db.take([claimRequest()], LONG_LEASE_MS),
-      db.take([claimRequest()], NO_LEASE_MS),
-    ]);
-    await db.transactions.run((tx) => [
-      db.claims.complete(tx, [{ claim: old[0]!, answer: ANSWER, onlyHere: false }], 0),
-    ]);
-    await db.transactions.run((tx) => [
-      db.claims.complete(tx, [{ claim: fresh[0]!, answer: ANSWER, onlyHere: false }], RETENTION_MS),
-    ]);
-    expect(await db.claims.reap(100)).toBe(1);
-    const left = await db.claims.find([old[0]!, fresh[0]!, running[0]!, abandoned[0]!]);
-    expect(new Set(left.map((claim) => claim.claimId))).toEqual(
-      new Set([fresh[0]!.claimId, running[0]!.claimId, abandoned[0]!.claimId]),
-    );
-  });
-
   /** For the statements that the store sends outside a caller's transaction. */
   function unguardedClaims(guards: Guards): OpenClaimsStore {
     return new OpenClaimsStore({

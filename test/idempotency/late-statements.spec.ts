@@ -115,7 +115,7 @@ describe('a transaction that arrives after its request was answered', () => {
     it('finds its row after the reaper has been, because a released claim is not reaped', async () => {
       const request = claimRequest();
       await released(request);
-      await db.claims.reap(1_000);
+      await db.expiredAnswers.reap(1_000, null);
       expect(await changedBy(reserving(request))).toEqual([]);
     });
 

@@ -15,6 +15,7 @@ import {
   type StoredAnswer,
 } from '../../src/idempotency/claims.store.js';
 import { uuidv8 } from '../../src/ids/uuidv8.js';
+import { ExpiredAnswersStore } from '../../src/idempotency/expired-answers.store.js';
 import { OpenClaimsStore } from '../../src/idempotency/open-claims.store.js';
 import { SealedKeysStore } from '../../src/idempotency/sealed-keys.store.js';
 import { LedgerStore, type LedgerTransfer } from '../../src/ledger/ledger.store.js';
@@ -40,6 +41,7 @@ export class WritePath {
   readonly claims: ClaimsStore;
   readonly openClaims: OpenClaimsStore;
   readonly sealedKeys: SealedKeysStore;
+  readonly expiredAnswers: ExpiredAnswersStore;
   readonly payments: PaymentsStore;
   readonly ledger = new LedgerStore();
   readonly events: EventsStore;
@@ -54,6 +56,7 @@ export class WritePath {
     this.claims = new ClaimsStore(this.transactions);
     this.openClaims = new OpenClaimsStore(this.transactions);
     this.sealedKeys = new SealedKeysStore(this.transactions);
+    this.expiredAnswers = new ExpiredAnswersStore(this.transactions);
     this.payments = new PaymentsStore(dataSource);
     const eventSinks = new EventSinks();
     eventSinks.register(sinks);

@@ -1,0 +1,2 @@
+/** While this file is in the service's folder, expired answers are deleted. */
+export const GATE = 'expire';
