@@ -30,3 +30,13 @@ export async function changeOnline(db: QueryRunner, statements: readonly string[
     }
   }
 }
+
+/**
+ * Builds an index while others read and write. For migrations with `transaction = false`. It may be repeated: a build
+ * that was cut off leaves an index that is not valid.
+ * @param definition what follows ON, such as `payments (merchant_id, currency)`
+ */
+export async function createIndexOnline(db: QueryRunner, name: string, definition: string): Promise<void> {
+  await db.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
+  await db.query(`CREATE INDEX CONCURRENTLY ${name} ON ${definition}`);
+}

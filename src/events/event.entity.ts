@@ -4,6 +4,7 @@ import type { EventType } from './event.js';
 /** What happened, written in the same transaction. `resource` is the payment or refund as it was then. */
 @Entity({ name: 'events' })
 @Index('events_rare_type', ['merchantId', 'type', 'eventId'], { where: `type <> 'payment.completed'` })
+@Index('events_canceled', ['merchantId', 'transactionId'], { where: `type = 'payment.canceled'` })
 @Unique('events_sequence', ['merchantId', 'transactionId', 'sequence'])
 export class EventEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'events_pkey' })

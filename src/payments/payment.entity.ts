@@ -7,6 +7,11 @@ import type { CaptureMethod, Payment, PaymentStatus } from '../domain/payment.js
 @Unique('payments_idempotency_key', ['merchantId', 'idempotencyKey'])
 @Index('payments_user', ['merchantId', 'userId', 'transactionId'], { where: 'user_id IS NOT NULL' })
 @Index('payments_gateway_key', ['gatewayKey'])
+@Index('payments_by_currency', ['merchantId', 'currency', 'transactionId'])
+@Index('payments_failed', ['merchantId', 'transactionId', 'currency'], { where: 'failure_code IS NOT NULL' })
+@Index('payments_authorized', ['merchantId', 'transactionId', 'currency'], {
+  where: `capture_method = 'manual' AND closed_by_key IS NULL AND failure_code IS NULL`,
+})
 @Index('payments_closed_by', ['merchantId', 'endedByKey'], { where: 'closed_by_key IS NOT NULL' })
 export class PaymentEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'payments_pkey' })

@@ -21,6 +21,7 @@ import {
   toChargeCommand,
   withDefaults,
 } from './payment.dto.js';
+import { PaymentListStore } from './payment-list.store.js';
 import { PaymentsStore } from './payments.store.js';
 
 @ApiTags('Payments')
@@ -30,6 +31,7 @@ export class PaymentsController {
   constructor(
     private readonly runner: OperationRunner,
     private readonly payments: PaymentsStore,
+    private readonly lists: PaymentListStore,
   ) {}
 
   @Post()
@@ -77,7 +79,7 @@ export class PaymentsController {
       createdLt: query.created_lt === undefined ? undefined : new Date(query.created_lt),
       before: readCursor(query.cursor),
     };
-    const payments = await this.payments.list(merchantId, filter, limit + 1);
+    const payments = await this.lists.list(merchantId, filter, limit + 1);
     return pageOf(payments.map(paymentToWire), limit, (payment) => payment.transaction_id);
   }
 

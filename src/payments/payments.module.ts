@@ -4,6 +4,7 @@ import { CancelOperation } from './cancel.operation.js';
 import { CaptureOperation } from './capture.operation.js';
 import { ChargeOperation } from './charge.operation.js';
 import { PaymentAnswers } from './payment-answers.js';
+import { PaymentListStore } from './payment-list.store.js';
 import { PaymentsController } from './payments.controller.js';
 import { PaymentsStore } from './payments.store.js';
 import { PendingPaymentsSink } from './pending-payments.sink.js';
@@ -20,6 +21,7 @@ import { ReversalsStore } from './reversals.store.js';
   controllers: [PaymentsController, RefundsController, ReversalsController],
   providers: [
     PaymentsStore,
+    PaymentListStore,
     PendingPaymentsSink,
     RefundsStore,
     ReversalsStore,

@@ -60,16 +60,6 @@ interface PaymentOrigin {
   payment: Payment;
 }
 
-interface PaymentFilter {
-  status?: PaymentStatus | undefined;
-  currency?: string | undefined;
-  userId?: string | undefined;
-  createdGte?: Date | undefined;
-  createdLt?: Date | undefined;
-  /** Only payments older than this one, which is the last on the previous page. */
-  before?: string | undefined;
-}
-
 const NEW_PAYMENTS = batchOf<NewPayment>({
   merchant_id: ['uuid', (payment) => payment.merchantId],
   idempotency_key: ['text', (payment) => payment.idempotencyKey],
@@ -305,22 +295,5 @@ export class PaymentsStore implements SettlementSink<PaymentChange> {
     const entity = await this.dataSource.manager.findOneBy(PaymentEntity, { merchantId, transactionId });
     if (entity === null || entity.endedByKey === null) return null;
     return { idempotencyKey: entity.endedByKey, fingerprint: entity.endedByFingerprint ?? '' };
-  }
-
-  /** Newest first. A UUIDv7 begins with its time, so the primary key gives the order and no other index is needed. */
-  async list(merchantId: string, filter: PaymentFilter, limit: number): Promise<Payment[]> {
-    const query = this.dataSource.manager
-      .createQueryBuilder(PaymentEntity, 'p')
-      .where('p.merchantId = :merchantId', { merchantId })
-      .orderBy('p.transactionId', 'DESC')
-      .limit(limit);
-    if (filter.status) query.andWhere('p.status = :status', { status: filter.status });
-    if (filter.currency) query.andWhere('p.currency = :currency', { currency: filter.currency });
-    if (filter.userId) query.andWhere('p.userId = :userId', { userId: filter.userId });
-    if (filter.createdGte) query.andWhere('p.createdAt >= :createdGte', { createdGte: filter.createdGte });
-    if (filter.createdLt) query.andWhere('p.createdAt < :createdLt', { createdLt: filter.createdLt });
-    if (filter.before) query.andWhere('p.transactionId < :before', { before: filter.before });
-    const entities = await query.getMany();
-    return entities.map((entity) => entity.toPayment());
   }
 }

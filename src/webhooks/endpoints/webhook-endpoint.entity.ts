@@ -1,4 +1,4 @@
-import { Column, Entity, PrimaryColumn, Unique } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn, Unique } from 'typeorm';
 import type { EventType } from '../../events/event.js';
 
 export const DISABLED_REASONS = ['requested', 'gone', 'failing'] as const;
@@ -10,6 +10,7 @@ export type DisabledReason = (typeof DISABLED_REASONS)[number];
  * merchant who owns it, `webhook-subscriptions.store.ts` to note how its tries went.
  */
 @Entity({ name: 'webhook_endpoints' })
+@Index('webhook_endpoints_enabled', ['merchantId'], { where: 'enabled' })
 @Unique('webhook_endpoints_idempotency_key', ['merchantId', 'idempotencyKey'])
 export class WebhookEndpointEntity {
   @PrimaryColumn('uuid', { name: 'merchant_id', primaryKeyConstraintName: 'webhook_endpoints_pkey' })
