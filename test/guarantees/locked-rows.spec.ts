@@ -281,7 +281,7 @@ describe('rows that another connection has locked', () => {
   }
 
   async function expectEffects(transactionId: string, kinds: string[]): Promise<void> {
-    const effects = fleet.evidence.allEffects().filter((effect) => effect.transactionId === transactionId);
+    const effects = await fleet.evidence.effectsOf(transactionId);
     expect(effects.map(({ kind }) => kind)).toEqual(kinds);
     const events = await fleet.evidence.query<{ sequence: number }>(
       'SELECT sequence FROM events WHERE transaction_id = $1 ORDER BY sequence',
