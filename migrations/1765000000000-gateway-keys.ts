@@ -1,13 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-
-/** A statement that needs a whole table waits this long for it, because everybody else waits behind it. */
-const LOCK_TIMEOUT = '200ms';
-/** And then lets the others pass before it asks again. */
-const LOCK_PAUSE_MS = 300;
-const MAX_LOCK_TRIES = 200;
-/** PostgreSQL's `lock_not_available`. */
-const LOCK_NOT_AVAILABLE = '55P03';
+import { changeOnline, createIndexOnline } from '../src/database/online-ddl.js';
 
 const INDEXES = [
   ['payments_gateway_key', 'payments'],
@@ -29,22 +21,22 @@ export class GatewayKeys1765000000000 implements MigrationInterface {
   transaction = false;
 
   async up(db: QueryRunner): Promise<void> {
-    await this.changeWhileRunning(db, [
+    await changeOnline(db, [
       `ALTER TABLE idempotency_keys
          ADD COLUMN IF NOT EXISTS gateway_key uuid,
          ADD COLUMN IF NOT EXISTS gateway_key_taken boolean,
          ADD COLUMN IF NOT EXISTS known_attempt integer`,
       ...this.createTakeOverGuard(),
     ]);
-    await this.changeWhileRunning(db, [
+    await changeOnline(db, [
       'ALTER TABLE payments ADD COLUMN IF NOT EXISTS closed_by_gateway_key uuid',
       `COMMENT ON COLUMN payments.claim_id IS 'The gateway key of the charge; until there were gateway keys, the id of the claim that made the payment'`,
       `COMMENT ON COLUMN payments.held_by IS 'The gateway key of the capture or cancel in progress; in older rows the id of its claim'`,
     ]);
-    await this.changeWhileRunning(db, [
+    await changeOnline(db, [
       `COMMENT ON COLUMN refunds.claim_id IS 'The gateway key of the refund; until there were gateway keys, the id of the claim that made it'`,
     ]);
-    await this.changeWhileRunning(db, ['ALTER TABLE reversals ADD COLUMN IF NOT EXISTS steps_key uuid']);
+    await changeOnline(db, ['ALTER TABLE reversals ADD COLUMN IF NOT EXISTS steps_key uuid']);
     await db.query(`
       CREATE TABLE IF NOT EXISTS restores (
         restored_at timestamptz NOT NULL CONSTRAINT restores_pkey PRIMARY KEY,
@@ -56,9 +48,7 @@ export class GatewayKeys1765000000000 implements MigrationInterface {
       `COMMENT ON TABLE restores IS 'When an operator said that the database had lost what was committed since a time. Until it ends, first calls look up first'`,
     );
     for (const [index, table] of INDEXES) {
-      // An attempt that failed leaves an invalid index.
-      await db.query(`DROP INDEX CONCURRENTLY IF EXISTS ${index}`);
-      await db.query(`CREATE INDEX CONCURRENTLY ${index} ON ${table} (claim_id)`);
+      await createIndexOnline(db, index, `${table} (claim_id)`);
     }
   }
 
@@ -103,23 +93,5 @@ export class GatewayKeys1765000000000 implements MigrationInterface {
            AND NEW.known_attempt IS DISTINCT FROM NEW.attempt)
          EXECUTE FUNCTION skip_take_over()`,
     ];
-  }
-
-  /** Changes one table that others are using, all or nothing. Whoever holds it is waited for only briefly. */
-  private async changeWhileRunning(db: QueryRunner, statements: readonly string[]): Promise<void> {
-    for (let tries = 1; ; tries += 1) {
-      await db.query('BEGIN');
-      try {
-        await db.query(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
-        for (const statement of statements) await db.query(statement);
-        await db.query('COMMIT');
-        return;
-      } catch (error) {
-        await db.query('ROLLBACK');
-        if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE || tries === MAX_LOCK_TRIES)
-          throw error;
-        await sleep(LOCK_PAUSE_MS);
-      }
-    }
   }
 }
