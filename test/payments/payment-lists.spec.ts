@@ -2,6 +2,7 @@ import { DataSource } from 'typeorm';
 import { PAYMENT_STATUSES, type PaymentStatus } from '../../src/domain/payment.js';
 import { PaymentListStore } from '../../src/payments/payment-list.store.js';
 import { chargeBody } from '../support/client.js';
+import { pagesRead } from '../support/pages-read.js';
 import { TestApp } from '../support/test-app.js';
 
 const MERCHANT = '00000000-0000-7000-8000-000000000001';
@@ -124,32 +125,19 @@ describe('a list of payments', () => {
       ['one user’s', { userId: USER }],
       ['one user’s that failed', { userId: USER, status: 'failed' }],
     ])('reads few pages to find %s', async (_what, filter) => {
-      expect(await pagesRead(filter)).toBeLessThan(PAGES_AT_MOST);
+      expect(await pagesOf(filter)).toBeLessThan(PAGES_AT_MOST);
     });
 
     it('control: without what the index says, it reads them all to find that none of them is authorized', async () => {
       const without = (text: string) => text.replace('p.closed_by_key IS NULL', 'true');
       const createdGte = new Date(IN_THE_MIDDLE.getTime() + 60_000);
-      expect(await pagesRead({ status: 'authorized', createdGte }, without)).toBeGreaterThan(1_000);
-      expect(await pagesRead({ status: 'authorized', createdGte })).toBeLessThan(PAGES_AT_MOST);
+      expect(await pagesOf({ status: 'authorized', createdGte }, without)).toBeGreaterThan(1_000);
+      expect(await pagesOf({ status: 'authorized', createdGte })).toBeLessThan(PAGES_AT_MOST);
     });
   });
 
-  /** The pages that the list's statement reads, planned as the service plans it. */
-  async function pagesRead(filter: Filter, change = (text: string) => text): Promise<number> {
-    let pages = Number.NaN;
-    const explaining = {
-      getMetadata: dataSource.getMetadata.bind(dataSource),
-      query: async (text: string, values: unknown[]) => {
-        const [row] = await dataSource.query<
-          { 'QUERY PLAN': { Plan: { 'Shared Hit Blocks': number; 'Shared Read Blocks': number } }[] }[]
-        >(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${change(text)}`, values);
-        const { Plan } = row!['QUERY PLAN'][0]!;
-        pages = Plan['Shared Hit Blocks'] + Plan['Shared Read Blocks'];
-        return [];
-      },
-    };
-    await new PaymentListStore(explaining as never).list(MERCHANT, filter, LIMIT);
-    return pages;
+  function pagesOf(filter: Filter, change?: (text: string) => string): Promise<number> {
+    const list = () => new PaymentListStore(dataSource).list(MERCHANT, filter, LIMIT);
+    return pagesRead(dataSource, list, change);
   }
 });

@@ -1,6 +1,7 @@
 import { v7 as uuidv7 } from 'uuid';
 import { eventually } from './eventually.js';
 import { ClosingStore } from '../../src/ledger/closing.store.js';
+import { Clock } from '../../src/time/clock.js';
 import { SnapshotsStore } from '../../src/ledger/snapshots.store.js';
 import { SnapshotWorker, type SnapshotLimits } from '../../src/ledger/snapshot.worker.js';
 import { PipelinedTransactions } from '../../src/database/pipelined-transactions.js';
@@ -32,7 +33,12 @@ export async function book(
 
 /** The worker of another process, not started. */
 export function snapshotWorker(transactions: PipelinedTransactions): SnapshotWorker {
-  return new SnapshotWorker(transactions, new ClosingStore(transactions), new SnapshotsStore(transactions));
+  return new SnapshotWorker(
+    transactions,
+    new ClosingStore(transactions),
+    new SnapshotsStore(transactions),
+    new Clock(),
+  );
 }
 
 /**
