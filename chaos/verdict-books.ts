@@ -79,7 +79,9 @@ type Expected = Omit<EffectRow, 'reference'> & { reference: string | null };
  * The effects that our books imply, as the gateway would list them. We do not keep the reference of a capture or
  * cancel.
  */
-function expectedEffects({ payments, refunds }: Evidence): Expected[] {
+function expectedEffects({ payments, refunds, keys }: Evidence): Expected[] {
+  // The version before does not keep the gateway key of a capture or cancel, which was the id of its claim.
+  const claimOf = new Map(keys.map((row) => [row.idempotency_key, row.claim_id]));
   const paymentOf = new Map(payments.map((row) => [row.transaction_id, row]));
   const taken = payments
     .filter(({ status }) => status !== 'failed' && status !== 'pending')
@@ -89,7 +91,7 @@ function expectedEffects({ payments, refunds }: Evidence): Expected[] {
       const end = {
         ...common(row),
         reference: null,
-        idempotency_key: row.closed_by_gateway_key ?? 'none',
+        idempotency_key: row.closed_by_gateway_key ?? claimOf.get(row.closed_by_key ?? '') ?? 'none',
       };
       const authorization = { ...first, kind: 'authorization' };
       if (row.status === 'authorized') return [authorization];
